@@ -1,0 +1,1 @@
+"""Compiled hot paths of reginfo; import them through reginfo.fast."""
