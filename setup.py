@@ -1,28 +1,46 @@
 """Build the extensions of reginfo: directives, switches and the source layout live here, once.
 
 src/_fast is installed as reginfo._fast.  A bare package_dir mapping makes sibling cimports fail, so the
-sources are staged under build/stage/reginfo/_fast, where their package path is the real one.
+sources are staged under build/stage/reginfo/_fast, where their package path is the real one
+(docs/decisions/0001-fast-package-staging.md).
 
-Switches (environment): REGINFO_SAN=address,undefined (sanitizers), REGINFO_DEBUG=1 (checks on, -O0),
-REGINFO_TRACE=1 (line tracing for coverage), REGINFO_ANNOTATE=1 (HTML to build/annotate).
+Switches (environment):
+REGINFO_SAN=address,undefined   sanitizers
+REGINFO_DEBUG=1                 bounds checks and C assertions on, -O0
+REGINFO_TRACE=1                 line tracing, for coverage
+REGINFO_ANNOTATE=1              annotated HTML to build/annotate
+REGINFO_STRICT=1                warnings of Cython and of the C compiler are errors
+
+Every combination that changes the code has a build folder of its own, so that no object file is ever
+taken over from a build of another kind.
 """
 
+import hashlib
 import os
 import shutil
+import sys
+import sysconfig
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
+from Cython.Compiler import Options
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
 SOURCE = ROOT / "src" / "_fast"
-STAGE = ROOT / "build" / "stage"
-PACKAGE = STAGE / "reginfo" / "_fast"
 
 DEBUG = os.environ.get("REGINFO_DEBUG") == "1"
 TRACE = os.environ.get("REGINFO_TRACE") == "1"
 ANNOTATE = os.environ.get("REGINFO_ANNOTATE") == "1"
+STRICT = os.environ.get("REGINFO_STRICT") == "1"
 SANITIZERS = os.environ.get("REGINFO_SAN", "")
+
+KIND = "-".join(["sanitize"] * bool(SANITIZERS) + ["debug"] * DEBUG + ["trace"] * TRACE + ["annotated"] * ANNOTATE)
+BUILD = Path("build", KIND)  # relative: setuptools wants the package folder so
+STAGE = BUILD / "stage"
+PACKAGE = STAGE / "reginfo" / "_fast"
+STAGED = {".py", ".pyx", ".pxd", ".pyi"}
 
 DIRECTIVES = {
     "language_level": 3,
@@ -34,72 +52,123 @@ DIRECTIVES = {
     "initializedcheck": DEBUG,
     "cdivision": True,
     "linetrace": TRACE,
+    **Options.extra_warnings,
 }
+
+# What Cython's own C provokes, whatever the source says; everything else of -Wall -Wextra is ours.
+GENERATED_C_NOISE = [
+    "-Wno-unused-function",
+    "-Wno-unused-parameter",
+    "-Wno-missing-field-initializers",
+    "-Wno-cast-function-type",
+]
+
+
+def require_toolchain() -> None:
+    """Exit with one line that names the Debian package, if there is nothing to compile with."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        sys.exit(f"reginfo: no C compiler ({compiler}): apt install gcc libc6-dev")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        sys.exit(f"reginfo: no Python.h for {sys.executable}: apt install python3-dev")
 
 
 def stage() -> list[Path]:
-    """Copy src/_fast under its package path, touching only what differs, and return the .pyx files."""
+    """Copy src/_fast under its package path, touching only what differs, and return the .pyx files.
+
+    A stage made with other directives, flags or another Cython is thrown away: timestamps do not show that.
+    """
+    recipe = f"{Cython.__version__} {sys.version} {SANITIZERS}".encode() + Path(__file__).read_bytes()
+    mark = STAGE / hashlib.sha256(recipe).hexdigest()[:16]
+    if not mark.exists():
+        shutil.rmtree(STAGE, ignore_errors=True)
     PACKAGE.mkdir(parents=True, exist_ok=True)
-    wanted = {path.name for path in SOURCE.iterdir() if path.suffix in {".py", ".pyx", ".pxd", ".pyi"}}
+    wanted = {path.name for path in SOURCE.iterdir() if path.suffix in STAGED}
+    stems = {Path(name).stem for name in wanted}
     for old in PACKAGE.iterdir():
-        if old.suffix in {".py", ".pyx", ".pxd", ".pyi"} and old.name not in wanted:
+        known = old.name in wanted if old.suffix in STAGED else old.name.split(".")[0] in stems
+        if old.is_file() and not known:
             old.unlink()
     for name in sorted(wanted):
         source, target = SOURCE / name, PACKAGE / name
         if not target.exists() or source.read_bytes() != target.read_bytes():
             shutil.copyfile(source, target)
     (STAGE / "reginfo" / "__init__.pxd").touch()
+    mark.touch()
     return sorted(PACKAGE.glob("*.pyx"))
 
 
 def flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     """Return compiler flags, linker flags and macros for the chosen switches."""
-    compile_args = ["-O0", "-g"] if DEBUG else ["-O3", "-g1"]
-    compile_args += ["-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
-                     "-Wno-missing-field-initializers", "-fno-strict-aliasing"]
+    compile_args = ["-Wall", "-Wextra", *GENERATED_C_NOISE, "-fno-strict-aliasing"]
     link_args: list[str] = []
     macros: list[tuple[str, str | None]] = []
     if SANITIZERS:
-        compile_args = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZERS}"]
+        # No -Werror here: the instrumentation itself makes gcc see uninitialised paths.
+        compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+        compile_args += [f"-fsanitize={SANITIZERS}"]
         link_args = [f"-fsanitize={SANITIZERS}"]
+    elif DEBUG:
+        compile_args += ["-O0", "-g", "-UNDEBUG"]
+    else:
+        compile_args += ["-O3", "-g1"]
+        if STRICT:
+            compile_args += ["-Werror"]
     if TRACE:
         macros.append(("CYTHON_TRACE_NOGIL", "1"))
     return compile_args, link_args, macros
 
 
 def extensions() -> list[Extension]:
+    """Return one extension for each .pyx file, translated to C."""
     compile_args, link_args, macros = flags()
+    Options.warning_errors = STRICT
     modules = [
         Extension(
             f"reginfo._fast.{path.stem}",
-            [os.path.relpath(path, ROOT)],
+            [str(path)],
             extra_compile_args=compile_args,
             extra_link_args=link_args,
             define_macros=macros,
         )
         for path in stage()
     ]
-    built = cythonize(
+    translated: list[Extension] = cythonize(
         modules,
         include_path=[str(STAGE)],
         compiler_directives=DIRECTIVES,
         annotate=ANNOTATE,
-        nthreads=0,
+        nthreads=os.cpu_count() or 1,
     )
     if ANNOTATE:
         target = ROOT / "build" / "annotate"
         target.mkdir(parents=True, exist_ok=True)
         for page in PACKAGE.glob("*.html"):
             shutil.move(page, target / page.name)
-    return built
+    return translated
 
 
-setup(
-    license="MIT",
-    packages=["reginfo", "reginfo._fast", "reginfo.sip", "reginfo.roles", "reginfo.store", "reginfo.net",
-              "reginfo.admin", "reginfo.cli"],
-    package_dir={"": "src", "reginfo._fast": "build/stage/reginfo/_fast"},
-    package_data={"reginfo": ["py.typed"], "reginfo._fast": ["*.pyi", "*.pxd"]},
-    ext_modules=extensions(),
-    options={"build_ext": {"parallel": os.cpu_count()}},
-)
+# Guarded, because a worker process that translates may import this file again.
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    require_toolchain()
+    setup(
+        license="MIT",
+        packages=[
+            "reginfo",
+            "reginfo._fast",
+            "reginfo.admin",
+            "reginfo.cli",
+            "reginfo.net",
+            "reginfo.roles",
+            "reginfo.sip",
+            "reginfo.store",
+        ],
+        package_dir={"": "src", "reginfo._fast": str(PACKAGE)},
+        package_data={"reginfo": ["py.typed"], "reginfo._fast": ["*.pyi", "*.pxd"]},
+        ext_modules=extensions(),
+        options={
+            "build": {"build_base": str(BUILD), "build_lib": str(BUILD / "lib")},
+            "build_ext": {"parallel": os.cpu_count() or 1},
+        },
+    )

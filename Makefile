@@ -1,0 +1,132 @@
+# One command per habit; CONTRIBUTING.md has the table.  Everything runs in .venv, which each target brings up
+# to date by itself: dependencies by the hash of pyproject.toml, extensions by the hash of their sources.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+PYTHON ?= python3
+BIN := .venv/bin
+STATE ?= reginfo.db
+LISTEN ?= 127.0.0.1:5060
+
+COMPILED := $(sort $(wildcard src/_fast/*.py src/_fast/*.pyx src/_fast/*.pxd src/_fast/*.pyi)) setup.py pyproject.toml
+digest = $(shell sha256sum $(1) | sha256sum | cut -c1-16)
+TOOLS := .venv/.tools-$(call digest,pyproject.toml)
+TESTING := .venv/.testing-$(call digest,pyproject.toml)
+LINTING := .venv/.linting-$(call digest,pyproject.toml)
+BUILT := .venv/.built-$(call digest,$(COMPILED))
+
+# Prints the requirements that pyproject.toml lists under build-system, project or an extra.
+REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	sets = {"build": p["build-system"]["requires"], "run": p["project"]["dependencies"], \
+	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
+require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
+
+.PHONY: build run test cov bench bench-sipp soak soak-sample lint types stubtest annotate debug sanitize clean
+
+build: $(BUILT)  ## editable install of what is in src/
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'reginfo: Python 3.11 or newer is needed: apt install python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'reginfo: $(PYTHON) cannot make virtual environments: apt install python3-venv' >&2; exit 1; }
+	@set -- $${CC:-$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}; \
+		command -v $$1 >/dev/null || { echo 'reginfo: no C compiler: apt install gcc' >&2; exit 1; }; \
+		echo '#include <stdio.h>' | $$1 -E - >/dev/null 2>&1 || \
+		{ echo 'reginfo: no C library headers: apt install libc6-dev' >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; \
+		sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || \
+		{ echo 'reginfo: no Python.h for $(PYTHON): apt install python3-dev' >&2; exit 1; }
+	@echo 'Making .venv (once)'
+	@$(PYTHON) -m venv .venv
+
+$(TOOLS): $(BIN)/python
+	@echo 'Installing what reginfo builds on'
+	@$(call require,build)
+	@$(call require,run)
+	@rm -f .venv/.tools-* .venv/.built-* && touch $@
+
+$(TESTING): $(TOOLS)
+	@echo 'Installing the test tools'
+	@$(call require,test)
+	@rm -f .venv/.testing-* && touch $@
+
+$(LINTING): $(TESTING)
+	@echo 'Installing the lint tools'
+	@$(call require,dev)
+	@rm -f .venv/.linting-* && touch $@
+
+$(BUILT): $(TOOLS)
+	@echo 'Compiling src/_fast'
+	@REGINFO_STRICT=1 $(BIN)/pip install --quiet --disable-pip-version-check \
+		--no-build-isolation --no-deps --editable .
+	@rm -f .venv/.built-* && touch $@
+
+run: $(BUILT)  ## registrar for example.com on LISTEN, UDP and TCP, bindings kept in the folder STATE
+	@REGINFO_STORE__URL=rocksdb:$(STATE) exec $(BIN)/reginfo serve --listen udp:$(LISTEN) --listen tcp:$(LISTEN)
+
+test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so that they cannot rot
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest benchmarks --benchmark-disable
+
+cov: $(LINTING)  ## branch coverage of src/reginfo, line coverage of src/_fast, from a traced build
+	REGINFO_TRACE=1 $(BIN)/python setup.py -q build
+	PYTHONPATH=build/trace/lib $(BIN)/python -m coverage run -m pytest -m 'not packaging'
+	PYTHONPATH=build/trace/lib $(BIN)/python -m coverage report --skip-covered
+
+bench: $(TESTING) $(BUILT)  ## every benchmark group; results are kept in .benchmarks for comparison
+	$(BIN)/python -m pytest benchmarks --benchmark-autosave --benchmark-storage=.benchmarks \
+		--benchmark-group-by=group --benchmark-columns=min,median,stddev,rounds
+
+bench-sipp: $(TESTING) $(BUILT)  ## registrar and Kamailio under the same SIPp load: table, CSV and plot
+	$(BIN)/python -m benchmarks.sipp
+
+soak: $(TESTING) $(BUILT)  ## 100 kills under load, ten minutes of mutated traffic
+	$(BIN)/python -m tests.soak.kill --kills 100
+	$(BIN)/python -m tests.soak.mutate --seconds 600
+
+soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills, one minute of mutated traffic
+	$(BIN)/python -m tests.soak.kill --kills 10
+	$(BIN)/python -m tests.soak.mutate --seconds 60
+
+lint: $(LINTING) types  ## formatting, ruff, cython-lint, mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint src/_fast
+
+# mypy does not follow the mapping of an editable install, so it is shown the layout of the wheel.
+types: $(LINTING) $(BUILT)
+	@mkdir -p build/types/reginfo
+	@find build/types/reginfo -type l -delete
+	@ln -s $(CURDIR)/src/reginfo/* $(CURDIR)/src/_fast build/types/reginfo/
+	$(BIN)/mypy -p reginfo
+	$(BIN)/mypy tests benchmarks
+
+stubtest: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
+	$(BIN)/python -m pytest tests/test_packaging.py -k stub
+
+annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
+	REGINFO_ANNOTATE=1 $(BIN)/python setup.py -q build_ext
+	@ls build/annotate/*.html
+
+debug: $(TESTING)  ## tests/fast on a build with bounds checks and assertions, without optimisation
+	REGINFO_DEBUG=1 $(BIN)/python setup.py -q build
+	PYTHONPATH=build/debug/lib $(BIN)/python -m pytest tests/fast
+
+# Over-reads of bytes objects hide inside pymalloc's arenas, hence PYTHONMALLOC; CPython's own immortal objects are
+# leaks to LeakSanitizer.
+SANITIZED := tests/fast tests/torture
+sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and UndefinedBehaviorSanitizer
+	REGINFO_SAN=address,undefined $(BIN)/python setup.py -q build
+	PYTHONPATH=build/sanitize/lib PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
+
+clean:  ## everything that a build leaves behind, but not .venv and not the registrations in STATE
+	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .venv/.built-*
+	rm -f src/_fast/*.c src/_fast/*.so src/_fast/*.html
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
