@@ -1,0 +1,1 @@
+"""Tests of reginfo; a package, so that helpers import as `tests.x`."""
