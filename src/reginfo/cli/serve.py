@@ -1,0 +1,122 @@
+"""`reginfo serve`: run the registrar."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reginfo.admin import logs
+from reginfo.config import AdminSection, Config, Listener, Loaded, load_config, render
+
+if TYPE_CHECKING:
+    from reginfo.server import Server
+
+
+@click.command()
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="TOML file; see docs/configuration.md.")
+@click.option("--listen", multiple=True, metavar="udp:ADDRESS:PORT", help="Address to serve; may be repeated.")
+@click.option("--domain", "domains", multiple=True, metavar="NAME", help="Domain to serve; may be repeated.")
+@click.option("--store", metavar="URL", help='"rocksdb:FOLDER" or "memory:".')
+@click.option("--durability", metavar="LEVEL", help="memory, batched, committed or synced.")
+@click.option("--check-config", is_flag=True, help="Check the configuration and exit (78 if it cannot be used).")
+@click.option("--print-config", is_flag=True, help="Print each value and where it came from, as TOML, and exit.")
+def serve(
+    file: Path | None,
+    listen: tuple[str, ...],
+    domains: tuple[str, ...],
+    store: str | None,
+    durability: str | None,
+    check_config: bool,
+    print_config: bool,
+) -> None:
+    """Run the registrar until SIGTERM or Ctrl-C."""
+    given = {
+        "listen": listen or None,
+        "domains": domains or None,
+        "store.url": store,
+        "store.durability": durability,
+    }
+    loaded = load_config(file, options={key: value for key, value in given.items() if value is not None})
+    if print_config:
+        click.echo(render(loaded), nl=False)
+    elif check_config:
+        click.echo(f"{loaded.file or 'defaults'}: ok")
+    else:
+        _run(loaded)
+
+
+def _run(loaded: Loaded) -> None:
+    import uvloop
+
+    from reginfo.server import Server
+
+    config = loaded.config
+    logs.configure(config.log.level, config.log.format)
+    server = Server(config)
+    uvloop.run(server.run(ready=lambda: show_box(loaded, server.listeners)))
+    click.echo(summary(server))
+
+
+def show_box(loaded: Loaded, listeners: Sequence[Listener]) -> None:
+    """Say what listens and what to try: a box on a terminal, plain lines elsewhere."""
+    text = start_text(loaded, listeners)
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.panel import Panel
+        from rich.text import Text
+
+        Console().print(Panel(Text(text), expand=False))
+    else:
+        click.echo(text)
+        sys.stdout.flush()
+
+
+def start_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
+    """Return what the start-up box says; every line under "try now" can be pasted as it stands."""
+    config = loaded.config
+    rows = [
+        ("domains", ", ".join(config.domains)),
+        ("listening", ", ".join(map(str, listeners))),
+        ("store", f"{config.store.url} ({config.store.durability})"),
+        ("control", config.admin.socket or "off"),
+        ("configured", str(loaded.file or "by default")),
+    ]
+    lines = ["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows), "", "try now"]
+    return "\n".join([*lines, *(f"  {line}" for line in _suggestions(config, listeners))])
+
+
+def _suggestions(config: Config, listeners: Sequence[Listener]) -> list[str]:
+    suggestions = []
+    if config.admin.socket:
+        default = config.admin.socket == AdminSection().socket
+        option = "" if default else f" --socket {config.admin.socket}"
+        suggestions += [
+            f"{_program()} ul add alice@{config.domains[0]} sip:alice@192.0.2.7:5060{option}",
+            f"{_program()} ul show{option}",
+        ]
+    udp = next((listener for listener in listeners if listener.transport == "udp"), None)
+    if udp is not None:
+        target = str(udp).removeprefix("udp:")
+        suggestions.append(f"sipp {target} -sf benchmarks/sipp/register.xml -s alice -m 1000 -r 500")
+    return suggestions
+
+
+def _program() -> str:
+    """Return how this program is called from the shell it was started in."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{sys.executable} -m reginfo"
+    return "reginfo" if shutil.which("reginfo") else os.path.relpath(sys.argv[0])
+
+
+def summary(server: "Server") -> str:
+    """Return the last words: what this run held and did."""
+    lines = ["", "reginfo has stopped"]
+    for group, values in sorted(server.statistics().items()):
+        shown = ", ".join(f"{name} {value}" for name, value in values.items() if value)
+        if shown:
+            lines.append(f"  {group:<11}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,384 @@
+"""The configuration: sources, precedence, and what every refusal says."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from reginfo.config import (
+    KEYS,
+    Config,
+    LimitsSection,
+    Listener,
+    Loaded,
+    StoreSection,
+    canonical_domain,
+    load_config,
+    parse_listener,
+    render,
+)
+from reginfo.errors import ConfigError
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a reginfo.toml of the working directory out of the tests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reginfo.config.SEARCH", (Path("reginfo.toml"), tmp_path / "etc" / "reginfo.toml"))
+
+
+def load(text: str = "", environ: dict[str, str] | None = None, **options: object) -> Loaded:
+    file = Path("given.toml")
+    file.write_text(text, encoding="utf-8")
+    return load_config(file, environ=environ or {}, options={k.replace("__", "."): v for k, v in options.items()})
+
+
+def refusal(text: str = "", environ: dict[str, str] | None = None, **options: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(text, environ, **options)
+    return str(caught.value)
+
+
+# ---- sources
+
+
+def test_defaults_serve_example_com_on_loopback() -> None:
+    config = load_config(environ={}).config
+    assert config == Config()
+    assert [str(listener) for listener in config.listeners] == ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+    assert config.domains == ("example.com",)
+
+
+def test_command_line_beats_environment_beats_file_beats_default() -> None:
+    text = "[registrar]\nmin_expires = 1\ndefault_expires = 10\nmax_expires = 11\n"
+    environ = {"REGINFO_REGISTRAR__DEFAULT_EXPIRES": "20", "REGINFO_REGISTRAR__MAX_EXPIRES": "21"}
+    loaded = load(text, environ, registrar__max_expires=31)
+    registrar = loaded.config.registrar
+    assert (registrar.min_expires, registrar.default_expires, registrar.max_expires) == (1, 20, 31)
+    assert loaded.origins["registrar.min_expires"] == "given.toml line 2"
+    assert loaded.origins["registrar.default_expires"] == "environment REGINFO_REGISTRAR__DEFAULT_EXPIRES"
+    assert loaded.origins["registrar.max_expires"] == "command line"
+    assert loaded.origins["registrar.max_contacts"] == "default"
+
+
+def test_search_takes_the_first_file_there_is(tmp_path: Path) -> None:
+    def domain(**environ: str) -> str:
+        return load_config(environ=environ).config.domains[0]
+
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "reginfo.toml").write_text('domains = ["etc.example"]')
+    assert domain() == "etc.example"
+    Path("reginfo.toml").write_text('domains = ["here.example"]')
+    assert domain() == "here.example"
+    Path("named.toml").write_text('domains = ["named.example"]')
+    assert domain(REGINFO_CONFIG="named.toml") == "named.example"
+    Path("given.toml").write_text('domains = ["given.example"]')
+    assert load_config(Path("given.toml"), environ={"REGINFO_CONFIG": "named.toml"}).config.domains == (
+        "given.example",
+    )
+
+
+def test_a_named_file_that_is_missing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml: No such file"):
+        load_config(Path("absent.toml"), environ={})
+    with pytest.raises(ConfigError, match=r"absent\.toml: No such file"):
+        load_config(environ={"REGINFO_CONFIG": "absent.toml"})
+
+
+def test_environment_reads_every_type() -> None:
+    config = load(
+        environ={
+            "REGINFO_LISTEN": "udp:127.0.0.1:0, tcp:[::1]:0",
+            "REGINFO_INSECURE": "true",
+            "REGINFO_REGISTRAR__EXPIRES_JITTER": "0",
+            "REGINFO_LIMITS__IDLE_TIMEOUT": "64.5",
+            "REGINFO_LOG__LEVEL": "debug",
+        }
+    ).config
+    assert config.listen == ("udp:127.0.0.1:0", "tcp:[::1]:0")
+    assert config.insecure
+    assert config.registrar.expires_jitter == 0
+    assert config.limits.idle_timeout == 64.5
+    assert config.log.level == "debug"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "REGINFO_DEBUG",
+        "REGINFO_SAN",
+        "REGINFO_TRACE",
+        "REGINFO_ANNOTATE",
+        "REGINFO_STRICT",
+        "REGINFO_REQUIRE_PEERS",
+        "OTHER_LISTEN",
+    ],
+)
+def test_variables_of_the_build_are_no_settings(variable: str) -> None:
+    assert load(environ={variable: "1"}).config == Config()
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[registrar]\nmax_expire = 5",
+            'given.toml line 2: unknown key registrar.max_expire, did you mean "registrar.max_expires"?',
+        ),
+        (
+            "[registrar]\n\nmaxexpires = 5",
+            'given.toml line 3: unknown key registrar.maxexpires, did you mean "registrar.max_expires"?',
+        ),
+        ("max_expires = 5", 'given.toml line 1: unknown key max_expires, did you mean "registrar.max_expires"?'),
+        ('domain = ["example.com"]', 'given.toml line 1: unknown key domain, did you mean "domains"?'),
+        ("colour = 5", "given.toml line 1: unknown key colour"),
+        (
+            "[registrars]\nmax_expires = 5",
+            'given.toml line 1: unknown section [registrars], did you mean "[registrar]"?',
+        ),
+        ("[webhooks]\nurl = 5", "given.toml line 1: unknown section [webhooks]"),
+        ("registrar = 5", "given.toml line 1: registrar is a section: write [registrar]"),
+        (
+            "insecure = false\n[registrar.max_expires]\nvalue = 5",
+            "given.toml line 2: registrar.max_expires must be an integer from 1 to 4294967295, not {'value': 5}",
+        ),
+        (
+            "registrar.max_expire = 5",
+            'given.toml line 1: unknown key registrar.max_expire, did you mean "registrar.max_expires"?',
+        ),
+    ],
+)
+def test_an_unknown_key_says_where_it_is_and_what_was_meant(text: str, message: str) -> None:
+    assert refusal(text) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[registrar]\nmax_expires = 0", "registrar.max_expires must be an integer from 1 to 4294967295, not 0"),
+        (
+            "[registrar]\nmax_expires = 4294967296",
+            "registrar.max_expires must be an integer from 1 to 4294967295, not 4294967296",
+        ),
+        (
+            '[registrar]\nmax_expires = "7200"',
+            "registrar.max_expires must be an integer from 1 to 4294967295, not '7200'",
+        ),
+        ("[registrar]\nmax_expires = true", "registrar.max_expires must be an integer from 1 to 4294967295, not True"),
+        ("[registrar]\nmin_expires = 3601", "registrar.min_expires must be an integer from 0 to 3600, not 3601"),
+        ("[registrar]\nexpires_jitter = 0.51", "registrar.expires_jitter must be a number from 0 to 0.5, not 0.51"),
+        ("[registrar]\nexpires_jitter = nan", "registrar.expires_jitter must be a number from 0 to 0.5, not nan"),
+        ("[registrar]\nmax_contacts = 0", "registrar.max_contacts must be an integer from 1 to 10000, not 0"),
+        (
+            '[registrar]\nmax_contacts_policy = "drop"',
+            'registrar.max_contacts_policy must be one of "reject", "replace-oldest", not \'drop\'',
+        ),
+        ('[registrar]\nmode = "relay"', "registrar.mode must be \"registrar\", not 'relay'"),
+        ("[limits]\nmax_message = 65536", "limits.max_message must be an integer from 512 to 65535, not 65536"),
+        (
+            "[limits]\nmax_contacts_per_request = 33",
+            "limits.max_contacts_per_request must be an integer from 1 to 32, not 33",
+        ),
+        ("[limits]\nidle_timeout = 32", "limits.idle_timeout must be a number from 33 to 86400, not 32"),
+        ("[store]\nurl = 5", "store.url must be a string, not 5"),
+        ('insecure = "yes"', "insecure must be true or false, not 'yes'"),
+        ('listen = "udp:127.0.0.1:5060"', "listen must be a list of at least one string, not 'udp:127.0.0.1:5060'"),
+        ("listen = []", "listen must be a list of at least one string, not []"),
+        ("domains = [5]", "domains must be a list of at least one string, not [5]"),
+    ],
+)
+def test_a_value_out_of_bounds_says_what_is_allowed(text: str, message: str) -> None:
+    """SEC-5: each cap is named, settable and bounded itself."""
+    line = text.count("\n") + 1
+    assert refusal(text) == f"given.toml line {line}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        (
+            "REGINFO_REGISTRAR__MAX_EXPIRE",
+            "5",
+            'unknown key registrar.max_expire, did you mean "registrar.max_expires"?',
+        ),
+        ("REGINFO_DOMIANS", "a.example", 'unknown key domians, did you mean "domains"?'),
+        ("REGINFO_COLOUR__RED", "5", "unknown key colour.red"),
+        (
+            "REGINFO_REGISTRAR__MAX_EXPIRES",
+            "soon",
+            "registrar.max_expires must be an integer from 1 to 4294967295, not 'soon'",
+        ),
+        ("REGINFO_LISTEN", " , ", "listen must be a list of at least one string, not ' , '"),
+    ],
+)
+def test_the_environment_is_as_strict_as_the_file(variable: str, value: str, message: str) -> None:
+    assert refusal(environ={variable: value}) == f"environment {variable}: {message}"
+
+
+@pytest.mark.parametrize("text", ["listen = [", 'a = "\\q"', "a = 1\na = 2"])
+def test_what_is_no_toml_is_refused_with_its_position(text: str) -> None:
+    message = refusal(text)
+    assert message.startswith("given.toml: not TOML: ")
+    assert "line" in message or "end of document" in message
+
+
+def test_octets_that_are_no_text_are_refused() -> None:
+    Path("binary.toml").write_bytes(b'a = "\xff"')
+    with pytest.raises(ConfigError, match="not TOML"):
+        load_config(Path("binary.toml"), environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[registrar]\ndefault_expires = 30", "given.toml line 2: registrar.default_expires must lie between"),
+        (
+            "[registrar]\nmax_expires = 600",
+            "registrar.default_expires must lie between min_expires and max_expires: 60 <= 3600 <= 600 does not hold",
+        ),
+        ('[store]\nurl = "sqlite:x"', 'given.toml line 2: store.url must be "rocksdb:FOLDER" or "memory:"'),
+        ('[store]\nurl = "rocksdb:"', "given.toml line 2: store.url must be"),
+        ('[store]\nurl = "memory:x"', "given.toml line 2: store.url must be"),
+        ('[store]\nurl = "memory:"\ndurability = "synced"', 'given.toml line 3: store.durability must be "memory"'),
+        (
+            '[admin]\nsocket = "' + "s" * 108 + '"',
+            "given.toml line 2: admin.socket must be a path of at most 107 octets",
+        ),
+        ('server_header = "a\\r\\nb"', "given.toml line 1: server_header must be printable text on one line"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(text: str, message: str) -> None:
+    assert refusal(text).startswith(message)
+
+
+# ---- listen, domains, store
+
+
+@pytest.mark.parametrize(
+    ("text", "listener"),
+    [
+        ("udp:127.0.0.1:5060", Listener("udp", "127.0.0.1", 5060)),
+        ("tcp:192.0.2.1:0", Listener("tcp", "192.0.2.1", 0)),
+        ("tcp:[2001:DB8:0::1]:65535", Listener("tcp", "2001:db8::1", 65535)),
+        ("udp:[::1]", Listener("udp", "::1", 5060)),
+        ("udp:0.0.0.0", Listener("udp", "0.0.0.0", 5060)),
+    ],
+)
+def test_listener_forms(text: str, listener: Listener) -> None:
+    assert parse_listener(text) == listener
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "udp",
+        "udp:",
+        "udp:localhost:5060",
+        "udp:::1:5060",
+        "udp:[127.0.0.1]:5060",
+        "udp:127.0.0.1:65536",
+        "udp:127.0.0.1:-1",
+        "udp:127.0.0.1:",
+        "sctp:127.0.0.1:5060",
+        "127.0.0.1:5060",
+        "udp:127.0.0.1:5060 ",
+        "udp:[::1]5060",
+    ],
+)
+def test_other_listener_forms_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="must be udp:ADDRESS:PORT"):
+        parse_listener(text)
+
+
+def test_every_udp_port_is_a_tcp_port_too() -> None:
+    """TRN-1"""
+    config = Config(listen=("udp:127.0.0.1:5070", "tcp:127.0.0.1:5080", "udp:[::1]:0"))
+    assert [str(listener) for listener in config.listeners] == [
+        "udp:127.0.0.1:5070",
+        "tcp:127.0.0.1:5070",
+        "tcp:127.0.0.1:5080",
+        "udp:[::1]:0",
+        "tcp:[::1]:0",
+    ]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "[::]", "[2001:db8::1]", "[::ffff:192.0.2.1]"])
+def test_a_public_address_needs_insecure(address: str) -> None:
+    message = refusal(f'listen = ["udp:{address}:5060"]')
+    assert "insecure = true" in message
+    assert load(f'insecure = true\nlisten = ["udp:{address}:5060"]').config.insecure
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "[::1]"])
+def test_a_loopback_address_does_not_need_insecure(address: str) -> None:
+    assert not load(f'listen = ["tcp:{address}:5060"]').config.insecure
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("Example.COM", "example.com"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("[2001:DB8:0::1]", "[2001:db8::1]"),
+        ("2001:db8::1", "[2001:db8::1]"),
+        ("localhost", "localhost"),
+        ("a-b.example", "a-b.example"),
+    ],
+)
+def test_domains_are_written_as_in_a_canonical_aor(text: str, canonical: str) -> None:
+    """URI-7"""
+    assert canonical_domain(text) == canonical
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-a.example", "a..b", "sip:example.com", "example.com:5060", "1.2.3"])
+def test_other_domains_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="neither a host name nor an address"):
+        canonical_domain(text)
+
+
+def test_nothing_outlives_a_memory_store() -> None:
+    assert StoreSection(url="memory:").durability == "memory"
+    assert StoreSection(url="memory:").folder is None
+    assert StoreSection(url="rocksdb:/var/lib/reginfo").folder == Path("/var/lib/reginfo")
+
+
+# ---- printing and documentation
+
+
+def test_printed_configuration_loads_to_the_same_and_names_origins() -> None:
+    loaded = load(
+        'server_header = "say \\"hi\\" \\\\"\n[limits]\nmax_uri = 2048',
+        {"REGINFO_DOMAINS": "a.example,b.example"},
+        store__url="rocksdb:other",
+    )
+    printed = render(loaded)
+    assert load(printed).config == loaded.config
+    origins = {line.split(" = ")[0]: line.split("  # from ")[1] for line in printed.splitlines() if " = " in line}
+    assert origins["max_uri"] == "given.toml line 3"
+    assert origins["domains"] == "environment REGINFO_DOMAINS"
+    assert origins["url"] == "command line"
+    assert origins["insecure"] == "default"
+    assert len(origins) == len(KEYS)
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    documented = DOCUMENT.read_text(encoding="utf-8")
+    printed = {
+        line.split(" = ")[0]: line.split(" = ")[1].split("  # from")[0].strip()
+        for line in render(load_config(environ={})).splitlines()
+        if " = " in line
+    }
+    for key in KEYS:
+        name = key.rpartition(".")[2]
+        assert f"| `{name}` | `{printed[name]}` |" in documented, key
+
+
+def test_timeouts_and_counts_are_finite() -> None:
+    """SEC-5"""
+    assert all(math.isfinite(getattr(LimitsSection(), name)) for name in LimitsSection.__struct_fields__)
