@@ -453,8 +453,8 @@ cdef class DatagramSocket:
 
     cdef int pull(self, int wanted) except -1:
         # An error here is the news of an earlier datagram (IP_RECVERR): read it and go on.
-        cdef int got, attempt
-        for attempt in range(RETRIES + 1):
+        cdef int got, _
+        for _ in range(RETRIES + 1):
             got = recvmmsg(self.descriptor, self.incoming, wanted, MSG_DONTWAIT, NULL)
             if got >= 0:
                 return got
@@ -560,8 +560,8 @@ cdef class DatagramSocket:
         cdef Address address
         cdef ControlError control
         cdef char start[8]
-        cdef int i
-        for i in range(MAX_NOTICES):
+        cdef int _
+        for _ in range(MAX_NOTICES):
             octets.iov_base = start
             octets.iov_len = sizeof(start)
             memset(&head, 0, sizeof(head))
