@@ -16,6 +16,7 @@ digest = $(shell sha256sum $(1) | sha256sum | cut -c1-16)
 TOOLS := .venv/.tools-$(call digest,pyproject.toml)
 TESTING := .venv/.testing-$(call digest,pyproject.toml)
 LINTING := .venv/.linting-$(call digest,pyproject.toml)
+INSTALLED := .venv/.installed-$(call digest,setup.py pyproject.toml)
 BUILT := .venv/.built-$(call digest,$(COMPILED))
 
 # Prints the requirements that pyproject.toml lists under build-system, project or an extra.
@@ -47,7 +48,7 @@ $(TOOLS): $(BIN)/python
 	@echo 'Installing what reginfo builds on'
 	@$(call require,build)
 	@$(call require,run)
-	@rm -f .venv/.tools-* .venv/.built-* && touch $@
+	@rm -f .venv/.tools-* .venv/.built-* .venv/.installed-* && touch $@
 
 $(TESTING): $(TOOLS)
 	@echo 'Installing the test tools'
@@ -61,9 +62,10 @@ $(LINTING): $(TESTING)
 
 $(BUILT): $(TOOLS)
 	@echo 'Compiling src/_fast'
-	@REGINFO_STRICT=1 $(BIN)/pip install --quiet --disable-pip-version-check \
+	@REGINFO_STRICT=1 $(BIN)/python setup.py -q build_ext --inplace
+	@test -e $(INSTALLED) || $(BIN)/pip install --quiet --disable-pip-version-check \
 		--no-build-isolation --no-deps --editable .
-	@rm -f .venv/.built-* && touch $@
+	@rm -f .venv/.built-* .venv/.installed-* && touch $(INSTALLED) $@
 
 run: $(BUILT)  ## registrar for example.com on LISTEN, UDP and TCP, bindings kept in the folder STATE
 	@REGINFO_STORE__URL=rocksdb:$(STATE) exec $(BIN)/reginfo serve --listen udp:$(LISTEN) --listen tcp:$(LISTEN)
@@ -127,6 +129,6 @@ sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and U
 	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
 
 clean:  ## everything that a build leaves behind, but not .venv and not the registrations in STATE
-	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .venv/.built-*
+	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .venv/.built-* .venv/.installed-*
 	rm -f src/_fast/*.c src/_fast/*.so src/_fast/*.html
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

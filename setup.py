@@ -52,7 +52,9 @@ DIRECTIVES = {
     "initializedcheck": DEBUG,
     "cdivision": True,
     "linetrace": TRACE,
-    **Options.extra_warnings,
+    "warn.unreachable": True,
+    "warn.unused": True,
+    # warn.maybe_uninitialized stays off: it takes every &out argument for a read.  The C compiler knows better.
 }
 
 # What Cython's own C provokes, whatever the source says; everything else of -Wall -Wextra is ours.
