@@ -1,0 +1,127 @@
+"""The UDP edge: a datagram socket in an event loop (RFC 3261 section 18)."""
+
+import asyncio
+import logging
+import select
+from collections.abc import Callable, Sequence
+
+from reginfo.fast import DatagramSocket, Flow
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKLOG = 16384     # answers kept while the socket is full; a peer that misses one repeats its request
+
+
+class UdpEndpoint:
+    """Hand the datagrams of one local address to a callback, and send the answers.
+
+    `on_batch(batch)` gets up to 64 `(octets, flow)` in order of arrival, once per turn of the loop at most.
+    `on_error(flow)` gets each flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called
+    from within send().  The host is an IP literal; port 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        host: str,
+        port: int,
+        on_batch: Callable[[list[tuple[bytes, Flow]]], None],
+        on_error: Callable[[Flow], None],
+        *,
+        max_backlog: int = MAX_BACKLOG,
+    ) -> None:
+        self._loop = loop
+        self._where = (host, port)
+        self._on_batch = on_batch
+        self._on_error = on_error
+        self._max_backlog = max_backlog
+        self._socket: DatagramSocket | None = None
+        self._poll: select.epoll | None = None
+        self._backlog: list[tuple[bytes, Flow]] = []
+        self._notices = 0
+        self.overflowed = 0
+        "Answers dropped because the backlog was full."
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Return (host, port): the bound one once started."""
+        return self._where
+
+    @property
+    def socket(self) -> DatagramSocket:
+        """Return the socket, for its counters; it exists once started."""
+        if self._socket is None:
+            raise RuntimeError("endpoint was never started")
+        return self._socket
+
+    @property
+    def backlog(self) -> int:
+        """Return how many answers wait for the socket to take them."""
+        return len(self._backlog)
+
+    async def start(self) -> None:
+        """Bind and begin to read; OSError if the address cannot be had."""
+        self._socket = DatagramSocket(*self._where)
+        self._where = self._socket.local
+        # The loop watches an epoll descriptor with the socket inside, not the socket: libuv drops a watched
+        # descriptor for good at its first POLLERR, and here that is only the news of an ICMP error.
+        self._poll = select.epoll()
+        self._poll.register(self._socket.fileno(), select.EPOLLIN)
+        self._loop.add_reader(self._poll.fileno(), self._ready)
+
+    async def close(self) -> None:
+        """Stop reading, try the backlog once more and give the address back."""
+        if self._poll is None or self._socket is None:
+            return
+        self._loop.remove_reader(self._poll.fileno())
+        self._poll.close()
+        self._poll = None
+        self._socket.send(self._backlog)
+        self._backlog = []
+        self._socket.close()
+
+    def send(self, batch: Sequence[tuple[bytes, Flow]]) -> None:
+        """Send in order; what the socket does not take now is kept, within max_backlog, until it is writable."""
+        if self._poll is None:
+            return
+        items = list(batch)
+        if not self._backlog:
+            done = self.socket.send(items)
+            if done < len(items):
+                items = items[done:]
+                self._watch(select.EPOLLIN | select.EPOLLOUT)
+            else:
+                items = []
+        if items:
+            room = max(0, self._max_backlog - len(self._backlog))
+            self._backlog += items[:room]
+            self.overflowed += len(items[room:])
+        self._hear()
+
+    def _watch(self, events: int) -> None:
+        if self._poll is not None:
+            self._poll.modify(self.socket.fileno(), events)
+
+    def _ready(self) -> None:
+        if self._backlog:
+            done = self.socket.send(self._backlog)
+            del self._backlog[:done]
+            if not self._backlog:
+                self._watch(select.EPOLLIN)
+        batch = self.socket.receive()
+        self._hear()
+        if batch:
+            self._on_batch(batch)
+
+    def _hear(self) -> None:
+        if self.socket.notices != self._notices:
+            self._notices = self.socket.notices
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._poll is None:
+            return
+        for flow in self.socket.take_errors():
+            logger.debug("peer unreachable flow=%s", flow.text)
+            self._on_error(flow)
+        self._notices = self.socket.notices
