@@ -20,8 +20,18 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 COMMANDS: Final = {
     "serve": "reginfo.cli.serve",
+    "ul": "reginfo.cli.ul",
+    "stats": "reginfo.cli.stats",
 }
 "Command -> the module that holds it under its own name."
+
+
+class Failed(ReginfoError):
+    """A command ends with an exit code of its own."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class LazyGroup(click.Group):
@@ -76,6 +86,8 @@ def describe(error: Exception) -> str:
 def exit_code(error: Exception) -> int:
     """Return the exit code an error has in the documented table."""
     match error:
+        case Failed(code=code):
+            return code
         case ConfigError():
             return EXIT_CONFIG
         case ServerUnreachable():

@@ -1,0 +1,53 @@
+"""One line per contact event, from the feed.
+
+Refreshes, nearly all of the traffic, are logged at DEBUG only.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from reginfo.fast import Change, Registration
+from reginfo.model import ContactEvent
+
+logger = logging.getLogger(__name__)
+
+REGISTER: Final = "register"  # cause of a change that a request made; all other causes have no method
+
+
+class LogConsumer:
+    """Logs what happened to each contact."""
+
+    name = "log"
+    wants_refreshes = False
+
+    def read(self, changes: Sequence[Change]) -> None:
+        """Log committed changes, in feed order."""
+        for change in changes:
+            if change.only_refreshes and not logger.isEnabledFor(logging.DEBUG):
+                continue
+            by_request = change.cause == REGISTER
+            for binding, event in change.contacts:
+                logger.log(
+                    logging.DEBUG if event == ContactEvent.REFRESHED else logging.INFO,
+                    "%s aor=%s contact=%s callid=%s cause=%s method=%s code=%s src=%s",
+                    event,
+                    change.aor,
+                    binding.uri,
+                    binding.call_id,
+                    change.cause,
+                    "REGISTER" if by_request else None,
+                    200 if by_request else None,
+                    binding.flow or None,
+                )
+
+    def state(self) -> bytes:
+        """Return nothing: a line that was written needs no memory."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Go on where the cursor says."""
+
+    def reset(self, registrations: Iterable[Registration]) -> None:
+        """Say that events are missing; the full state tells of none."""
+        logger.warning("contact events were lost aors=%d", sum(1 for _ in registrations))

@@ -1,0 +1,57 @@
+"""What the commands that talk to a running server share: its socket, its errors, safe output."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, ControlClient, Params, RpcError
+from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, Failed
+from reginfo.config import load_config
+from reginfo.errors import ConfigError
+
+Call = Callable[[str, Params], Any]
+
+_EXITS = {NOT_FOUND: EXIT_NOT_FOUND, INVALID_PARAMS: EXIT_USAGE}
+
+socket_option = click.option(
+    "--socket", metavar="PATH", help="Control socket; default: admin.socket of the configuration."
+)
+config_option = click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration that names the socket."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
+
+
+@contextmanager
+def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
+    """Give a way to call the server; its errors leave as exit codes."""
+    path = socket or load_config(file).config.admin.socket
+    if not path:
+        raise ConfigError("admin.socket is empty: the server has no control socket", key="admin.socket")
+    with ControlClient(path) as client:
+        try:
+            yield client.call
+        except RpcError as error:
+            raise Failed(printable(error), _EXITS.get(error.code, EXIT_FAILED)) from error
+
+
+def print_json(document: object) -> None:
+    # ASCII only: no octet a phone has sent reaches the terminal as it is.
+    click.echo(json.dumps(document).replace("\x7f", "\\u007f"))
+
+
+def printable(value: object) -> str:
+    """Return text on one line without control characters: what it shows was written by strangers."""
+    text = "-" if value is None else str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def bold(text: str) -> str:
+    """Return text emphasised where it is shown on a terminal that wants it (no-color.org)."""
+    return click.style(text, bold=True) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text

@@ -1,0 +1,118 @@
+"""`reginfo ul`: look into the location table of a running server, and change it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reginfo.cli._remote import (
+    Call,
+    bold,
+    config_option,
+    connected,
+    json_option,
+    print_json,
+    printable,
+    socket_option,
+)
+
+DUMP_FIELDS: Final = ("Address", "Expires", "Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path")
+DETAILS: Final = (
+    ("Expires", "Q", "CSeq", "Event", "Origin"),
+    ("Call-ID",),
+    ("Instance", "Reg-Id"),
+    ("User-Agent",),
+    ("Received", "Flow"),
+    ("Path",),
+    ("Params",),
+)
+
+
+@click.group()
+def ul() -> None:
+    """Show and change the bindings of a running server."""
+
+
+@ul.command()
+@click.argument("aor", required=False)
+@json_option
+@socket_option
+@config_option
+def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) -> None:
+    """Show the contacts of AOR, or of all.
+
+    AOR is written sip:alice@example.com or alice@example.com.
+    """
+    with connected(socket, file) as call:
+        for registration in [call("ul.lookup", [aor])] if aor else _walk(call):
+            if as_json:
+                print_json(registration)
+            else:
+                _print_registration(registration)
+
+
+@ul.command()
+@json_option
+@socket_option
+@config_option
+def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
+    """Print one line per contact, fields separated by tabs; one line per AoR with --json."""
+    with connected(socket, file) as call:
+        for registration in _walk(call):
+            if as_json:
+                print_json(registration)
+                continue
+            for contact in registration["Contacts"]:
+                fields = [registration["AoR"], *(contact[name] for name in DUMP_FIELDS)]
+                click.echo("\t".join(map(printable, fields)))
+
+
+@ul.command()
+@click.argument("aor")
+@click.argument("contact")
+@click.option("--expires", type=int, default=3600, show_default=True, metavar="SECONDS", help="Lifetime.")
+@click.option("--q", type=float, help="Preference, 0 to 1.")
+@socket_option
+@config_option
+def add(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
+    """Bind the URI CONTACT to AOR, or refresh it, as the operator."""
+    with connected(socket, file) as call:
+        _print_registration(call("ul.add", [aor, contact, expires, q]))
+
+
+@ul.command()
+@click.argument("aor")
+@click.argument("contact", required=False)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@socket_option
+@config_option
+def rm(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
+    """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts."""
+    if not yes:
+        click.confirm(f"Remove {contact or 'all contacts'} of {aor}?", abort=True, err=True)
+    with connected(socket, file) as call:
+        removed = call("ul.rm_contact", [aor, contact]) if contact else call("ul.rm", [aor])
+        count = removed["Removed"]
+        click.echo(f"removed {count} contact{'' if count == 1 else 's'}")
+
+
+def _walk(call: Call) -> Iterator[dict[str, Any]]:
+    """Yield every registration, a page of the server at a time."""
+    cursor = 0
+    while True:
+        page = call("ul.dump", {"cursor": cursor})
+        yield from page["AoRs"]
+        cursor = page["Cursor"]
+        if not cursor:
+            return
+
+
+def _print_registration(registration: dict[str, Any]) -> None:
+    click.echo(bold(printable(registration["AoR"])))
+    for contact in registration["Contacts"]:
+        click.echo(f"  {printable(contact['Address'])}")
+        for row in DETAILS:
+            shown = [f"{name} {printable(contact[name])}" for name in row if contact[name] is not None]
+            if shown:
+                click.echo(f"    {', '.join(shown)}")

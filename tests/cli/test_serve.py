@@ -1,0 +1,84 @@
+"""`reginfo serve` as far as it goes without serving: checking, printing and refusing."""
+
+import io
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from reginfo.cli.serve import show_box, start_text
+from reginfo.config import Listener, load_config
+from tests.cli.conftest import Run
+
+LISTENERS = [Listener("udp", "127.0.0.1", 5062), Listener("tcp", "127.0.0.1", 5062)]
+
+
+def test_check_config_says_what_it_checked(run: Run) -> None:
+    assert run("serve", "--check-config") == (0, "defaults: ok\n", "")
+    Path("other.toml").write_text('domains = ["example.net"]')
+    assert run("serve", "--check-config", "-c", "other.toml") == (0, "other.toml: ok\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--listen", "udp:0.0.0.0:5060"], "listen udp:0.0.0.0:5060 is reachable from the network"),
+        (["--listen", "5060"], "command line: listen '5060' must be udp:ADDRESS:PORT"),
+        (["--domain", "a b"], "command line: domains: 'a b' is neither"),
+        (["--store", "sqlite:x"], "command line: store.url must be"),
+        (["--durability", "eventually"], 'command line: store.durability must be one of "batched", "committed"'),
+        (["-c", "absent.toml"], "absent.toml: No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("action", [[], ["--check-config"], ["--print-config"]])
+def test_a_bad_configuration_exits_78_and_starts_nothing(
+    run: Run, arguments: list[str], message: str, action: list[str]
+) -> None:
+    ran = run("serve", *arguments, *action)
+    assert ran.code == 78
+    assert ran.out == ""
+    assert ran.err.startswith("reginfo: ")
+    assert message in ran.err
+
+
+def test_print_config_is_toml_with_origins(run: Run) -> None:
+    ran = run(
+        "serve", "--print-config", "--listen", "udp:127.0.0.1:0", "--domain", "a.example", "--domain", "b.example"
+    )
+    assert ran.code == 0
+    printed = tomllib.loads(ran.out)
+    assert printed["listen"] == ["udp:127.0.0.1:0"]
+    assert printed["domains"] == ["a.example", "b.example"]
+    assert ran.out.count("# from command line") == 2
+
+
+def test_the_start_up_box_says_what_listens_and_what_to_try() -> None:
+    loaded = load_config(environ={}, options={"store.url": "memory:"})
+    text = start_text(loaded, LISTENERS)
+    assert "udp:127.0.0.1:5062, tcp:127.0.0.1:5062" in text
+    assert "memory: (memory)" in text
+    assert " ul show\n" in text
+    assert "  sipp 127.0.0.1:5062 " in text
+
+
+def test_what_to_try_names_a_control_socket_that_is_not_the_default() -> None:
+    Path("c.toml").write_text('[admin]\nsocket = "other.sock"')
+    assert " ul show --socket other.sock\n" in start_text(load_config(Path("c.toml"), environ={}), LISTENERS)
+    Path("c.toml").write_text('[admin]\nsocket = ""')
+    assert " ul " not in start_text(load_config(Path("c.toml"), environ={}), LISTENERS)
+
+
+class Terminal(io.StringIO):
+    """Standard output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_box_has_a_frame_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_config(environ={})
+    for stream, framed in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr("sys.stdout", stream)
+        show_box(loaded, LISTENERS)
+        assert ("╭" in stream.getvalue()) == framed
+        assert "try now" in stream.getvalue()
