@@ -67,6 +67,7 @@ cdef extern from "sys/socket.h" nogil:
         SO_RCVBUF
         SO_SNDBUF
         SO_RXQ_OVFL
+        SO_MEMINFO
         MSG_DONTWAIT
         MSG_ERRQUEUE
 
@@ -96,6 +97,7 @@ cdef extern from "sys/socket.h" nogil:
     int bind(int fd, const sockaddr* address, socklen_t length)
     int connect(int fd, const sockaddr* address, socklen_t length)
     int getsockname(int fd, sockaddr* address, socklen_t* length)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
     ssize_t recvmsg(int fd, msghdr* message, int flags)
     ssize_t recvfrom(int fd, void* octets, size_t n, int flags, sockaddr* source, socklen_t* length)
@@ -107,6 +109,12 @@ cdef extern from "sys/socket.h" nogil:
     unsigned char* CMSG_DATA(cmsghdr* control)
     size_t CMSG_SPACE(size_t n)
     size_t CMSG_LEN(size_t n)
+
+
+cdef extern from "linux/sock_diag.h" nogil:
+    cdef enum:
+        SK_MEMINFO_DROPS
+        SK_MEMINFO_VARS
 
 
 cdef extern from "linux/errqueue.h" nogil:
