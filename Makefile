@@ -8,8 +8,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-STATE ?= reginfo.db
-LISTEN ?= 127.0.0.1:5060
 
 COMPILED := $(sort $(wildcard src/_fast/*.py src/_fast/*.pyx src/_fast/*.pxd src/_fast/*.pyi)) setup.py pyproject.toml
 digest = $(shell sha256sum $(1) | sha256sum | cut -c1-16)
@@ -30,7 +28,7 @@ require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --dis
 build: $(BUILT)  ## editable install of what is in src/
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo 'reginfo: Python 3.11 or newer is needed: apt install python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo 'reginfo: $(PYTHON) cannot make virtual environments: apt install python3-venv' >&2; exit 1; }
@@ -67,8 +65,8 @@ $(BUILT): $(TOOLS)
 		--no-build-isolation --no-deps --editable .
 	@rm -f .venv/.built-* .venv/.installed-* && touch $(INSTALLED) $@
 
-run: $(BUILT)  ## registrar for example.com on LISTEN, UDP and TCP, bindings kept in the folder STATE
-	@REGINFO_STORE__URL=rocksdb:$(STATE) exec $(BIN)/reginfo serve --listen udp:$(LISTEN) --listen tcp:$(LISTEN)
+run: $(BUILT)  ## registrar for example.com on 127.0.0.1:5060, UDP and TCP, bindings kept in the folder reginfo.db
+	@exec $(BIN)/reginfo serve
 
 test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so that they cannot rot
 	$(BIN)/python -m pytest
@@ -128,7 +126,7 @@ sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and U
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
 
-clean:  ## everything that a build leaves behind, but not .venv and not the registrations in STATE
+clean:  ## everything that a build leaves behind, but not .venv and not the registrations in reginfo.db
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .venv/.built-* .venv/.installed-*
 	rm -f src/_fast/*.c src/_fast/*.so src/_fast/*.html
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import reginfo._fast
+
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
 PEERS = ("kamailio", "sipp", "redis-server")
@@ -22,6 +24,11 @@ settings.register_profile(
     "nightly", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_report_header() -> str:
+    """Say which build is tested: `make sanitize` and its like put theirs in front of the normal one."""
+    return f"reginfo: compiled core from {Path(reginfo._fast.__file__).parent}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,7 +39,9 @@ class Store(Protocol):
     async def load(self, aors: Sequence[str]) -> list[bytes | None]:
         """Return the record of each address-of-record, None where there is none."""
 
-    async def commit(self, changes: Sequence["Change"], state: Sequence[StateItem] = ()) -> list[int]:
+    async def commit(
+        self, changes: Sequence["Change"], state: Sequence[StateItem] = ()
+    ) -> list[int]:
         """Make changes and role state durable as one, and return the indices of refused changes.
 
         A change is refused if the revision of its address-of-record is not its base revision; so are
@@ -48,7 +50,9 @@ class Store(Protocol):
         durable; nothing of it is kept then.
         """
 
-    async def changes(self, after_seq: int, limit: int, *, refreshes: bool = False) -> list["Change"]:
+    async def changes(
+        self, after_seq: int, limit: int, *, refreshes: bool = False
+    ) -> list["Change"]:
         """Return at most limit changes that follow after_seq, oldest first.
 
         Changes that only refresh may be missing among those no longer in memory, unless refreshes is

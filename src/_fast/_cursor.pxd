@@ -1,0 +1,119 @@
+"""A bounded reader over octets: the only place that moves a pointer or compares it with the end."""
+
+from libc.stdint cimport uint32_t
+from libc.string cimport memchr
+
+from reginfo._fast._chars cimport LWS, octet_classes
+
+
+cdef struct Span:
+    uint32_t start      # octets before it, from the base it was cut from
+    uint32_t length     # length 0 with start 0 stands for "absent"
+
+
+cdef struct Cursor:
+    const unsigned char* base
+    const unsigned char* pos
+    const unsigned char* end
+
+
+cdef inline Cursor cursor_over(const unsigned char* base, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    # A cursor from start to stop; offsets stay relative to base.
+    cdef Cursor cur
+    cur.base = base
+    cur.pos = base + start
+    cur.end = base + stop
+    return cur
+
+
+cdef inline int peek(const Cursor* cur) noexcept nogil:
+    # Next octet, or -1 at the end.
+    return cur.pos[0] if cur.pos < cur.end else -1
+
+
+cdef inline bint accept(Cursor* cur, int octet) noexcept nogil:
+    # Step over octet if it is next.
+    if cur.pos < cur.end and cur.pos[0] == octet:
+        cur.pos += 1
+        return True
+    return False
+
+
+cdef inline int take(Cursor* cur) noexcept nogil:
+    # Step over the next octet and return it, or -1 at the end.
+    if cur.pos < cur.end:
+        cur.pos += 1
+        return cur.pos[-1]
+    return -1
+
+
+cdef inline Py_ssize_t offset(const Cursor* cur) noexcept nogil:
+    return cur.pos - cur.base
+
+
+cdef inline Py_ssize_t left(const Cursor* cur) noexcept nogil:
+    return cur.end - cur.pos
+
+
+cdef inline bint at_end(const Cursor* cur) noexcept nogil:
+    return cur.pos >= cur.end
+
+
+cdef inline Py_ssize_t run(Cursor* cur, int classes) noexcept nogil:
+    # Step over octets of these classes; their number.
+    cdef const unsigned char* start = cur.pos
+    while cur.pos < cur.end and octet_classes[cur.pos[0]] & classes:
+        cur.pos += 1
+    return cur.pos - start
+
+
+cdef inline void skip_lws(Cursor* cur) noexcept nogil:
+    run(cur, LWS)
+
+
+cdef inline bint seek(Cursor* cur, int octet) noexcept nogil:
+    # Move to the next such octet; without one, stay and say False.
+    cdef const void* found
+    if cur.pos >= cur.end:
+        return False
+    found = memchr(cur.pos, octet, cur.end - cur.pos)
+    if found == NULL:
+        return False
+    cur.pos = <const unsigned char*>found
+    return True
+
+
+cdef inline bint skip(Cursor* cur, Py_ssize_t n) noexcept nogil:
+    # Step over n octets if so many are left.
+    if cur.end - cur.pos < n:
+        return False
+    cur.pos += n
+    return True
+
+
+cdef inline void trim_lws(Cursor* cur) noexcept nogil:
+    # Drop LWS from the end.
+    while cur.end > cur.pos and octet_classes[cur.end[-1]] & LWS:
+        cur.end -= 1
+
+
+cdef inline Span span_since(const Cursor* cur, Py_ssize_t start) noexcept nogil:
+    # The octets from offset start up to here.
+    cdef Span span
+    span.start = <uint32_t>start
+    span.length = <uint32_t>(cur.pos - cur.base - start)
+    return span
+
+
+cdef inline Span span_of(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Span span
+    span.start = <uint32_t>start
+    span.length = <uint32_t>(stop - start)
+    return span
+
+
+cdef inline Span no_span() noexcept nogil:
+    cdef Span span
+    span.start = 0
+    span.length = 0
+    return span
