@@ -62,9 +62,7 @@ class DelayedStore:
         await self._pass("load", tuple(aors))
         return await self.inner.load(aors)
 
-    async def commit(
-        self, changes: Sequence["Change"], state: Sequence[StateItem] = ()
-    ) -> list[int]:
+    async def commit(self, changes: Sequence["Change"], state: Sequence[StateItem] = ()) -> list[int]:
         aors = tuple(change.aor for change in changes)
         self.in_flight += 1
         try:
@@ -80,9 +78,7 @@ class DelayedStore:
         finally:
             self.in_flight -= 1
 
-    async def changes(
-        self, after_seq: int, limit: int, *, refreshes: bool = False
-    ) -> list["Change"]:
+    async def changes(self, after_seq: int, limit: int, *, refreshes: bool = False) -> list["Change"]:
         return await self.inner.changes(after_seq, limit, refreshes=refreshes)
 
     @property

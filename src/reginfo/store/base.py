@@ -6,6 +6,7 @@ one round trip per batch; it decides nothing and never looks into a record beyon
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,19 @@ Cursor = tuple[int, bytes]
 
 StateItem = tuple[bytes, bytes | None]
 "Key and value of role state; None removes the key."
+
+
+class Durability(StrEnum):
+    """Where a change must be before it counts as made."""
+
+    MEMORY = "memory"
+    "In this process only."
+    BATCHED = "batched"
+    "In this process; handed to the operating system at most 100 ms later."
+    COMMITTED = "committed"
+    "With the operating system: survives the death of the process."
+    SYNCED = "synced"
+    "On the disk: survives a power cut."
 
 
 class Store(Protocol):
@@ -39,9 +53,7 @@ class Store(Protocol):
     async def load(self, aors: Sequence[str]) -> list[bytes | None]:
         """Return the record of each address-of-record, None where there is none."""
 
-    async def commit(
-        self, changes: Sequence["Change"], state: Sequence[StateItem] = ()
-    ) -> list[int]:
+    async def commit(self, changes: Sequence["Change"], state: Sequence[StateItem] = ()) -> list[int]:
         """Make changes and role state durable as one, and return the indices of refused changes.
 
         A change is refused if the revision of its address-of-record is not its base revision; so are
@@ -50,9 +62,7 @@ class Store(Protocol):
         durable; nothing of it is kept then.
         """
 
-    async def changes(
-        self, after_seq: int, limit: int, *, refreshes: bool = False
-    ) -> list["Change"]:
+    async def changes(self, after_seq: int, limit: int, *, refreshes: bool = False) -> list["Change"]:
         """Return at most limit changes that follow after_seq, oldest first.
 
         Changes that only refresh may be missing among those no longer in memory, unless refreshes is

@@ -1,0 +1,124 @@
+"""RocksDB as the embedded store uses it: four key spaces of raw octets, and errors of this project."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rocksdict import (
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+)
+
+from reginfo.errors import StoreRefused, StoreUnavailable
+
+ROW = b"r"
+JOURNAL = b"j"
+JOURNAL_END = b"k"
+STATE = b"s"
+STATE_END = b"t"
+META = b"m"
+CURSOR = b"mc"
+CURSOR_END = b"md"
+
+RETRY_AFTER = 1
+"Seconds between two tries to open a failed database."
+
+_WRITE_BUFFER = 32 << 20  # about 100 thousand changes; several of them let writes go on during a flush
+
+
+def _options(create: bool) -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(create)
+    # Whatever a power cut leaves at the end of the log, the store starts with what is before it.
+    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
+    options.set_write_buffer_size(_WRITE_BUFFER)
+    options.set_max_write_buffer_number(4)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_bytes_per_sync(1 << 20)
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(1 << 20)
+    options.set_stats_dump_period_sec(0)
+    options.set_stats_persist_period_sec(0)
+    # One thread writes: the machinery for several costs and gives nothing.
+    options.set_allow_concurrent_memtable_write(False)
+    options.set_enable_write_thread_adaptive_yield(False)
+    return options
+
+
+def journal_key(seq: int) -> bytes:
+    return JOURNAL + seq.to_bytes(8, "big")
+
+
+class Disk:
+    """An open database.  rocksdict raises bare Exception; here it becomes the project's errors."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self._path = path
+        if not create and not (path / "CURRENT").exists():
+            raise StoreRefused(f"{path} has lost its database")
+        self._db = self._open(create)
+
+    def _open(self, create: bool) -> Rdict:
+        try:
+            return Rdict(str(self._path), _options(create))
+        except Exception as error:
+            raise StoreRefused(f"{self._path} cannot be opened: {error}") from error
+
+    def reopen(self) -> None:
+        """Close and open again: the only way out of the state RocksDB enters when a write failed."""
+        self.close()
+        self._db = self._open(create=False)
+
+    def close(self) -> None:
+        # A database in which a write failed says so again when it is closed, and so does a closed one.
+        with contextlib.suppress(Exception):
+            self._db.close()
+
+    def write(self, batch: WriteBatch) -> None:
+        """Hand a batch to the operating system, all of it or nothing."""
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+
+    def sync(self) -> None:
+        """Return once all that was written is on the disk; may be called in another thread."""
+        try:
+            self._db.flush_wal(sync=True)
+        except Exception as error:
+            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def number(self, key: bytes) -> int | None:
+        value = self.get(key)
+        return None if value is None else int.from_bytes(value, "big", signed=True)
+
+    def _walk(self, start: bytes, end: bytes) -> Iterator[RdictIter]:
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(end)
+        cursor = self._db.iter(bounds)
+        cursor.seek(start)
+        while cursor.valid():
+            yield cursor
+            cursor.next()
+        cursor.status()  # raises if the walk ended at damage instead of at the end
+
+    def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for cursor in self._walk(start, end):
+            yield cursor.key(), cursor.value()
+
+    def values(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        for cursor in self._walk(start, end):
+            yield cursor.value()
+
+    def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        for cursor in self._walk(start, end):
+            yield cursor.key()

@@ -1,0 +1,85 @@
+"""How far back the feed reaches: the ring in memory, and the extent of the journal on disk."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reginfo.fast import Change
+
+RING_CHANGES = 1 << 16
+"Changes held in memory, refreshes included: some seconds of the highest load, an hour of a usual one."
+
+JOURNAL_RECORDS = 200_000
+"Records the journal on disk holds at most: reading on from there is still quicker than a full state."
+
+JOURNAL_STEP = 1024
+"Records removed from the journal at once; a range costs RocksDB the same whatever its length."
+
+
+class Ring:
+    """The newest changes, every one of them, by sequence number."""
+
+    def __init__(self, last_seq: int = 0, size: int = RING_CHANGES) -> None:
+        self.last_seq = last_seq
+        "Sequence number of the newest change that may be read."
+        self.oldest = last_seq + 1
+        "Sequence number of the oldest change held; last_seq + 1 if none is."
+        self._size = size
+        self._slots: list[Change] = []
+        self._origin = last_seq + 1
+
+    def append(self, change: "Change") -> None:
+        """Number a change, and hold it in place of the oldest one when the ring is full."""
+        seq = self.last_seq + 1
+        change.seq = seq
+        if len(self._slots) < self._size:
+            self._slots.append(change)
+        else:
+            self._slots[(seq - self._origin) % self._size] = change
+            self.oldest += 1
+        self.last_seq = seq
+
+    def after(self, seq: int, limit: int) -> "list[Change] | None":
+        """Return at most limit changes that follow seq, None if the ring does not reach back to it."""
+        if seq + 1 < self.oldest:
+            return None
+        count = min(limit, self.last_seq - seq)
+        if count <= 0:
+            return []
+        start = (seq + 1 - self._origin) % self._size
+        stop = start + count
+        if stop <= self._size:
+            return self._slots[start:stop]
+        return self._slots[start:] + self._slots[: stop - self._size]
+
+
+class JournalExtent:
+    """Where the journal on disk begins and how many records it has; remembers every STEP-th of them."""
+
+    def __init__(
+        self, first: int, seqs: "Iterable[int]", bound: int = JOURNAL_RECORDS, step: int = JOURNAL_STEP
+    ) -> None:
+        self.first = first
+        "What follows first - 1 is complete."
+        self.count = 0
+        self._bound = bound
+        self._step = step
+        self._marks: deque[int] = deque()
+        for seq in seqs:
+            self.append(seq)
+
+    def append(self, seq: int) -> None:
+        if self.count % self._step == 0:
+            self._marks.append(seq)
+        self.count += 1
+
+    def cut(self, done: int) -> bool:
+        """Give up whole steps that all consumers have done or that exceed the bound; tell if any."""
+        before = self.first
+        while len(self._marks) > 1 and (self._marks[1] <= done + 1 or self.count > self._bound):
+            self._marks.popleft()
+            self.count -= self._step
+            self.first = self._marks[0]
+        return self.first != before

@@ -1,0 +1,126 @@
+"""The state in memory: all of a store without durability, and the authority of one with it."""
+
+import struct
+from collections.abc import Sequence
+
+from reginfo.errors import FeedGap
+from reginfo.fast import BindingTable, Change
+from reginfo.store.base import Cursor, StateItem
+from reginfo.store.feed import RING_CHANGES, Ring
+
+_REVISION = struct.Struct("<8xQ")
+
+
+def revision_of(record: bytes | None) -> int:
+    """Return the revision in the head of a record, 0 for no record."""
+    if record is None:
+        return 0
+    revision: int = _REVISION.unpack_from(record)[0]
+    return revision
+
+
+class TableStore:
+    """A store that forgets everything at its end (durability "memory")."""
+
+    def __init__(self, now_ms: int = 0, *, ring: int = RING_CHANGES) -> None:
+        """Begin empty; now_ms is an engine time that has been, and only makes the first due() quicker."""
+        self._table = BindingTable(now_ms)
+        self._ring = Ring(0, ring)
+        self._state: dict[bytes, bytes] = {}
+        self._cursors: dict[str, Cursor] = {}
+        self._clock_offset = 0
+
+    @property
+    def last_seq(self) -> int:
+        return self._ring.last_seq
+
+    @property
+    def clock_offset(self) -> int:
+        return self._clock_offset
+
+    @property
+    def contacts(self) -> int:
+        return self._table.contacts
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    async def load(self, aors: Sequence[str]) -> list[bytes | None]:
+        return [self._table.get(aor) for aor in aors]
+
+    async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
+        accepted, refused = self._compare(changes, {})
+        self._apply(accepted, state)
+        return refused
+
+    async def changes(self, after_seq: int, limit: int, *, refreshes: bool = False) -> list[Change]:
+        found = self._ring.after(after_seq, limit)
+        if found is None:
+            raise FeedGap(self._ring.oldest)
+        return found
+
+    async def due(self, now_ms: int, limit: int) -> list[str]:
+        return self._table.due(now_ms, limit)
+
+    def next_due_ms(self) -> int | None:
+        return self._table.next_due_ms()
+
+    async def page(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
+        return self._table.page(cursor, n)
+
+    async def attach(self, name: str, wants_refreshes: bool) -> Cursor | None:
+        return self._cursors.get(name)
+
+    async def cursor(self, name: str) -> Cursor | None:
+        return self._cursors.get(name)
+
+    async def save_cursor(self, name: str, seq: int, state: bytes = b"") -> None:
+        self._cursors[name] = (seq, state)
+
+    async def get_state(self, key: bytes) -> bytes | None:
+        return self._state.get(key)
+
+    async def scan_state(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        return sorted(item for item in self._state.items() if item[0].startswith(prefix))
+
+    async def save_clock_offset(self, offset_ms: int) -> None:
+        self._clock_offset = offset_ms
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def _compare(self, changes: Sequence[Change], ahead: dict[str, int]) -> tuple[list[Change], list[int]]:
+        """Return the changes made on the present revision and the indices of all others.
+
+        ahead maps addresses-of-record to revisions that are accepted but not yet in the table (0: no
+        record left); accepted changes are added to it.
+        """
+        accepted: list[Change] = []
+        refused: list[int] = []
+        lost: set[str] = set()
+        for index, change in enumerate(changes):
+            aor = change.aor
+            revision = ahead.get(aor)
+            if revision is None:
+                revision = revision_of(self._table.get(aor))
+            if change.base_revision != revision or aor in lost:
+                refused.append(index)
+                lost.add(aor)
+            else:
+                ahead[aor] = change.revision if change.record else 0
+                accepted.append(change)
+        return accepted, refused
+
+    def _apply(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
+        """Make accepted changes visible: table first, then the feed."""
+        for change in changes:
+            if change.record:
+                self._table.put(change.record)
+            else:
+                self._table.remove(change.aor)
+            self._ring.append(change)
+        for key, value in state:
+            if value is None:
+                self._state.pop(key, None)
+            else:
+                self._state[key] = value
