@@ -1,0 +1,252 @@
+"""Non-INVITE client transactions (RFC 3261 17.1.2), without clock, socket or randomness.
+
+A transaction is a value.  `begin` makes one, `step` answers an event with the transaction that follows and the
+actions that are owed, and `next_due_ms` says when `step` has to be called with the timer that runs out first.
+The shell sends, delivers and keeps the time.
+
+                        request from the TU / send
+                                   |
+                  timer E / send   v                timer F or transport error / tell the TU
+                  +----------> Trying ------------------------------------------+
+                  +----------- |   |                                            |
+                               |   +--- 1xx / to the TU --> Proceeding -------->+
+                               |                             |    ^  | timer E / send, 1xx / to the TU
+                 200-699 / to  |                             |    +--+          |
+                 the TU        v        200-699 / to the TU  |                  |
+                           Completed <-----------------------+                  |
+                               | timer K                                        v
+                               +------------------------------------------> Terminated
+                                                             (RFC 3261 figure 6)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from reginfo.fast import SipMessage
+
+T1_MS: Final = 500
+T2_MS: Final = 4_000
+T4_MS: Final = 5_000
+TIMER_F_MS: Final = 64 * T1_MS
+
+MAGIC_COOKIE: Final = "z9hG4bK"
+
+REQUEST_TIMEOUT: Final = 408
+SERVICE_UNAVAILABLE: Final = 503
+
+# Final answers that ask for the same request in another form (RFC 3261 8.1.3.5, 22.2).
+RETRIED_IN_ANOTHER_FORM: Final = frozenset({401, 407, 413, 415, 416, 420, 423})
+
+# Codes of RFC 3261 section 21 and of the RFCs this project follows; any other counts as x00 of its class.
+UNDERSTOOD: Final = frozenset({
+    100, 180, 181, 182, 183, 200, 202, 204, 300, 301, 302, 305, 400, 401, 403, 404, 405, 406, 407, 408, 410, 412,
+    413, 414, 415, 416, 420, 421, 423, 430, 439, 480, 481, 482, 483, 484, 485, 486, 488, 489, 491, 493, 494,
+    500, 501, 502, 503, 504, 505, 513, 600, 603, 604, 606,
+})  # fmt: skip
+
+
+class State(Enum):
+    """Where a transaction stands."""
+
+    TRYING = "trying"
+    PROCEEDING = "proceeding"
+    COMPLETED = "completed"
+    TERMINATED = "terminated"
+
+
+class Event(Enum):
+    """What may happen to a transaction."""
+
+    PROVISIONAL = "1xx"
+    FINAL = "200-699"
+    TIMER_E = "timer E"
+    "The request is due to be sent again; unreliable transports only."
+    TIMER_F = "timer F"
+    "No final response for 64*T1."
+    TIMER_K = "timer K"
+    "The network holds no copy of the response any more."
+    TRANSPORT_ERROR = "transport error"
+
+
+class Action(Enum):
+    """What the shell owes after an event."""
+
+    SEND = "send"
+    "Hand the request, the same octets as before, to the transport."
+    DELIVER = "deliver"
+    "Hand the response to the transaction user."
+    TIME_OUT = "time out"
+    "Tell the transaction user that no response came: as a 408 (RFC 3261 8.1.3.1)."
+    FAIL = "fail"
+    "Tell the transaction user that the request could not be sent: as a 503 (RFC 3261 8.1.3.1)."
+
+
+STATUS_OF: Final = {Action.TIME_OUT: REQUEST_TIMEOUT, Action.FAIL: SERVICE_UNAVAILABLE}
+
+_NEXT: Final[dict[tuple[State, Event], tuple[State, tuple[Action, ...]]]] = {
+    (State.TRYING, Event.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
+    (State.TRYING, Event.FINAL): (State.COMPLETED, (Action.DELIVER,)),
+    (State.TRYING, Event.TIMER_E): (State.TRYING, (Action.SEND,)),
+    (State.TRYING, Event.TIMER_F): (State.TERMINATED, (Action.TIME_OUT,)),
+    (State.TRYING, Event.TRANSPORT_ERROR): (State.TERMINATED, (Action.FAIL,)),
+    (State.PROCEEDING, Event.PROVISIONAL): (State.PROCEEDING, (Action.DELIVER,)),
+    (State.PROCEEDING, Event.FINAL): (State.COMPLETED, (Action.DELIVER,)),
+    (State.PROCEEDING, Event.TIMER_E): (State.PROCEEDING, (Action.SEND,)),
+    (State.PROCEEDING, Event.TIMER_F): (State.TERMINATED, (Action.TIME_OUT,)),
+    (State.PROCEEDING, Event.TRANSPORT_ERROR): (State.TERMINATED, (Action.FAIL,)),
+    # The network repeats responses, and errors of a datagram sent earlier may arrive late.
+    (State.COMPLETED, Event.PROVISIONAL): (State.COMPLETED, ()),
+    (State.COMPLETED, Event.FINAL): (State.COMPLETED, ()),
+    (State.COMPLETED, Event.TRANSPORT_ERROR): (State.COMPLETED, ()),
+    (State.COMPLETED, Event.TIMER_K): (State.TERMINATED, ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTransaction:
+    """One non-INVITE client transaction (RFC 3261 17.1.2)."""
+
+    branch: str
+    "Branch of the top Via, ours and unique."
+    method: str
+    "Method of the request, and of the CSeq of its responses."
+    reliable: bool
+    "Whether the transport retransmits by itself."
+    state: State
+    timer_e: int | None
+    "Instant of the next retransmission."
+    interval_ms: int
+    "Value timer E had last: T1 doubling up to T2."
+    timer_f: int | None
+    "Instant at which waiting for a final response ends."
+    timer_k: int | None
+    "Instant at which copies of the final response are no longer absorbed."
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a response to this transaction bears."""
+        return self.branch, self.method
+
+
+def begin(branch: str, method: str, *, reliable: bool, now_ms: int) -> tuple[ClientTransaction, tuple[Action, ...]]:
+    """Return the transaction of a request that is sent now (RFC 3261 17.1.2.2)."""
+    if method in ("INVITE", "ACK"):
+        raise ValueError(f"{method} has no non-INVITE client transaction")
+    if not branch.startswith(MAGIC_COOKIE) or branch == MAGIC_COOKIE:
+        raise ValueError("a branch begins with z9hG4bK and goes on (RFC 3261 8.1.1.7)")
+    transaction = ClientTransaction(
+        branch=branch,
+        method=method,
+        reliable=reliable,
+        state=State.TRYING,
+        timer_e=None if reliable else now_ms + T1_MS,
+        interval_ms=T1_MS,
+        timer_f=now_ms + TIMER_F_MS,
+        timer_k=None,
+    )
+    return transaction, (Action.SEND,)
+
+
+def step(transaction: ClientTransaction, event: Event, now_ms: int) -> tuple[ClientTransaction, tuple[Action, ...]]:
+    """Return what the transaction becomes by an event, and the actions owed (RFC 3261 figure 6).
+
+    ValueError if the event cannot happen in its state.
+    """
+    try:
+        state, actions = _NEXT[transaction.state, event]
+    except KeyError:
+        raise ValueError(f"{event.value} cannot happen in state {transaction.state.value}") from None
+    if event is Event.TIMER_E:
+        return _rearmed(transaction, now_ms), actions
+    if state is transaction.state:
+        return transaction, actions
+    if state is State.PROCEEDING:
+        return replace(transaction, state=state), actions
+    if state is State.COMPLETED and not transaction.reliable:
+        return replace(transaction, state=state, timer_e=None, timer_f=None, timer_k=now_ms + T4_MS), actions
+    # Timer K is zero on reliable transports: completed and terminated are one.
+    ended = replace(transaction, state=State.TERMINATED, timer_e=None, timer_f=None, timer_k=None)
+    return ended, actions
+
+
+def _rearmed(transaction: ClientTransaction, now_ms: int) -> ClientTransaction:
+    # After a provisional response timer E runs flat at T2, before it doubles up to T2.
+    if transaction.timer_e is None:
+        raise ValueError("timer E does not run on a reliable transport")
+    doubled = T2_MS if transaction.state is State.PROCEEDING else 2 * transaction.interval_ms
+    interval = min(doubled, T2_MS)
+    # Counted from when it was due, so that a busy shell does not stretch the schedule; after a long stop from now.
+    due = transaction.timer_e + interval
+    return replace(transaction, interval_ms=interval, timer_e=due if due > now_ms else now_ms + interval)
+
+
+def next_due_ms(transaction: ClientTransaction) -> int | None:
+    """Return the instant of the earliest timer; None if the transaction has terminated."""
+    return min(
+        (at for at in (transaction.timer_e, transaction.timer_f, transaction.timer_k) if at is not None),
+        default=None,
+    )
+
+
+def timer_due(transaction: ClientTransaction, now_ms: int) -> Event | None:
+    """Return the timer to step with now, the one that ends the transaction before the one that resends."""
+    for at, event in (
+        (transaction.timer_k, Event.TIMER_K),
+        (transaction.timer_f, Event.TIMER_F),
+        (transaction.timer_e, Event.TIMER_E),
+    ):
+        if at is not None and at <= now_ms:
+            return event
+    return None
+
+
+def event_of(status: int) -> Event:
+    """Return the event that a response with this status is."""
+    return Event.PROVISIONAL if status < 200 else Event.FINAL
+
+
+def response_key(response: SipMessage) -> tuple[str, str] | None:
+    """Return the key of the transaction a response belongs to (RFC 3261 17.1.3); None if it can be none of ours."""
+    # A response that still has a second Via was not meant for us (RFC 3261 8.1.3.3).
+    if len(response.vias) != 1 or response.top_via.branch is None:
+        return None
+    return response.top_via.branch, response.cseq_method
+
+
+def effective_status(status: int, retry_after: int | None = None, understood: Container[int] = UNDERSTOOD) -> int:
+    """Return the status to act on.
+
+    A code that is not understood counts as x00 of its class, a provisional one as 183 (RFC 3261 8.1.3.2); 503
+    without Retry-After counts as 500 (RFC 3261 21.5.4).
+    """
+    if status == SERVICE_UNAVAILABLE and retry_after is None:
+        return 500
+    if status in understood:
+        return status
+    return 183 if status < 200 else status // 100 * 100
+
+
+def unavailable_until(status: int, retry_after: int | None, now_ms: int) -> int | None:
+    """Return the instant until which the server that answered gets no request (RFC 3261 21.5.4); None if it may."""
+    if status != SERVICE_UNAVAILABLE or retry_after is None:
+        return None
+    return now_ms + 1_000 * retry_after
+
+
+def next_cseq(cseq: int, status: int) -> int:
+    """Return the CSeq number under which a request that got this final status is sent again.
+
+    A request for another server is the same request under a new branch (RFC 3263 4.3); one in another form, with
+    credentials or a longer Expires, is the next one of its Call-ID (RFC 3261 8.1.3.5, 22.2).  ValueError if the
+    status does not ask for another try.
+    """
+    if status in (REQUEST_TIMEOUT, SERVICE_UNAVAILABLE):
+        return cseq
+    if status in RETRIED_IN_ANOTHER_FORM:
+        return cseq + 1
+    raise ValueError(f"a request answered {status} is not sent again")
