@@ -554,6 +554,8 @@ cdef class RegisterLoad:
             status[0] = <int> decimal(p + 8, end, 3)
         elif self.echo and memcmp(p, b"REGISTER ", 9) == 0:
             status[0] = 200
+        else:
+            return -1
         while p < end:
             while p < end and p[0] != 10:
                 p += 1
