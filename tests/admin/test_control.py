@@ -118,6 +118,14 @@ async def test_the_socket_is_gone_after_close(server: ControlServer, path: str) 
     await server.close()
 
 
+async def test_an_empty_path_serves_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = ControlServer("", METHODS)
+    await server.start()
+    assert list(tmp_path.iterdir()) == []
+    await server.close()
+
+
 async def test_a_socket_nobody_serves_is_replaced(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(path)

@@ -70,10 +70,11 @@ class _Response(msgspec.Struct, frozen=True):
 
 
 class ControlServer:
-    """Serves `methods` on a Unix socket at `path`."""
+    """Serves `methods` on a Unix socket at `path`, or nowhere if that is empty."""
 
     def __init__(self, path: str, methods: Mapping[str, Method]) -> None:
         self._path = Path(path)
+        self._wanted = bool(path)
         self._methods = methods
         self._server: asyncio.Server | None = None
         self._inode = 0
@@ -81,6 +82,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen; raises ReginfoError if another server answers at the path or it is no socket."""
+        if not self._wanted:
+            return
         await asyncio.to_thread(_clear, self._path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

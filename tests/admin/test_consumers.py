@@ -1,0 +1,150 @@
+"""The first two consumers of the feed: figures and log lines."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reginfo.admin.event_log import LogConsumer
+from reginfo.admin.metrics import MetricsConsumer
+from reginfo.fast import Binding, Change, Draft, Registration
+
+NOW_MS = 1_700_000_000_000
+USERS = ("sip:alice@example.com", "sip:bob@example.com")
+CONTACTS = ("sip:a@192.0.2.7", "sip:b@192.0.2.7", "sip:c@192.0.2.7")
+
+
+class Journal:
+    """A table and the changes that made it."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+        self.records: dict[str, bytes] = {}
+        self.changes: list[Change] = []
+
+    def change(self, aor: str, apply: Callable[[Draft], object], cause: str = "operator") -> None:
+        draft = Draft(aor, self.records.get(aor), self.now_ms)
+        apply(draft)
+        change = draft.finish(cause)
+        if change is not None:
+            self.changes.append(change)
+            self.records.pop(aor, None)
+            if change.record:
+                self.records[aor] = change.record
+
+    def add(self, aor: str, uri: str, seconds: int = 60) -> None:
+        binding = Binding(uri=uri, call_id="1@host", cseq=1, expires_at=self.now_ms + seconds * 1000)
+        self.change(aor, lambda draft: draft.add(binding))
+
+    def expire(self, aor: str) -> None:
+        self.change(aor, lambda draft: draft.expire(self.now_ms), "expiry")
+
+    def gauges(self) -> tuple[int, int]:
+        return len(self.records), sum(len(Registration(record)) for record in self.records.values())
+
+
+def gauges(metrics: MetricsConsumer) -> tuple[int, int]:
+    return metrics.registered_aors, metrics.contacts
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "clear", "expire"]), st.sampled_from(USERS), st.sampled_from(CONTACTS)),
+    max_size=30,
+)
+
+
+@given(steps=STEPS, crashes=st.lists(st.integers(0, 30), max_size=3))
+def test_gauges_equal_the_table_after_any_crash(steps: list[tuple[str, str, str]], crashes: list[int]) -> None:
+    """After a crash a consumer goes on from the state that was saved with its cursor."""
+    journal = Journal()
+    for number, (step, aor, uri) in enumerate(steps):
+        journal.now_ms += 7_000
+        if step == "add":
+            journal.add(aor, uri, seconds=10 + number)
+        elif step == "remove":
+            journal.change(aor, lambda draft, uri=uri: draft.remove(uri, "unregistered"))
+        elif step == "clear":
+            journal.change(aor, lambda draft: draft.remove(None, "deactivated"))
+        else:
+            journal.expire(aor)
+
+    metrics = MetricsConsumer()
+    cursor, state = 0, metrics.state()
+    for crash in sorted(crashes):
+        metrics.read(journal.changes[cursor:crash])
+        if crash % 2:
+            cursor, state = max(cursor, min(crash, len(journal.changes))), metrics.state()
+        metrics = MetricsConsumer()
+        metrics.restore(state)
+    metrics.read(journal.changes[cursor:])
+    assert gauges(metrics) == journal.gauges()
+
+    undisturbed = MetricsConsumer()
+    undisturbed.read(journal.changes)
+    assert undisturbed.events == metrics.events
+
+
+def test_events_are_counted_by_name() -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    journal.add(USERS[0], CONTACTS[1])
+    journal.now_ms += 61_000
+    journal.expire(USERS[0])
+    metrics = MetricsConsumer()
+    metrics.read(journal.changes)
+    assert {event: count for event, count in metrics.events.items() if count} == {"created": 2, "expired": 2}
+    assert gauges(metrics) == (0, 0)
+
+
+def test_a_reset_takes_the_gauges_from_the_full_state_and_keeps_the_events() -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    metrics = MetricsConsumer()
+    metrics.read(journal.changes)
+    journal.add(USERS[1], CONTACTS[0])
+    journal.add(USERS[1], CONTACTS[1])
+    metrics.reset(map(Registration, journal.records.values()))
+    assert gauges(metrics) == journal.gauges() == (2, 3)
+    assert metrics.events["created"] == 1
+
+
+@pytest.mark.parametrize("state", [b"", b"\x00", b"\x81\xa1a\x01"])
+def test_a_state_that_is_none_is_an_error(state: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        MetricsConsumer().restore(state)
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int, changes: list[Change]) -> list[str]:
+    caplog.clear()
+    consumer = LogConsumer()
+    consumer.restore(consumer.state())
+    with caplog.at_level(level, logger="reginfo.admin.event_log"):
+        consumer.read(changes)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_each_contact_event_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    journal.add(USERS[0], CONTACTS[1])
+    journal.now_ms += 61_000
+    journal.expire(USERS[0])
+    lines = logged(caplog, logging.INFO, journal.changes)
+    assert [line.split(" callid")[0] for line in lines] == [
+        f"created aor={USERS[0]} contact={CONTACTS[0]}",
+        f"created aor={USERS[0]} contact={CONTACTS[1]}",
+        f"expired aor={USERS[0]} contact={CONTACTS[0]}",
+        f"expired aor={USERS[0]} contact={CONTACTS[1]}",
+    ]
+    assert all(" callid=1@host " in line for line in lines)
+    assert " cause=expiry method=None code=None " in lines[-1]
+
+
+def test_lost_events_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    with caplog.at_level(logging.WARNING, logger="reginfo.admin.event_log"):
+        LogConsumer().reset(map(Registration, journal.records.values()))
+    assert [record.getMessage() for record in caplog.records] == ["contact events were lost aors=1"]

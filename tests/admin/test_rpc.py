@@ -1,0 +1,193 @@
+"""The methods of control: what they take, what they return, and the words of Kamailio."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
+from reginfo.admin.rpc import Commands, Rpc
+from reginfo.fast import Binding, Draft, Registration
+
+NOW_MS = 1_700_000_000_000
+ALICE = "sip:alice@example.com"
+
+
+class Table:
+    """A location table with the commands the engine offers, and a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.now_ms = NOW_MS
+
+    def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
+        draft = Draft(aor, self.records.get(aor), self.now_ms)
+        result = apply(draft)
+        change = draft.finish("operator")
+        if change is not None and change.record:
+            self.records[aor] = change.record
+        elif change is not None:
+            del self.records[aor]
+        return result
+
+    async def lookup(self, aor: str) -> Registration | None:
+        return Registration(self.records[aor]) if aor in self.records else None
+
+    async def page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
+        records = list(self.records.values())
+        following = cursor + n
+        return (following if following < len(records) else 0), [Registration(r) for r in records[cursor:following]]
+
+    async def add(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> None:
+        expires_at = self.now_ms + expires * 1000
+        binding = Binding(uri=contact_uri, call_id="operator", cseq=1, expires_at=expires_at, q=q)
+        self.change(aor, lambda draft: draft.add(binding))
+
+    async def rm(self, aor: str) -> int:
+        removed: int = self.change(aor, lambda draft: draft.remove(None, "deactivated"))
+        return removed
+
+    async def rm_contact(self, aor: str, contact: str) -> int:
+        removed: int = self.change(aor, lambda draft: draft.remove(contact, "deactivated"))
+        return removed
+
+    async def statistics(self) -> dict[str, dict[str, int]]:
+        return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def call(table: Table) -> Callable[..., Any]:
+    commands = Commands(table.lookup, table.page, table.add, table.rm, table.rm_contact, table.statistics)
+    methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
+
+    def run(method: str, params: Params | None = None) -> Any:
+        async def once() -> Any:
+            return await methods[method](params or [])
+
+        return asyncio.run(once())
+
+    return run
+
+
+def refusal(call: Callable[..., Any], method: str, params: Params) -> int:
+    with pytest.raises(RpcError) as caught:
+        call(method, params)
+    return caught.value.code
+
+
+def test_an_added_contact_has_the_fields_kamailio_prints(call: Callable[..., Any], table: Table) -> None:
+    added = call("ul.add", [ALICE, "sip:alice@192.0.2.7:5060", 60, 0.5])
+    [contact] = added["Contacts"]
+    assert added["AoR"] == ALICE
+    assert (contact["Address"], contact["Expires"], contact["Q"]) == ("sip:alice@192.0.2.7:5060", 60, 0.5)
+    assert (contact["Event"], contact["Origin"], contact["CSeq"]) == ("created", "local", 1)
+    for unset in ("User-Agent", "Received", "Path", "Instance", "Reg-Id", "Params", "Display-Name"):
+        assert contact[unset] is None
+    table.now_ms += 20_500
+    assert call("ul.lookup", [ALICE])["Contacts"][0]["Expires"] == 40
+
+
+@pytest.mark.parametrize(
+    "params",
+    [[ALICE], ["location", ALICE], ["alice@example.com"], ["SIP:alice@EXAMPLE.com"], {"aor": "sips:alice@example.com"}],
+)
+def test_an_aor_is_found_however_it_is_written(call: Callable[..., Any], params: Params) -> None:
+    """URI-7"""
+    call("ul.add", [ALICE, "sip:a@192.0.2.7"])
+    assert call("ul.lookup", params)["AoR"] == ALICE
+
+
+def test_a_lifetime_is_an_hour_unless_given(call: Callable[..., Any]) -> None:
+    assert call("ul.add", [ALICE, "sip:a@192.0.2.7"])["Contacts"][0]["Expires"] == 3600
+    assert call("ul.add", {"aor": ALICE, "contact": "sip:b@192.0.2.7", "expires": 2**32 - 1})
+
+
+def test_dump_walks_the_table_in_pages(call: Callable[..., Any]) -> None:
+    users = [f"sip:u{number}@example.com" for number in range(5)]
+    for user in users:
+        call("ul.add", [user, "sip:a@192.0.2.7"])
+    cursor, seen = 0, []
+    for expected in (2, 2, 1):
+        page = call("ul.dump", {"cursor": cursor, "limit": 2})
+        assert len(page["AoRs"]) == expected
+        seen += [registration["AoR"] for registration in page["AoRs"]]
+        cursor = page["Cursor"]
+    assert cursor is None
+    assert seen == users
+    assert len(call("ul.dump")["AoRs"]) == 5
+
+
+def test_rm_removes_all_contacts_and_rm_contact_one(call: Callable[..., Any]) -> None:
+    for contact in ("sip:a@192.0.2.7", "sip:b@192.0.2.7", "sip:c@192.0.2.7"):
+        call("ul.add", [ALICE, contact])
+    assert call("ul.rm_contact", ["location", ALICE, "sip:b@192.0.2.7"]) == {"Removed": 1}
+    assert refusal(call, "ul.rm_contact", [ALICE, "sip:b@192.0.2.7"]) == NOT_FOUND
+    contact_id = call("ul.lookup", [ALICE])["Contacts"][0]["Contact-Id"]
+    assert call("ul.rm_contact", [ALICE, contact_id]) == {"Removed": 1}
+    assert call("ul.rm", [ALICE]) == {"Removed": 1}
+    assert refusal(call, "ul.rm", [ALICE]) == NOT_FOUND
+    assert refusal(call, "ul.lookup", [ALICE]) == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("ul.lookup", []),
+        ("ul.lookup", [5]),
+        ("ul.lookup", [ALICE, "more"]),
+        ("ul.lookup", {"aor": ALICE, "more": 1}),
+        ("ul.lookup", ["tel:+1234"]),
+        ("ul.lookup", ["sip:"]),
+        ("ul.lookup", ["alice@exa mple.com"]),
+        ("ul.add", [ALICE]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7\r\nX: y"]),
+        ("ul.add", [ALICE, "no uri"]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7", 0]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7", 2**32]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7", "60"]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7", 60, 1.1]),
+        ("ul.rm_contact", [ALICE]),
+        ("ul.dump", {"limit": 0}),
+        ("ul.dump", {"limit": 1001}),
+        ("ul.dump", {"cursor": -1}),
+        ("core.uptime", [1]),
+    ],
+)
+def test_parameters_are_checked(call: Callable[..., Any], table: Table, method: str, params: Params) -> None:
+    """SEC-5: what an operator adds is held to the grammar a phone is held to."""
+    assert refusal(call, method, params) == INVALID_PARAMS
+    assert table.records == {}
+
+
+@pytest.mark.parametrize(
+    ("params", "result"),
+    [
+        ([], {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}),
+        (["all"], {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}),
+        (["feed:"], {"feed": {"contacts": 3}}),
+        (["feed"], {"feed": {"contacts": 3}}),
+        (["requests:OPTIONS"], {"requests": {"OPTIONS": 1}}),
+    ],
+)
+def test_statistics_are_asked_for_by_group_and_name(call: Callable[..., Any], params: Params, result: object) -> None:
+    assert call("stats.get_statistics", params) == result
+
+
+@pytest.mark.parametrize("name", ["nothing:", "feed:nothing"])
+def test_statistics_that_do_not_exist_are_not_found(call: Callable[..., Any], name: str) -> None:
+    assert refusal(call, "stats.get_statistics", [name]) == NOT_FOUND
+
+
+def test_uptime_version_and_methods(call: Callable[..., Any], table: Table) -> None:
+    table.now_ms += 90_000
+    assert call("core.uptime") == {"Now": 1_700_000_090, "Up-Since": 1_700_000_000, "Uptime": 90}
+    assert call("core.version").startswith("reginfo ")
+    methods = call("system.listMethods")
+    assert methods == sorted(methods)
+    assert {"ul.dump", "ul.lookup", "ul.add", "ul.rm", "ul.rm_contact", "system.listMethods"} <= set(methods)
