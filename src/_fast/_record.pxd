@@ -95,11 +95,12 @@ cdef inline int64_t record_next_expiry(const uint8_t* record) noexcept nogil:
     # The earliest instant at which a row ends; INT64_MAX without rows.
     cdef const uint8_t* row = record_rows(record)
     cdef int64_t earliest = INT64_MAX
-    cdef int i
-    for i in range((<const RecordHead*>record).rows):
+    cdef int left = (<const RecordHead*>record).rows
+    while left:
         if row_head(row).expires_at < earliest:
             earliest = row_head(row).expires_at
         row = &row[row_size(row)]
+        left -= 1
     return earliest
 
 
@@ -123,12 +124,14 @@ cdef inline bint record_is_sound(const uint8_t* record, Py_ssize_t size) noexcep
     # True if every length in it is true; nothing is said about what the texts say.
     cdef const RecordHead* head = <const RecordHead*>record
     cdef Py_ssize_t at = sizeof(RecordHead)
-    cdef int i
+    cdef int left
     if size < at or head.format != RECORD_FORMAT or size - at < head.aor_length:
         return False
     at += head.aor_length
-    for i in range(head.rows):
+    left = head.rows
+    while left:
         if not row_is_sound(&record[at], size - at):
             return False
         at += row_size(&record[at])
+        left -= 1
     return at == size

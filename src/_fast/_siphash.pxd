@@ -1,7 +1,7 @@
 """SipHash-1-3, 64 bit: the keyed hash of everything whose input a stranger chooses.
 
 Aumasson and Bernstein, "SipHash: a fast short-input PRF", with one compression and three finalisation
-rounds.  A value may be fed in pieces: siphash_start, siphash_update (any number), siphash_finish.
+rounds.  A value may be fed in pieces: siphash_start, siphash_update and siphash_octet (any number), siphash_finish.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -84,6 +84,14 @@ cdef inline void siphash_update(SipHash* h, const uint8_t* data, Py_ssize_t n) n
         h.tail |= <uint64_t>data[i] << (8 * filled)
         filled += 1
         i += 1
+
+
+cdef inline void siphash_octet(SipHash* h, uint8_t octet) noexcept nogil:
+    h.tail |= <uint64_t>octet << (8 * (h.length & 7))
+    h.length += 1
+    if h.length & 7 == 0:
+        _compress(h, h.tail)
+        h.tail = 0
 
 
 cdef inline uint64_t siphash_finish(SipHash* h) noexcept nogil:

@@ -1,0 +1,1509 @@
+"""Bindings of an address-of-record: the record, the rules that change it, and what a change is.
+
+    record --Draft--> bind / clear / expire / remove / evict_oldest / add --finish--> Change(record, ended)
+
+A record (layout in _record.pxd) is immutable bytes, shared by the table, the store and every view of it.  A Draft
+decides on top of one.  It never edits rows in place: each row of the record has a slot that says where the row as
+committed is, where the row as decided since is, and how it ended.  Giving up is forgetting the slots; finishing
+copies the rows that live into one new record and those that ended beside it.
+
+Instants are engine time in milliseconds, durations are seconds.
+"""
+
+from collections.abc import Iterable, Sequence
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+from reginfo._fast._chars cimport (
+    DIGIT,
+    TOKEN,
+    VALUE,
+    octet_is,
+    same_ignoring_case,
+)
+from reginfo._fast._cursor cimport (
+    Cursor,
+    Span,
+    accept,
+    at_end,
+    cursor_over,
+    no_span,
+    offset,
+    peek,
+    run,
+    span_of,
+    span_since,
+    take,
+)
+from reginfo._fast._record cimport (
+    CALL_ID,
+    DISPLAY_NAME,
+    EVENTS,
+    FLOW,
+    MAX_ROWS,
+    MAX_TEXT,
+    ORIGIN,
+    PARAMS,
+    PATH,
+    Q_UNSPECIFIED,
+    RECEIVED,
+    RECORD_FORMAT,
+    TEXTS,
+    URI,
+    USER_AGENT,
+    RecordHead,
+    RowHead,
+    record_aor,
+    record_head,
+    record_is_sound,
+    record_next_expiry,
+    record_rows,
+    row_head,
+    row_is_sound,
+    row_size,
+    row_text,
+)
+from reginfo._fast._siphash cimport (
+    SipHash,
+    load_u64,
+    siphash,
+    siphash_finish,
+    siphash_octet,
+    siphash_start,
+    siphash_update,
+)
+from reginfo._fast._writer cimport (
+    Writer,
+    put,
+    put_octet,
+    writer_free,
+    writer_grow,
+    writer_init,
+    writer_take,
+)
+from reginfo._fast.sip_parser cimport (
+    HEADER_PATH,
+    HEADER_USER_AGENT,
+    MAX_CONTACTS,
+    ContactValue,
+    SipMessage,
+    base,
+    contact_params,
+    unfolded,
+)
+from reginfo._fast.uri cimport (
+    SCHEME_OTHER,
+    SipUri,
+    aor_octets,
+    find_uri_fault,
+    scan_uri,
+    uri_octets_equal,
+)
+
+from reginfo._fast.errors import SipParseError
+
+# What became of one contact.
+cdef enum Verdict:
+    ADDED_ = 0
+    REFRESHED_
+    REMOVED_
+    UNCHANGED_
+    STALE_
+
+ADDED: int = ADDED_          # a new binding
+REFRESHED: int = REFRESHED_  # an existing one, with what this request says
+REMOVED: int = REMOVED_
+UNCHANGED: int = UNCHANGED_  # the committed state says so already, or there was nothing to remove
+STALE: int = STALE_          # same Call-ID and CSeq not higher: the request fails (RFC 3261 section 10.3)
+
+# Contact events of RFC 3680 section 5.2, as rows hold them.
+cdef enum Event:
+    LIVE = -1
+    REGISTERED = 0
+    CREATED
+    REFRESHED_EVENT
+    SHORTENED
+    EXPIRED
+    DEACTIVATED
+    PROBATION
+    UNREGISTERED
+    REJECTED
+
+_EVENT_NAMES: tuple[str, ...] = (
+    "registered",
+    "created",
+    "refreshed",
+    "shortened",
+    "expired",
+    "deactivated",
+    "probation",
+    "unregistered",
+    "rejected",
+)
+
+cdef enum:
+    ABSENT = -1
+    FEW_SLOTS = 12              # rows a draft holds without allocation
+    CHANGE_FORMAT = 1
+    ONLY_REFRESHES = 1          # bit of ChangeHead.flags
+
+# Identifiers are hashes so that they are stable without a counter; the keys are constants because equal
+# identifiers on every node matter more here than secrecy.
+cdef uint64_t CONTACT_KEY_0 = <uint64_t>0x7265672D636F6E74
+cdef uint64_t CONTACT_KEY_1 = <uint64_t>0x6163742D69640001
+cdef uint64_t REGISTRATION_KEY_0 = <uint64_t>0x7265672D72656769
+cdef uint64_t REGISTRATION_KEY_1 = <uint64_t>0x7374722D69640001
+
+
+cdef struct Slot:               # one row of a draft: as committed, as decided since, and how it ended
+    Py_ssize_t before           # offset of the committed row in the record, or ABSENT
+    Py_ssize_t fresh            # offset in the arena of the row as decided since, or ABSENT
+    int8_t ended                # the event that ended it, or LIVE
+
+
+cdef struct Texts:              # where the texts of a row to be written lie
+    const uint8_t* octets[TEXTS]
+    Py_ssize_t lengths[TEXTS]
+
+
+cdef packed struct ChangeHead:  # then: AoR (without a record), cause, origin, record, ended rows
+    uint8_t format
+    uint8_t flags
+    uint16_t aor_length
+    uint16_t cause_length
+    uint16_t origin_length
+    uint32_t record_length
+    uint32_t ended_length
+    uint64_t base_revision
+    uint64_t revision
+    int64_t at_ms
+
+
+# -- octets ------------------------------------------------------------------------------------------------
+
+cdef inline const uint8_t* octets_of(bytes data) noexcept:
+    return <const uint8_t*>PyBytes_AS_STRING(data)
+
+
+cdef inline str decoded(const uint8_t* octets, Py_ssize_t n):
+    return PyUnicode_DecodeUTF8(<const char*>octets, n, NULL)
+
+
+cdef inline str text_of(const uint8_t* row, int which):
+    return decoded(row_text(row, which), row_head(row).lengths[which])
+
+
+cdef inline void set_text(Texts* texts, int which, const uint8_t* octets, Py_ssize_t n) noexcept nogil:
+    texts.octets[which] = octets
+    texts.lengths[which] = n
+
+
+cdef inline void set_texts(Texts* texts, const uint8_t* row) noexcept nogil:
+    # The texts of an existing row.
+    cdef Py_ssize_t start = sizeof(RowHead)
+    cdef int i
+    for i in range(TEXTS):
+        set_text(texts, i, &row[start], row_head(row).lengths[i])
+        start += row_head(row).lengths[i]
+
+
+cdef int set_str(Texts* texts, int which, str name, str value) except -1:
+    # A text given by a Python caller, who keeps it alive; nothing that could end a line gets into a record.
+    cdef Py_ssize_t n
+    cdef const char* octets = PyUnicode_AsUTF8AndSize(value, &n)
+    if memchr(octets, 0x0D, n) != NULL or memchr(octets, 0x0A, n) != NULL or memchr(octets, 0, n) != NULL:
+        raise ValueError(f"{name}: CR, LF or NUL")
+    set_text(texts, which, <const uint8_t*>octets, n)
+    return 0
+
+
+cdef bint is_utf8(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    # RFC 3629 section 4: no overlong form, no surrogate, nothing above U+10FFFF.
+    cdef Py_ssize_t i = 0
+    cdef int more, k
+    cdef uint8_t lowest, highest
+    while i < n:
+        if n - i >= 8 and load_u64(&p[i]) & <uint64_t>0x8080808080808080 == 0:
+            i += 8
+            continue
+        if p[i] < 0x80:
+            i += 1
+            continue
+        lowest = 0x80
+        highest = 0xBF
+        if 0xC2 <= p[i] <= 0xDF:
+            more = 1
+        elif 0xE0 <= p[i] <= 0xEF:
+            more = 2
+            if p[i] == 0xE0:
+                lowest = 0xA0
+            elif p[i] == 0xED:
+                highest = 0x9F
+        elif 0xF0 <= p[i] <= 0xF4:
+            more = 3
+            if p[i] == 0xF0:
+                lowest = 0x90
+            elif p[i] == 0xF4:
+                highest = 0x8F
+        else:
+            return False
+        if n - i <= more or not lowest <= p[i + 1] <= highest:
+            return False
+        for k in range(2, more + 1):
+            if p[i + k] & 0xC0 != 0x80:
+                return False
+        i += more + 1
+    return True
+
+
+cdef Py_ssize_t put_row(Writer* arena, RowHead* head, const Texts* texts) except -1:
+    # Append a row and return its offset in the arena.
+    cdef Py_ssize_t start = arena.size
+    cdef Py_ssize_t size = sizeof(RowHead)
+    cdef int i
+    for i in range(TEXTS):
+        if texts.lengths[i] > MAX_TEXT:
+            raise ValueError("a text of a binding is limited to 65,535 octets")
+        head.lengths[i] = <uint16_t>texts.lengths[i]
+        size += texts.lengths[i]
+    head.size = <uint32_t>size
+    if arena.capacity - arena.size < size:
+        writer_grow(arena, size)
+    put(arena, head, sizeof(RowHead))
+    for i in range(TEXTS):
+        put(arena, texts.octets[i], texts.lengths[i])
+    return start
+
+
+cdef const char* find_params_fault(
+    const uint8_t* p, Py_ssize_t n, Span* instance, uint32_t* reg_id
+) noexcept nogil:
+    # contact-params = *(SEMI token [EQUAL (token / host / quoted-string)])  RFC 3261 25.1, without LWS.
+    # Finds the URN of +sip.instance="<urn>" and reg-id (RFC 5626 section 11.1) on the way.
+    cdef Cursor cur = cursor_over(p, 0, n)
+    cdef Py_ssize_t start, i
+    cdef Span name
+    cdef int octet
+    cdef uint64_t number
+    instance[0] = no_span()
+    reg_id[0] = 0
+    while not at_end(&cur):
+        if not accept(&cur, 0x3B):
+            return "params: ';' expected"
+        start = offset(&cur)
+        if run(&cur, TOKEN) == 0:
+            return "params: name expected"
+        name = span_since(&cur, start)
+        if (name.length == 1 and same_ignoring_case(&p[name.start], b"q", 1)) or (
+            name.length == 7 and same_ignoring_case(&p[name.start], b"expires", 7)
+        ):
+            return "params: q and expires have their own place"
+        if not accept(&cur, 0x3D):
+            continue
+        start = offset(&cur)
+        if not accept(&cur, 0x22):
+            if run(&cur, VALUE) == 0:
+                return "params: value expected"
+            if name.length == 6 and same_ignoring_case(&p[name.start], b"reg-id", 6):
+                number = 0
+                for i in range(start, offset(&cur)):
+                    if not octet_is(p[i], DIGIT) or number > UINT32_MAX // 10:
+                        return "params: reg-id is no number"
+                    number = number * 10 + (p[i] - 0x30)
+                if number > 0x7FFFFFFF:
+                    return "params: reg-id is no number"
+                reg_id[0] = <uint32_t>number
+            continue
+        while True:
+            octet = take(&cur)
+            if octet == 0x22:
+                break
+            if octet == 0x5C:
+                octet = take(&cur)
+            if octet < 0:
+                return "params: quote without end"
+        if name.length == 13 and same_ignoring_case(&p[name.start], b"+sip.instance", 13):
+            if offset(&cur) - start > 4 and p[start + 1] == 0x3C and p[offset(&cur) - 2] == 0x3E:
+                instance[0] = span_of(start + 2, offset(&cur) - 2)
+    return NULL
+
+
+cdef inline uint64_t contact_hash(
+    const uint8_t* aor, Py_ssize_t aor_length, const uint8_t* uri, Py_ssize_t n
+) noexcept nogil:
+    cdef SipHash h
+    siphash_start(&h, CONTACT_KEY_0, CONTACT_KEY_1)
+    siphash_update(&h, aor, aor_length)
+    siphash_octet(&h, 0)
+    siphash_update(&h, uri, n)
+    return siphash_finish(&h)
+
+
+cdef int event_number(str event) except -1:
+    if event not in _EVENT_NAMES:
+        raise ValueError(f"no contact event: {event!r}")
+    return _EVENT_NAMES.index(event)
+
+
+cdef inline int64_t seconds_left(int64_t expires_at, int64_t now_ms) noexcept nogil:
+    # Whole seconds, rounded up: a contact that still lives never shows 0.
+    if expires_at <= now_ms:
+        return 0
+    return (expires_at - now_ms - 1) // 1000 + 1
+
+
+# -- views -------------------------------------------------------------------------------------------------
+
+cdef inline Binding binding_at(bytes owner, const uint8_t* row):
+    cdef Binding binding = Binding.__new__(Binding)
+    binding._owner = owner
+    binding._row = row
+    return binding
+
+
+@cython.final
+cdef class Binding:
+    """One contact bound to an AoR; an immutable view of its row.
+
+    The texts are as registered: params holds every contact parameter but q and expires (";a=b;c"), path the Path
+    values of the request, and origin is empty for what was registered here.
+    """
+
+    cdef bytes _owner           # owns the octets below
+    cdef const uint8_t* _row
+
+    def __init__(
+        self,
+        *,
+        uri: str,
+        expires_at: int64_t,
+        call_id: str = "",
+        cseq: uint32_t = 0,
+        q: float | None = None,
+        params: str = "",
+        display_name: str = "",
+        path: str = "",
+        received: str = "",
+        flow: str = "",
+        user_agent: str = "",
+        origin: str = "",
+        event: str = "created",
+        requested: uint32_t = 0,
+        registered_at: int64_t = 0,
+        updated_at: int64_t = 0,
+        contact_id: str = "",
+    ) -> None:
+        """Make a binding that no REGISTER made; ValueError for what a record must not hold.
+
+        Without contact_id it gets one where it is added; display_name is plain text.
+        """
+        cdef RowHead head
+        cdef Texts texts
+        cdef Writer w
+        cdef SipUri parsed
+        cdef Span instance
+        cdef uint32_t reg_id
+        cdef const char* fault
+        quoted = '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"' if display_name else ""
+        memset(&head, 0, sizeof(head))
+        head.cseq = cseq
+        head.registered_at = registered_at
+        head.updated_at = updated_at
+        head.expires_at = expires_at
+        head.contact_id = int(contact_id, 16) if contact_id else 0
+        head.requested = requested
+        head.q = Q_UNSPECIFIED if q is None else thousandths(q)
+        head.event = <uint8_t>event_number(event)
+        set_str(&texts, URI, "uri", uri)
+        set_str(&texts, DISPLAY_NAME, "display_name", quoted)
+        set_str(&texts, CALL_ID, "call_id", call_id)
+        set_str(&texts, PARAMS, "params", params)
+        set_str(&texts, PATH, "path", path)
+        set_str(&texts, RECEIVED, "received", received)
+        set_str(&texts, FLOW, "flow", flow)
+        set_str(&texts, USER_AGENT, "user_agent", user_agent)
+        set_str(&texts, ORIGIN, "origin", origin)
+        scan_uri(texts.octets[URI], texts.lengths[URI], &parsed)
+        fault = find_params_fault(texts.octets[PARAMS], texts.lengths[PARAMS], &instance, &reg_id)
+        if fault != NULL:
+            raise ValueError((<bytes>fault).decode())
+        if texts.lengths[PARAMS] > MAX_TEXT:
+            raise ValueError("a text of a binding is limited to 65,535 octets")
+        head.reg_id = reg_id
+        head.instance_start = <uint16_t>instance.start
+        head.instance_length = <uint16_t>instance.length
+        writer_init(&w)
+        try:
+            put_row(&w, &head, &texts)
+            self._owner = writer_take(&w)
+        finally:
+            writer_free(&w)
+        self._row = octets_of(self._owner)
+
+    @property
+    def contact_id(self) -> str:
+        """16 hexadecimal digits, the same as long as the contact is bound (RFC 3680 section 5.3); empty if unset."""
+        return f"{row_head(self._row).contact_id:016x}" if row_head(self._row).contact_id else ""
+
+    @property
+    def uri(self) -> str:
+        return text_of(self._row, URI)
+
+    @property
+    def call_id(self) -> str:
+        return text_of(self._row, CALL_ID)
+
+    @property
+    def cseq(self) -> int:
+        return row_head(self._row).cseq
+
+    @property
+    def q(self) -> float | None:
+        return None if row_head(self._row).q == Q_UNSPECIFIED else row_head(self._row).q / 1000
+
+    @property
+    def instance(self) -> str | None:
+        """The URN of +sip.instance (RFC 5626 section 4.1)."""
+        cdef const RowHead* head = row_head(self._row)
+        if head.instance_length == 0:
+            return None
+        return decoded(&row_text(self._row, PARAMS)[head.instance_start], head.instance_length)
+
+    @property
+    def reg_id(self) -> int | None:
+        return row_head(self._row).reg_id or None
+
+    @property
+    def params(self) -> str:
+        return text_of(self._row, PARAMS)
+
+    @property
+    def display_name(self) -> str:
+        """Plain text, without quotes and escapes."""
+        return unquoted(text_of(self._row, DISPLAY_NAME))
+
+    @property
+    def path(self) -> str:
+        return text_of(self._row, PATH)
+
+    @property
+    def received(self) -> str:
+        return text_of(self._row, RECEIVED)
+
+    @property
+    def flow(self) -> str:
+        return text_of(self._row, FLOW)
+
+    @property
+    def user_agent(self) -> str:
+        return text_of(self._row, USER_AGENT)
+
+    @property
+    def origin(self) -> str:
+        return text_of(self._row, ORIGIN)
+
+    @property
+    def registered_at(self) -> int:
+        return row_head(self._row).registered_at
+
+    @property
+    def updated_at(self) -> int:
+        return row_head(self._row).updated_at
+
+    @property
+    def expires_at(self) -> int:
+        return row_head(self._row).expires_at
+
+    @property
+    def requested(self) -> int:
+        """The delta-seconds asked for; what was granted is expires_at."""
+        return row_head(self._row).requested
+
+    @property
+    def event(self) -> str:
+        """The last contact event (RFC 3680 section 5.2)."""
+        return _EVENT_NAMES[row_head(self._row).event]
+
+    @property
+    def revision(self) -> int:
+        """Revision of the AoR as this contact changed last."""
+        return row_head(self._row).revision
+
+    def expires(self, now_ms: int64_t) -> int:
+        """Return the seconds left, rounded up; 0 when its time is over."""
+        return seconds_left(row_head(self._row).expires_at, now_ms)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Binding):
+            return NotImplemented
+        cdef const uint8_t* theirs = (<Binding>other)._row
+        return row_size(self._row) == row_size(theirs) and memcmp(self._row, theirs, row_size(self._row)) == 0
+
+    def __hash__(self) -> int:
+        return hash(PyBytes_FromStringAndSize(<const char*>self._row, row_size(self._row)))
+
+    def __repr__(self) -> str:
+        return (
+            f"Binding(uri={self.uri!r}, call_id={self.call_id!r}, cseq={self.cseq}, "
+            f"expires_at={self.expires_at}, event={self.event!r})"
+        )
+
+
+cdef uint16_t thousandths(q: float) except? 0xFFFE:
+    # qvalue = ("0" ["." 0*3DIGIT]) / ("1" ["." 0*3("0")])  RFC 3261 25.1
+    if not 0 <= q <= 1:
+        raise ValueError(f"q: {q!r} is not between 0 and 1")
+    return round(q * 1000)
+
+
+cdef str unquoted(str text):
+    cdef list kept = []
+    cdef bint escaped = False
+    if not text.startswith('"'):
+        return text
+    for character in text[1 : len(text) - 1]:
+        if character == "\\" and not escaped:
+            escaped = True
+        else:
+            escaped = False
+            kept.append(character)
+    return "".join(kept)
+
+
+cdef Registration registration_over(bytes record, bint terminated):
+    cdef Registration registration = Registration.__new__(Registration)
+    registration._record = record
+    registration._terminated = terminated
+    return registration
+
+
+@cython.final
+cdef class Registration:
+    """All bindings of one AoR; an immutable view of its record."""
+
+    cdef bytes _record
+    cdef bint _terminated
+
+    def __init__(self, record: bytes) -> None:
+        """Look at a record; ValueError if it is corrupt."""
+        check_record(record)
+        self._record = record
+        self._terminated = False
+
+    @property
+    def aor(self) -> str:
+        return aor_of(self._record)
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits that depend on the AoR alone."""
+        return f"{record_head(octets_of(self._record)).id:016x}"
+
+    @property
+    def revision(self) -> int:
+        return record_head(octets_of(self._record)).revision
+
+    @property
+    def state(self) -> str:
+        """State of RFC 3680 section 4.5.1: active with bindings, terminated right after the last one, else init."""
+        if record_head(octets_of(self._record)).rows:
+            return "active"
+        return "terminated" if self._terminated else "init"
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        cdef const uint8_t* octets = octets_of(self._record)
+        cdef const uint8_t* row = record_rows(octets)
+        cdef list found = []
+        for _ in range(record_head(octets).rows):
+            found.append(binding_at(self._record, row))
+            row = &row[row_size(row)]
+        return tuple(found)
+
+    @property
+    def octets(self) -> bytes:
+        return self._record
+
+    @property
+    def next_expiry_ms(self) -> int | None:
+        """The instant at which the first binding ends; None without bindings."""
+        cdef int64_t earliest = record_next_expiry(octets_of(self._record))
+        return None if earliest == INT64_MAX else earliest
+
+    def __len__(self) -> int:
+        return record_head(octets_of(self._record)).rows
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Registration):
+            return NotImplemented
+        return self._record == (<Registration>other)._record
+
+    def __hash__(self) -> int:
+        return hash(self._record)
+
+    def __repr__(self) -> str:
+        return f"Registration(aor={self.aor!r}, state={self.state!r}, bindings={len(self)})"
+
+
+cdef int check_record(bytes record) except -1:
+    if not record_is_sound(octets_of(record), PyBytes_GET_SIZE(record)):
+        raise ValueError("corrupt record")
+    return 0
+
+
+cdef str aor_of(bytes record):
+    cdef const uint8_t* octets = octets_of(record)
+    return decoded(record_aor(octets), record_head(octets).aor_length)
+
+
+def record_revision(record: bytes) -> int:
+    """Return the revision of a record; ValueError if it is corrupt."""
+    if PyBytes_GET_SIZE(record) < <Py_ssize_t>sizeof(RecordHead):
+        raise ValueError("corrupt record")
+    return record_head(octets_of(record)).revision
+
+
+# -- changes -----------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Change:
+    """A transition of one AoR: its record afterwards, and the contacts that ended.
+
+    Made by Draft.finish; it has its place in the order of all changes (seq) once a store committed it.  record is
+    empty when the last contact is gone, before is known only where the change was made, and base_revision is 0
+    when the AoR had no record.
+    """
+
+    cdef readonly str cause
+    cdef readonly str origin
+    cdef readonly bytes record
+    cdef readonly bytes ended
+    cdef readonly bytes before
+    cdef readonly uint64_t base_revision
+    cdef readonly uint64_t revision
+    cdef readonly int64_t at_ms
+    cdef readonly bint only_refreshes
+    cdef str _aor
+    cdef uint64_t _seq
+
+    def __init__(self) -> None:
+        raise TypeError("changes are made by Draft.finish and Change.from_octets")
+
+    @property
+    def seq(self) -> int:
+        """Sequence number in the journal; 0 until committed, settable once."""
+        return self._seq
+
+    @seq.setter
+    def seq(self, value: uint64_t) -> None:
+        if self._seq != 0 and self._seq != value:
+            raise ValueError("seq is set once")
+        self._seq = value
+
+    @property
+    def aor(self) -> str:
+        if self._aor is None:
+            self._aor = aor_of(self.record)
+        return self._aor
+
+    @property
+    def contacts(self) -> list[tuple[Binding, str]]:
+        """What happened to which contact: those that ended, then those that changed and live."""
+        cdef list found = []
+        cdef const uint8_t* octets = octets_of(self.ended)
+        cdef Py_ssize_t at = 0
+        while at < PyBytes_GET_SIZE(self.ended):
+            found.append((binding_at(self.ended, &octets[at]), _EVENT_NAMES[row_head(&octets[at]).event]))
+            at += row_size(&octets[at])
+        if PyBytes_GET_SIZE(self.record) == 0:
+            return found
+        octets = octets_of(self.record)
+        cdef const uint8_t* row = record_rows(octets)
+        for _ in range(record_head(octets).rows):
+            if row_head(row).revision == self.revision:
+                found.append((binding_at(self.record, row), _EVENT_NAMES[row_head(row).event]))
+            row = &row[row_size(row)]
+        return found
+
+    @property
+    def after(self) -> Registration:
+        """The registration after the change; terminated when the last contact is gone."""
+        if PyBytes_GET_SIZE(self.record):
+            return registration_over(self.record, False)
+        cdef Py_ssize_t n
+        cdef const char* aor = PyUnicode_AsUTF8AndSize(self._aor, &n)
+        cdef bytes record = new_record(<const uint8_t*>aor, n, 0, self.revision, 0)
+        return registration_over(record, True)
+
+    def to_octets(self) -> bytes:
+        """Return the change as the journal holds it: all but seq and before."""
+        cdef ChangeHead head
+        cdef Py_ssize_t aor_length = 0
+        cdef Py_ssize_t cause_length
+        cdef Py_ssize_t origin_length
+        cdef const char* aor = b""
+        cdef const char* cause = PyUnicode_AsUTF8AndSize(self.cause, &cause_length)
+        cdef const char* origin = PyUnicode_AsUTF8AndSize(self.origin, &origin_length)
+        cdef Py_ssize_t record_length = PyBytes_GET_SIZE(self.record)
+        cdef Py_ssize_t ended_length = PyBytes_GET_SIZE(self.ended)
+        if record_length == 0:
+            aor = PyUnicode_AsUTF8AndSize(self._aor, &aor_length)
+        if max(cause_length, origin_length) > MAX_TEXT or max(record_length, ended_length) > <Py_ssize_t>UINT32_MAX:
+            raise ValueError("change too large for the journal")
+        head.format = CHANGE_FORMAT
+        head.flags = ONLY_REFRESHES if self.only_refreshes else 0
+        head.aor_length = <uint16_t>aor_length
+        head.cause_length = <uint16_t>cause_length
+        head.origin_length = <uint16_t>origin_length
+        head.record_length = <uint32_t>record_length
+        head.ended_length = <uint32_t>ended_length
+        head.base_revision = self.base_revision
+        head.revision = self.revision
+        head.at_ms = self.at_ms
+        cdef bytes octets = PyBytes_FromStringAndSize(
+            NULL, sizeof(head) + aor_length + cause_length + origin_length + record_length + ended_length
+        )
+        cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(octets)
+        cdef Py_ssize_t at = sizeof(head)
+        memcpy(out, &head, sizeof(head))
+        memcpy(&out[at], aor, aor_length)
+        at += aor_length
+        memcpy(&out[at], cause, cause_length)
+        at += cause_length
+        memcpy(&out[at], origin, origin_length)
+        at += origin_length
+        memcpy(&out[at], octets_of(self.record), record_length)
+        at += record_length
+        memcpy(&out[at], octets_of(self.ended), ended_length)
+        return octets
+
+    @staticmethod
+    def from_octets(seq: uint64_t, octets: bytes) -> Change:
+        """Return the change that to_octets() wrote; ValueError if the octets are corrupt."""
+        cdef const ChangeHead* head = <const ChangeHead*>octets_of(octets)
+        cdef const uint8_t* p = octets_of(octets)
+        cdef Py_ssize_t at = sizeof(ChangeHead)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(octets)
+        cdef Py_ssize_t end
+        if size < at or head.format != CHANGE_FORMAT or size != (
+            at + head.aor_length + head.cause_length + head.origin_length
+            + <Py_ssize_t>head.record_length + <Py_ssize_t>head.ended_length
+        ):
+            raise ValueError("corrupt change")
+        cdef Change change = Change.__new__(Change)
+        change._seq = seq
+        change.base_revision = head.base_revision
+        change.revision = head.revision
+        change.at_ms = head.at_ms
+        change.only_refreshes = head.flags & ONLY_REFRESHES
+        change._aor = decoded(&p[at], head.aor_length) if head.record_length == 0 else None
+        at += head.aor_length
+        change.cause = decoded(&p[at], head.cause_length)
+        at += head.cause_length
+        change.origin = decoded(&p[at], head.origin_length)
+        at += head.origin_length
+        change.record = octets[at : at + head.record_length]
+        at += head.record_length
+        change.ended = octets[at:]
+        if head.record_length:
+            check_record(change.record)
+        at = 0
+        end = PyBytes_GET_SIZE(change.ended)
+        p = octets_of(change.ended)
+        while at < end:
+            if not row_is_sound(&p[at], end - at):
+                raise ValueError("corrupt change")
+            at += row_size(&p[at])
+        return change
+
+    def __repr__(self) -> str:
+        return f"Change(seq={self._seq}, aor={self.aor!r}, revision={self.revision}, cause={self.cause!r})"
+
+
+cdef bytes new_record(
+    const uint8_t* aor, Py_ssize_t aor_length, Py_ssize_t rows, uint64_t revision, Py_ssize_t rows_size
+):
+    # A record whose rows are yet to be written.
+    cdef RecordHead head
+    cdef bytes record
+    head.format = RECORD_FORMAT
+    head.reserved = 0
+    head.aor_length = <uint16_t>aor_length
+    head.rows = <uint16_t>rows
+    head.reserved2 = 0
+    head.revision = revision
+    head.id = siphash(REGISTRATION_KEY_0, REGISTRATION_KEY_1, aor, aor_length)
+    record = PyBytes_FromStringAndSize(NULL, sizeof(head) + aor_length + rows_size)
+    memcpy(PyBytes_AS_STRING(record), &head, sizeof(head))
+    memcpy(<uint8_t*>PyBytes_AS_STRING(record) + sizeof(head), aor, aor_length)
+    return record
+
+
+# -- the working copy --------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Draft:
+    """The working copy of one AoR's bindings, on which decisions chain.
+
+    Between two finish calls it is one decision: CSeq is compared with what was there at its beginning, and
+    rollback() forgets it as a whole (RFC 3261 section 10.3 step 7).  A binding whose time is over is never
+    matched: it leaves as `expired` and a contact that comes back is a new binding.
+    """
+
+    cdef readonly str aor
+    cdef readonly bytes record  # as of the last finish; None while the AoR has no row
+    cdef int64_t _now_ms
+    cdef uint64_t _last_revision
+    cdef Slot* _slots
+    cdef Py_ssize_t _used
+    cdef Py_ssize_t _capacity
+    cdef Slot _few[FEW_SLOTS]
+    cdef Writer _arena          # rows decided since the last finish
+
+    def __cinit__(self) -> None:
+        self._slots = self._few
+        self._capacity = FEW_SLOTS
+        writer_init(&self._arena)
+
+    def __dealloc__(self) -> None:
+        writer_free(&self._arena)
+        if self._slots != self._few:
+            PyMem_Free(self._slots)
+
+    def __init__(self, aor: str, record: bytes | None, now_ms: int64_t) -> None:
+        """Begin with a record, or without one; ValueError if it is corrupt or that of another AoR."""
+        cdef Py_ssize_t n
+        cdef const char* octets = PyUnicode_AsUTF8AndSize(aor, &n)
+        if n > MAX_TEXT:
+            raise ValueError("an AoR is limited to 65,535 octets")
+        if now_ms < 0:
+            raise ValueError("engine time is not negative")
+        if record is not None:
+            check_record(record)
+            if record_head(octets_of(record)).aor_length != n or memcmp(record_aor(octets_of(record)), octets, n) != 0:
+                raise ValueError("the record is that of another AoR")
+        self.aor = aor
+        self.record = record
+        self._now_ms = now_ms
+        self._begin()
+
+    cdef int _begin(self) except -1:
+        # One slot per committed row, nothing decided.
+        cdef const uint8_t* octets
+        cdef Py_ssize_t at
+        self._used = 0
+        self._arena.size = 0
+        if self.record is None:
+            return 0
+        octets = octets_of(self.record)
+        at = sizeof(RecordHead) + record_head(octets).aor_length
+        for _ in range(record_head(octets).rows):
+            self._open_slot(at, ABSENT)
+            at += row_size(&octets[at])
+        return 0
+
+    cdef int _open_slot(self, Py_ssize_t before, Py_ssize_t fresh) except -1:
+        cdef Slot* larger
+        if self._used == self._capacity:
+            larger = <Slot*>PyMem_Malloc(2 * self._capacity * sizeof(Slot))
+            if larger == NULL:
+                raise MemoryError
+            memcpy(larger, self._slots, self._used * sizeof(Slot))
+            if self._slots != self._few:
+                PyMem_Free(self._slots)
+            self._slots = larger
+            self._capacity *= 2
+        self._slots[self._used].before = before
+        self._slots[self._used].fresh = fresh
+        self._slots[self._used].ended = LIVE
+        self._used += 1
+        return 0
+
+    cdef inline const uint8_t* _row(self, const Slot* slot) noexcept:
+        # The row as it is now, or as it was when it ended; NULL for one that came and went undecided.
+        if slot.fresh != ABSENT:
+            return self._arena.data + slot.fresh
+        if slot.before != ABSENT:
+            return &octets_of(self.record)[slot.before]
+        return NULL
+
+    cdef inline bint _lives(self, const Slot* slot) noexcept:
+        return slot.ended == LIVE and (slot.fresh != ABSENT or slot.before != ABSENT)
+
+    cdef inline bint _is_local(self, const Slot* slot) noexcept:
+        return row_head(self._row(slot)).lengths[ORIGIN] == 0
+
+    cdef inline void _end(self, Slot* slot, int event) noexcept:
+        # A row nobody has seen leaves no trace.
+        if slot.before == ABSENT:
+            slot.fresh = ABSENT
+        slot.ended = <int8_t>event
+
+    cdef int _expire(self, int64_t now_ms) except -1:
+        cdef Py_ssize_t i
+        cdef int expired = 0
+        if now_ms > self._now_ms:
+            self._now_ms = now_ms
+        for i in range(self._used):
+            if self._lives(&self._slots[i]) and row_head(self._row(&self._slots[i])).expires_at <= now_ms:
+                self._end(&self._slots[i], EXPIRED)
+                expired += 1
+        return expired
+
+    cdef Py_ssize_t _find(
+        self, const uint8_t* uri, Py_ssize_t n, const uint8_t* origin, Py_ssize_t origin_length
+    ) noexcept:
+        # The slot this URI means, or ABSENT.  Equality is not transitive (RFC 3261 section 19.1.4), so more than
+        # one may be equal: the one with the same octets wins, then the oldest.  A row removed by this very
+        # decision is still there to be compared with.
+        cdef const uint8_t* row
+        cdef Slot* slot
+        cdef Py_ssize_t i
+        cdef bint same_octets
+        for same_octets in (True, False):
+            for i in range(self._used):
+                slot = &self._slots[i]
+                row = self._row(slot)
+                if row == NULL or (slot.ended != LIVE and slot.ended != UNREGISTERED):
+                    continue
+                if row_head(row).lengths[ORIGIN] != origin_length or (
+                    memcmp(row_text(row, ORIGIN), origin, origin_length) != 0
+                ):
+                    continue
+                if same_octets:
+                    if row_head(row).lengths[URI] == n and memcmp(row_text(row, URI), uri, n) == 0:
+                        return i
+                elif uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, n):
+                    return i
+        return ABSENT
+
+    cdef uint64_t _new_id(self, const uint8_t* uri, Py_ssize_t n) noexcept:
+        # One id per row, also among those that end now: one document may tell of both.
+        cdef Py_ssize_t aor_length
+        cdef const char* aor = PyUnicode_AsUTF8AndSize(self.aor, &aor_length)
+        cdef uint64_t contact_id = contact_hash(<const uint8_t*>aor, aor_length, uri, n)
+        while contact_id == 0 or self._has_id(contact_id):
+            contact_id += 1
+        return contact_id
+
+    cdef bint _has_id(self, uint64_t contact_id) noexcept:
+        cdef Py_ssize_t i
+        cdef const uint8_t* row
+        for i in range(self._used):
+            row = self._row(&self._slots[i])
+            if row != NULL and row_head(row).contact_id == contact_id:
+                return True
+        return False
+
+    cdef int _check_room(self) except -1:
+        cdef Py_ssize_t i
+        cdef Py_ssize_t rows = 0
+        if self._used < MAX_ROWS:
+            return 0
+        for i in range(self._used):
+            rows += self._lives(&self._slots[i])
+        if rows >= MAX_ROWS:
+            raise ValueError("an AoR is limited to 65,535 bindings")
+        return 0
+
+    cdef int _unregister(
+        self, Slot* slot, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq, int64_t now_ms
+    ) except -1:
+        # The contact leaves with the Call-ID and CSeq of the request that removed it (RFC 3680 section 5.3).
+        cdef RowHead head
+        cdef Texts texts
+        cdef const uint8_t* row
+        if slot.before != ABSENT:
+            row = self._row(slot)
+            # The arena may move while it grows: room first, pointers afterwards.
+            if self._arena.capacity - self._arena.size < row_size(row) + n:
+                writer_grow(&self._arena, row_size(row) + n)
+                row = self._row(slot)
+            head = row_head(row)[0]
+            head.cseq = cseq
+            head.updated_at = now_ms
+            set_texts(&texts, row)
+            set_text(&texts, CALL_ID, call_id, n)
+            slot.fresh = put_row(&self._arena, &head, &texts)
+        self._end(slot, UNREGISTERED)
+        return 0
+
+    def bind(
+        self,
+        request: SipMessage,
+        index: cython.Py_ssize_t,
+        seconds: uint32_t,
+        requested: uint32_t,
+        received: str,
+        now_ms: int64_t,
+        flow: str = "",
+    ) -> int:
+        """Bind, refresh or remove contact index of a REGISTER and return what became of it.
+
+        seconds is what is granted, 0 removes; requested is what was asked for.  ADDED, REFRESHED, REMOVED,
+        UNCHANGED or STALE; STALE has done nothing and fails the request (RFC 3261 section 10.3 step 7).
+        """
+        cdef const uint8_t* octets = base(request)
+        cdef const uint8_t* call_id = &octets[request.call_id_span.start]
+        cdef Py_ssize_t call_id_length = request.call_id_span.length
+        cdef const ContactValue* contact
+        cdef const uint8_t* row
+        cdef Slot* slot = NULL
+        cdef Py_ssize_t at
+        cdef RowHead head
+        cdef Texts texts
+        cdef Span instance
+        cdef uint32_t reg_id
+        cdef bytes params, display_name, path, user_agent
+        if not 0 <= index < min(request.contact_count, MAX_CONTACTS) or request.contact_star:
+            raise IndexError("no such contact in the request")
+        contact = &request.contact[index]
+        set_text(&texts, URI, &octets[contact.uri.start], contact.uri.length)
+        self._expire(now_ms)
+        at = self._find(texts.octets[URI], texts.lengths[URI], b"", 0)
+        if at == ABSENT and seconds == 0:
+            return UNCHANGED_
+        params = contact_params(request, <int>index)
+        if at != ABSENT:
+            slot = &self._slots[at]
+            if slot.before != ABSENT:
+                row = &octets_of(self.record)[slot.before]
+                if (
+                    row_head(row).lengths[CALL_ID] == call_id_length
+                    and memcmp(row_text(row, CALL_ID), call_id, call_id_length) == 0
+                    and request.cseq <= row_head(row).cseq
+                ):
+                    # The committed state may be the work of this very request, sent again.
+                    if (
+                        seconds != 0
+                        and request.cseq == row_head(row).cseq
+                        and requested == row_head(row).requested
+                        and contact.q == row_head(row).q
+                        and row_head(row).lengths[PARAMS] == PyBytes_GET_SIZE(params)
+                        and memcmp(row_text(row, PARAMS), octets_of(params), PyBytes_GET_SIZE(params)) == 0
+                    ):
+                        return UNCHANGED_
+                    return STALE_
+            if seconds == 0:
+                if slot.ended != UNREGISTERED:
+                    self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
+                return REMOVED_
+
+        display_name = span_text(request, contact.display)
+        path = header_text(request, HEADER_PATH)
+        user_agent = header_text(request, HEADER_USER_AGENT)
+        if not is_utf8(octets_of(params), PyBytes_GET_SIZE(params)):
+            raise SipParseError("contact: parameter is not UTF-8", offset=contact.params.start)
+        memset(&head, 0, sizeof(head))
+        set_text(&texts, DISPLAY_NAME, octets_of(display_name), PyBytes_GET_SIZE(display_name))
+        set_text(&texts, CALL_ID, call_id, call_id_length)
+        set_text(&texts, PARAMS, octets_of(params), PyBytes_GET_SIZE(params))
+        set_text(&texts, PATH, octets_of(path), PyBytes_GET_SIZE(path))
+        set_str(&texts, RECEIVED, "received", received)
+        set_str(&texts, FLOW, "flow", flow)
+        set_text(&texts, USER_AGENT, octets_of(user_agent), PyBytes_GET_SIZE(user_agent))
+        set_text(&texts, ORIGIN, b"", 0)
+        if contact.instance.length:
+            find_params_fault(texts.octets[PARAMS], texts.lengths[PARAMS], &instance, &reg_id)
+            head.instance_start = <uint16_t>instance.start
+            head.instance_length = <uint16_t>instance.length
+        head.cseq = request.cseq
+        head.registered_at = now_ms
+        head.updated_at = now_ms
+        head.expires_at = now_ms + <int64_t>seconds * 1000
+        head.requested = requested
+        head.reg_id = contact.reg_id
+        head.q = contact.q
+        head.event = REGISTERED
+        if slot == NULL:
+            self._check_room()
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+            self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
+            return ADDED_
+        row = self._row(slot)
+        head.contact_id = row_head(row).contact_id
+        head.registered_at = row_head(row).registered_at
+        if slot.before != ABSENT:
+            head.event = REFRESHED_EVENT
+        slot.fresh = put_row(&self._arena, &head, &texts)
+        slot.ended = LIVE
+        return REFRESHED_ if slot.before != ABSENT else ADDED_
+
+    def clear(self, call_id: str | bytes, cseq: uint32_t) -> int:
+        """Remove every local binding for `Contact: *`; the number removed, or -1 if one is stale.
+
+        Stale (same Call-ID and CSeq not higher) means that nothing is removed (RFC 3261 section 10.3 step 6).
+        """
+        cdef bytes octets = call_id if isinstance(call_id, bytes) else (<str?>call_id).encode()
+        cdef const uint8_t* p = octets_of(octets)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(octets)
+        cdef const uint8_t* row
+        cdef Py_ssize_t i
+        cdef int removed = 0
+        self._expire(self._now_ms)
+        for i in range(self._used):
+            if not self._lives(&self._slots[i]) or self._slots[i].before == ABSENT:
+                continue
+            row = &octets_of(self.record)[self._slots[i].before]
+            if (
+                row_head(row).lengths[ORIGIN] == 0
+                and row_head(row).lengths[CALL_ID] == n
+                and memcmp(row_text(row, CALL_ID), p, n) == 0
+                and cseq <= row_head(row).cseq
+            ):
+                return -1
+        for i in range(self._used):
+            if self._lives(&self._slots[i]) and self._is_local(&self._slots[i]):
+                self._unregister(&self._slots[i], p, n, cseq, self._now_ms)
+                removed += 1
+        return removed
+
+    def expire(self, now_ms: int64_t) -> int:
+        """End every binding whose time is over (`expired`); return how many."""
+        return self._expire(now_ms)
+
+    def remove(self, contact: str | None, event: str) -> int:
+        """End the bindings with this contact id or an equal URI, or all (None), with event; return how many."""
+        cdef int number = event_number(event)
+        cdef Py_ssize_t i, n = 0
+        cdef const uint8_t* row
+        cdef const uint8_t* p = NULL
+        cdef uint64_t contact_id
+        cdef int removed = 0
+        if number < EXPIRED:
+            raise ValueError(f"{event!r} does not end a contact")
+        if contact is not None:
+            p = <const uint8_t*>PyUnicode_AsUTF8AndSize(contact, &n)
+        contact_id = contact_number(p, n)
+        for i in range(self._used):
+            if not self._lives(&self._slots[i]):
+                continue
+            row = self._row(&self._slots[i])
+            if (
+                p == NULL
+                or (contact_id != 0 and contact_id == row_head(row).contact_id)
+                or uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], p, n)
+            ):
+                self._end(&self._slots[i], number)
+                removed += 1
+        return removed
+
+    def evict_oldest(self, n: cython.Py_ssize_t) -> int:
+        """End the n local bindings refreshed longest ago (`deactivated`), none of this decision; return how many."""
+        cdef Slot* oldest
+        cdef Slot* slot
+        cdef Py_ssize_t i
+        cdef int evicted = 0
+        while evicted < n:
+            oldest = NULL
+            for i in range(self._used):
+                slot = &self._slots[i]
+                if slot.fresh != ABSENT or not self._lives(slot) or not self._is_local(slot):
+                    continue
+                if oldest == NULL or row_head(self._row(slot)).updated_at < row_head(self._row(oldest)).updated_at:
+                    oldest = slot
+            if oldest == NULL:
+                break
+            self._end(oldest, DEACTIVATED)
+            evicted += 1
+        return evicted
+
+    def add(self, binding: Binding) -> int:
+        """Bind what no REGISTER brought, replacing an equal URI of the same origin; 1 if it is new, else 0.
+
+        Replacing keeps contact id and registered_at, and is told as `shortened` if it ends earlier than before,
+        else as `refreshed` (RFC 3680 section 5.2).
+        """
+        cdef const uint8_t* given = binding._row
+        cdef const uint8_t* row
+        cdef Py_ssize_t at
+        cdef RowHead head = row_head(given)[0]
+        cdef Texts texts
+        set_texts(&texts, given)
+        self._expire(self._now_ms)
+        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN])
+        if head.updated_at == 0:
+            head.updated_at = self._now_ms
+        if at != ABSENT and self._slots[at].ended == LIVE:
+            row = self._row(&self._slots[at])
+            head.contact_id = row_head(row).contact_id
+            head.registered_at = row_head(row).registered_at
+            if self._slots[at].before != ABSENT:
+                head.event = SHORTENED if head.expires_at < row_head(row).expires_at else REFRESHED_EVENT
+            self._slots[at].fresh = put_row(&self._arena, &head, &texts)
+            return 0
+        if head.registered_at == 0:
+            head.registered_at = self._now_ms
+        self._check_room()
+        if head.contact_id == 0 or self._has_id(head.contact_id):
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+        self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
+        return 1
+
+    @property
+    def count(self) -> int:
+        """Number of local bindings as decided so far."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t found = 0
+        for i in range(self._used):
+            if self._lives(&self._slots[i]) and self._is_local(&self._slots[i]):
+                found += 1
+        return found
+
+    @property
+    def changed(self) -> bool:
+        """True if finish() would make a change."""
+        cdef Py_ssize_t i
+        for i in range(self._used):
+            if self._slots[i].fresh != ABSENT or (self._slots[i].before != ABSENT and self._slots[i].ended != LIVE):
+                return True
+        return False
+
+    def rollback(self) -> None:
+        """Forget everything decided since the last finish."""
+        self._begin()
+
+    def finish(self, cause: str, origin: str = "") -> Change | None:
+        """Return what was decided since the last finish as a change, None if that is nothing, and go on from it."""
+        cdef Py_ssize_t i, n
+        cdef Slot* slot
+        cdef const uint8_t* row
+        cdef Py_ssize_t rows = 0, size = 0, ended_size = 0, touched = 0
+        cdef bint only_refreshes = True
+        cdef Change change
+        cdef uint8_t* out
+        cdef uint8_t* ended
+        cdef const char* aor
+        for i in range(self._used):
+            slot = &self._slots[i]
+            row = self._row(slot)
+            if row == NULL:
+                continue
+            if slot.ended != LIVE:
+                ended_size += row_size(row)
+                only_refreshes = False
+                touched += 1
+                continue
+            rows += 1
+            size += row_size(row)
+            if slot.fresh != ABSENT:
+                touched += 1
+                if row_head(row).event != REFRESHED_EVENT:
+                    only_refreshes = False
+        if touched == 0:
+            self._begin()
+            return None
+
+        change = Change.__new__(Change)
+        change.before = self.record
+        change.base_revision = 0
+        if self.record is not None:
+            change.base_revision = self._last_revision = record_head(octets_of(self.record)).revision
+        # Revisions of an AoR never repeat: the first one comes from the clock, in microseconds.
+        change.revision = self._last_revision + 1
+        if self.record is None and change.revision < <uint64_t>self._now_ms * 1000:
+            change.revision = <uint64_t>self._now_ms * 1000
+        change.cause = cause
+        change.origin = origin
+        change.at_ms = self._now_ms
+        change.only_refreshes = only_refreshes
+        change._aor = self.aor
+        change.record = b""
+        change.ended = PyBytes_FromStringAndSize(NULL, ended_size) if ended_size else b""
+        aor = PyUnicode_AsUTF8AndSize(self.aor, &n)
+        if rows:
+            change.record = new_record(<const uint8_t*>aor, n, rows, change.revision, size)
+        out = <uint8_t*>octets_of(change.record) + (sizeof(RecordHead) + n if rows else 0)
+        ended = <uint8_t*>octets_of(change.ended)
+        for i in range(self._used):
+            slot = &self._slots[i]
+            row = self._row(slot)
+            if row == NULL:
+                continue
+            n = row_size(row)
+            if slot.ended != LIVE:
+                memcpy(ended, row, n)
+                (<RowHead*>ended).event = <uint8_t>slot.ended
+                (<RowHead*>ended).revision = change.revision
+                ended = &ended[n]
+                continue
+            memcpy(out, row, n)
+            if slot.fresh != ABSENT:
+                (<RowHead*>out).revision = change.revision
+            out = &out[n]
+        self._last_revision = change.revision
+        self.record = change.record if rows else None
+        self._begin()
+        return change
+
+
+cdef bytes span_text(SipMessage message, Span span):
+    # A text nobody depends on: unfolded, and dropped if it is not UTF-8.
+    cdef const uint8_t* p = &base(message)[span.start]
+    if span.length == 0 or not is_utf8(p, span.length):
+        return b""
+    if memchr(p, 0x0D, span.length) == NULL and memchr(p, 0x0A, span.length) == NULL:
+        return PyBytes_FromStringAndSize(<const char*>p, span.length)
+    return unfolded(p, span.length)
+
+
+cdef bytes header_text(SipMessage message, int header):
+    # All rows of one header as a list in one row.
+    cdef bytes text = b""
+    cdef int i
+    if message.first[header] == 0:
+        return text
+    for i in range(message.first[header] - 1, message.row_count):
+        if message.row[i].id == <uint32_t>header:
+            text = text + b", " + span_text(message, message.row[i].value) if text else (
+                span_text(message, message.row[i].value)
+            )
+    return text
+
+
+cdef uint64_t contact_number(const uint8_t* p, Py_ssize_t n) noexcept nogil:
+    # The number behind 16 hexadecimal digits, 0 for any other text.
+    cdef uint64_t number = 0
+    cdef uint8_t octet
+    cdef Py_ssize_t i
+    if n != 16:
+        return 0
+    for i in range(16):
+        octet = p[i]
+        if 0x30 <= octet <= 0x39:
+            number = number << 4 | (octet - 0x30)
+        elif 0x61 <= octet <= 0x66:
+            number = number << 4 | (octet - 0x57)
+        else:
+            return 0
+    return number
+
+
+# -- differences -------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class ContactDelta:
+    """What differs between two sets of bindings; contacts are the same if their URIs are equal."""
+
+    cdef readonly tuple added
+    cdef readonly tuple changed
+    cdef readonly tuple removed
+
+    def __init__(
+        self,
+        added: Iterable[Binding] = (),
+        changed: Iterable[tuple[Binding, Binding]] = (),
+        removed: Iterable[Binding] = (),
+    ) -> None:
+        self.added = tuple(added)
+        self.changed = tuple(changed)
+        self.removed = tuple(removed)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ContactDelta):
+            return NotImplemented
+        cdef ContactDelta theirs = other
+        return (self.added, self.changed, self.removed) == (theirs.added, theirs.changed, theirs.removed)
+
+    def __hash__(self) -> int:
+        return hash((self.added, self.changed, self.removed))
+
+    def __repr__(self) -> str:
+        return f"ContactDelta(added={self.added!r}, changed={self.changed!r}, removed={self.removed!r})"
+
+
+cdef bytes index_key(const uint8_t* row):
+    # Equal URIs have equal keys: user, host and port of a SIP URI.  The rest of 19.1.4 is asked pairwise.
+    cdef SipUri uri
+    cdef Py_ssize_t fault
+    cdef const uint8_t* p = row_text(row, URI)
+    cdef Py_ssize_t n = row_head(row).lengths[URI]
+    if find_uri_fault(p, 0, n, &uri, &fault) == NULL and uri.kind != SCHEME_OTHER:
+        return aor_octets(&uri, p)
+    return PyBytes_FromStringAndSize(<const char*>p, n).lower()
+
+
+cdef bytes identity_key(const uint8_t* row):
+    # The same URI octets from the same origin.
+    cdef Py_ssize_t n = row_head(row).lengths[URI]
+    return (
+        PyBytes_FromStringAndSize(<const char*>row_text(row, ORIGIN), row_head(row).lengths[ORIGIN])
+        + b"\0"
+        + PyBytes_FromStringAndSize(<const char*>row_text(row, URI), n)
+    )
+
+
+def diff_contacts(before: Sequence[Binding], after: Sequence[Binding]) -> ContactDelta:
+    """Return the delta that turns before into after.
+
+    Contacts are paired one to one: first those with the same URI octets and origin, then those with equal URIs
+    (RFC 3261 section 19.1.4), each in the order given.
+    """
+    cdef Binding binding, other
+    cdef dict known = {}
+    cdef dict partners = {}         # index in after -> index in before
+    cdef list left = []             # indices in after without partner
+    cdef dict index
+    cdef Py_ssize_t i, j
+    for i, binding in enumerate(before):
+        known.setdefault(identity_key(binding._row), []).append(i)
+    for i, binding in enumerate(after):
+        same = known.get(identity_key(binding._row))
+        if same:
+            partners[i] = same.pop(0)
+        else:
+            left.append(i)
+    cdef set taken = set(partners.values())
+    if left and len(taken) < len(before):
+        index = {}
+        for i, binding in enumerate(before):
+            if i not in taken:
+                index.setdefault(index_key(binding._row), []).append(i)
+        for i in left:
+            binding = after[i]
+            candidates = index.get(index_key(binding._row), ())
+            for j in candidates:
+                other = before[j]
+                if uri_octets_equal(
+                    row_text(other._row, URI),
+                    row_head(other._row).lengths[URI],
+                    row_text(binding._row, URI),
+                    row_head(binding._row).lengths[URI],
+                ):
+                    partners[i] = j
+                    taken.add(j)
+                    candidates.remove(j)
+                    break
+    return ContactDelta(
+        [binding for i, binding in enumerate(after) if i not in partners],
+        [(before[partners[i]], binding) for i, binding in enumerate(after)
+         if i in partners and before[partners[i]] != binding],
+        [binding for i, binding in enumerate(before) if i not in taken],
+    )
+
+
+def apply_delta(before: Sequence[Binding], delta: ContactDelta) -> list[Binding]:
+    """Return before with the delta applied: changed in place, added at the end."""
+    cdef dict fate = {}
+    for old, new in delta.changed:
+        fate.setdefault(old, []).append(new)
+    for old in delta.removed:
+        fate.setdefault(old, []).append(None)
+    cdef list after = []
+    for binding in before:
+        if not fate.get(binding):
+            after.append(binding)
+            continue
+        new = fate[binding].pop(0)
+        if new is not None:
+            after.append(new)
+    after.extend(delta.added)
+    return after

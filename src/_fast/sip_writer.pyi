@@ -1,0 +1,21 @@
+from collections.abc import Sequence
+
+from reginfo._fast.datagrams import Flow
+from reginfo._fast.sip_parser import SipMessage
+
+def write_response(
+    request: SipMessage,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str = "",
+    source: Flow | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    listing: bytes | None = None,
+    now_ms: int = 0,
+    date: bytes = b"",
+    body: bytes = b"",
+) -> bytes: ...
+def write_request(
+    method: str, uri: str, headers: Sequence[tuple[str, str]], body: bytes = b""
+) -> bytes: ...
