@@ -25,6 +25,7 @@ from pathlib import Path
 import Cython
 from Cython.Build import cythonize
 from Cython.Compiler import Options
+from Cython.Compiler.Errors import CompileError
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).resolve().parent
@@ -52,9 +53,8 @@ DIRECTIVES = {
     "initializedcheck": DEBUG,
     "cdivision": True,
     "linetrace": TRACE,
+    # The rest of -Wextra stays off: it takes every &out argument for a read and every generator expression for unused.
     "warn.unreachable": True,
-    "warn.unused": True,
-    # warn.maybe_uninitialized stays off: it takes every &out argument for a read.  The C compiler knows better.
 }
 
 # What Cython's own C provokes, whatever the source says; everything else of -Wall -Wextra is ours.
@@ -135,13 +135,16 @@ def extensions() -> list[Extension]:
         )
         for path in stage()
     ]
-    translated: list[Extension] = cythonize(
-        modules,
-        include_path=[str(STAGE)],
-        compiler_directives=DIRECTIVES,
-        annotate=ANNOTATE,
-        nthreads=os.cpu_count() or 1,
-    )
+    try:
+        translated: list[Extension] = cythonize(
+            modules,
+            include_path=[str(STAGE)],
+            compiler_directives=DIRECTIVES,
+            annotate=ANNOTATE,
+            nthreads=os.cpu_count() or 1,
+        )
+    except CompileError as error:
+        sys.exit(f"reginfo: Cython refuses {error}, see above")
     if ANNOTATE:
         target = ROOT / "build" / "annotate"
         target.mkdir(parents=True, exist_ok=True)

@@ -193,7 +193,7 @@ cdef class LoadReport:
         if self.answered == 0:
             return float("nan")
         reached = numpy.cumsum(self.histogram)
-        bucket = int(numpy.searchsorted(reached, reached[-1] * (q / 100)))
+        bucket = int(numpy.searchsorted(reached, reached[reached.size - 1] * (q / 100)))
         return bucket_start(bucket) / 1e9
 
 
@@ -419,7 +419,7 @@ cdef class RegisterLoad:
             if got > 0:
                 self.take(got, now)
             elif got == 0 or errno == EAGAIN:
-                pause = min(until - now, SCAN_NS) if now < until else 0
+                pause = min(until - now, <uint64_t> SCAN_NS) if now < until else 0
                 if per_ns > 0 and self.issued < target and self.free_count > 0:
                     due = start + <uint64_t> (self.issued / per_ns)
                     pause = min(pause, due - now) if due > now else 0
