@@ -38,6 +38,9 @@ class Journal:
         binding = Binding(uri=uri, call_id="1@host", cseq=1, expires_at=self.now_ms + seconds * 1000)
         self.change(aor, lambda draft: draft.add(binding))
 
+    def remove(self, aor: str, uri: str | None) -> None:
+        self.change(aor, lambda draft: draft.remove(uri, "deactivated"))
+
     def expire(self, aor: str) -> None:
         self.change(aor, lambda draft: draft.expire(self.now_ms), "expiry")
 
@@ -64,9 +67,9 @@ def test_gauges_equal_the_table_after_any_crash(steps: list[tuple[str, str, str]
         if step == "add":
             journal.add(aor, uri, seconds=10 + number)
         elif step == "remove":
-            journal.change(aor, lambda draft, uri=uri: draft.remove(uri, "unregistered"))
+            journal.remove(aor, uri)
         elif step == "clear":
-            journal.change(aor, lambda draft: draft.remove(None, "deactivated"))
+            journal.remove(aor, None)
         else:
             journal.expire(aor)
 

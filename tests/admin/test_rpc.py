@@ -112,7 +112,8 @@ def test_dump_walks_the_table_in_pages(call: Callable[..., Any]) -> None:
     users = [f"sip:u{number}@example.com" for number in range(5)]
     for user in users:
         call("ul.add", [user, "sip:a@192.0.2.7"])
-    cursor, seen = 0, []
+    cursor: int | None = 0
+    seen: list[str] = []
     for expected in (2, 2, 1):
         page = call("ul.dump", {"cursor": cursor, "limit": 2})
         assert len(page["AoRs"]) == expected

@@ -1,9 +1,12 @@
 """`reginfo serve`: run the registrar."""
 
+import asyncio
+import logging
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +14,12 @@ import click
 
 from reginfo.admin import logs
 from reginfo.config import AdminSection, Config, Listener, Loaded, load_config, render
+from reginfo.errors import ConfigError
 
 if TYPE_CHECKING:
     from reginfo.server import Server
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -40,16 +46,17 @@ def serve(
         "store.url": store,
         "store.durability": durability,
     }
-    loaded = load_config(file, options={key: value for key, value in given.items() if value is not None})
+    options = {key: value for key, value in given.items() if value is not None}
+    loaded = load_config(file, options=options)
     if print_config:
         click.echo(render(loaded), nl=False)
     elif check_config:
         click.echo(f"{loaded.file or 'defaults'}: ok")
     else:
-        _run(loaded)
+        _run(loaded, options)
 
 
-def _run(loaded: Loaded) -> None:
+def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
     import uvloop
 
     from reginfo.server import Server
@@ -57,8 +64,25 @@ def _run(loaded: Loaded) -> None:
     config = loaded.config
     logs.configure(config.log.level, config.log.format)
     server = Server(config)
-    uvloop.run(server.run(ready=lambda: show_box(loaded, server.listeners)))
+
+    def ready() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
+        show_box(loaded, server.listeners)
+
+    uvloop.run(server.run(ready))
     click.echo(summary(server))
+
+
+def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -> None:
+    """Read the configuration again (SIGHUP); one that cannot be used changes nothing."""
+    try:
+        config = load_config(file, options=options).config
+    except ConfigError as error:
+        logger.error("configuration kept reason=%s", error)
+        return
+    logs.configure(config.log.level, config.log.format)
+    server.reload(config)
+    logger.info("configuration read again file=%s", file)
 
 
 def show_box(loaded: Loaded, listeners: Sequence[Listener]) -> None:
