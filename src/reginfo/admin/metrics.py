@@ -12,15 +12,7 @@ from reginfo.fast import Change, Registration
 from reginfo.model import ContactEvent
 
 _BEGINS = frozenset({ContactEvent.REGISTERED, ContactEvent.CREATED})
-_ENDS = frozenset(
-    {
-        ContactEvent.EXPIRED,
-        ContactEvent.DEACTIVATED,
-        ContactEvent.PROBATION,
-        ContactEvent.UNREGISTERED,
-        ContactEvent.REJECTED,
-    }
-)
+_ENDS = frozenset(event for event in ContactEvent if event.terminates)
 
 
 class _State(msgspec.Struct):
