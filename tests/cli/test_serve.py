@@ -1,13 +1,15 @@
 """`reginfo serve` as far as it goes without serving: checking, printing and refusing."""
 
 import io
+import logging
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reginfo.cli.serve import show_box, start_text
-from reginfo.config import Listener, load_config
+from reginfo.cli.serve import reload, show_box, start_text, summary
+from reginfo.config import Config, Listener, load_config
 from tests.cli.conftest import Run
 
 LISTENERS = [Listener("udp", "127.0.0.1", 5062), Listener("tcp", "127.0.0.1", 5062)]
@@ -82,3 +84,52 @@ def test_the_box_has_a_frame_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
         show_box(loaded, LISTENERS)
         assert ("╭" in stream.getvalue()) == framed
         assert "try now" in stream.getvalue()
+
+
+class Server:
+    """Remembers the configurations it was given."""
+
+    def __init__(self) -> None:
+        self.configs: list[Config] = []
+
+    def reload(self, config: Config) -> None:
+        self.configs.append(config)
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        return {"requests": {"REGISTER": 5, "OPTIONS": 0}, "errors": {}}
+
+
+@pytest.fixture
+def _log_state() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("_log_state")
+def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
+    server, file = Server(), Path("c.toml")
+    file.write_text('domains = ["a.example"]\n[log]\nlevel = "error"')
+    reload(server, file, {"store.url": "memory:"})  # type: ignore[arg-type]
+    assert server.configs[0].domains == ("a.example",)
+    assert server.configs[0].store.url == "memory:"
+    assert logging.getLogger().level == logging.ERROR
+
+
+@pytest.mark.usefixtures("_log_state")
+def test_sighup_keeps_the_old_configuration_when_the_new_one_is_bad(caplog: pytest.LogCaptureFixture) -> None:
+    server, file = Server(), Path("c.toml")
+    file.write_text("domans = []")
+    reload(server, file, {})  # type: ignore[arg-type]
+    assert server.configs == []
+    assert "configuration kept" in caplog.text
+    assert 'did you mean "domains"?' in caplog.text
+
+
+def test_the_summary_shows_what_was_counted() -> None:
+    text = summary(Server())  # type: ignore[arg-type]
+    assert "REGISTER 5" in text
+    assert "OPTIONS" not in text
+    assert "errors" not in text

@@ -38,7 +38,7 @@ class LogConsumer:
                     change.cause,
                     "REGISTER" if by_request else None,
                     200 if by_request else None,
-                    binding.flow or None,
+                    binding.flow or binding.received or None,
                 )
 
     def state(self) -> bytes:

@@ -3,6 +3,7 @@
 Results go to standard output, progress and logs to standard error.  No error shows a traceback.
 """
 
+import logging
 import os
 import sys
 from importlib import import_module
@@ -11,6 +12,8 @@ from typing import Final, NoReturn
 import click
 
 from reginfo.errors import ConfigError, ReginfoError, ServerUnreachable
+
+logger = logging.getLogger(__name__)
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -69,6 +72,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except Exception as error:
+        logger.debug("command failed", exc_info=error)
         click.echo(f"reginfo: {describe(error)}", err=True)
         sys.exit(exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
