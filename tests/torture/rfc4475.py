@@ -6,19 +6,21 @@ rport asks for another one (RFC 3261 18.2.2).
 
 from tests.torture.row import SDP, Row, Stream, sip
 
-_MULTIPART = b"\r\n".join((
-    b"--limit-42",
-    b"Content-Type: text/plain",
-    b"",
-    b"octets follow",
-    b"--limit-42",
-    b"Content-Type: application/octet-stream",
-    b"Content-Transfer-Encoding: binary",
-    b"",
-    bytes(range(256)) + b"\x00\r\n\r\n\x00INVITE",
-    b"--limit-42--",
-    b"",
-))
+_MULTIPART = b"\r\n".join(
+    (
+        b"--limit-42",
+        b"Content-Type: text/plain",
+        b"",
+        b"octets follow",
+        b"--limit-42",
+        b"Content-Type: application/octet-stream",
+        b"Content-Transfer-Encoding: binary",
+        b"",
+        bytes(range(256)) + b"\x00\r\n\r\n\x00INVITE",
+        b"--limit-42--",
+        b"",
+    )
+)
 
 _VIA_SPELLINGS = ("Via", "via", "VIA", "vIA", "ViA", "v", "V", "v ", "V\t", "Via  ")
 
@@ -179,14 +181,14 @@ VALID = (
         sip(
             f"""\
 INVITE sip:rosa@atlanta.example SIP/2.0
-To: "Her name is {'long' * 30} indeed"<sip:rosa@atlanta.example:6000;p1={'wide' * 25};{'name' * 25}=v;p3>
-F: sip:{'caller' * 20}@biloxi.example;tag={'982' * 50};{'extra' * 30}={'param' * 30};valueless
-Call-ID: longreq.{'really' * 25}long
+To: "Her name is {"long" * 30} indeed"<sip:rosa@atlanta.example:6000;p1={"wide" * 25};{"name" * 25}=v;p3>
+F: sip:{"caller" * 20}@biloxi.example;tag={"982" * 50};{"extra" * 30}={"param" * 30};valueless
+Call-ID: longreq.{"really" * 25}long
 CSeq: 770011 INVITE
-X-{'Long-' * 20}Name: {'word' * 30}; {'param' * 20} = {'value' * 20}; flag
-{_LONG_VIAS}Via: SIP/2.0/TCP pc.biloxi.example;received=198.51.100.9;branch={'branch' * 25}
+X-{"Long-" * 20}Name: {"word" * 30}; {"param" * 20} = {"value" * 20}; flag
+{_LONG_VIAS}Via: SIP/2.0/TCP pc.biloxi.example;received=198.51.100.9;branch={"branch" * 25}
 Max-Forwards: 70
-Contact: <sip:{'caller' * 20}@pc.biloxi.example>
+Contact: <sip:{"caller" * 20}@pc.biloxi.example>
 Content-Type: application/sdp
 l: {{length}}
 
@@ -553,7 +555,7 @@ INVALID = (
         "headers in the Request-URI",
         sip(
             """\
-            INVITE sip:rosa@atlanta.example?Route=%3Csip:biloxi.example;lr%3E SIP/2.0
+            INVITE sip:rosa@atlanta.example?Route=%3Csip:biloxi.example%3Blr%3E SIP/2.0
             To: sip:rosa@atlanta.example
             From: sip:ned@biloxi.example;tag=er
             Max-Forwards: 8
@@ -857,7 +859,7 @@ APPLICATION = (
             Content-Length: {length}
 
             """,
-            b"<smoke puffs=\"3\"/>\r\n",
+            b'<smoke puffs="3"/>\r\n',
         ),
         405,
     ),
@@ -1020,13 +1022,13 @@ APPLICATION = (
             Call-ID: regescrt.73133@198.51.100.1
             CSeq: 14399 REGISTER
             Via: SIP/2.0/UDP pc.biloxi.example;branch=z9hG4bK-re
-            M: <sip:escrt@pc.biloxi.example?Route=%3Csip:edge.biloxi.example;lr%3E>
+            M: <sip:escrt@pc.biloxi.example?Route=%3Csip:edge.biloxi.example%3Blr%3E>
             L:0
 
             """
         ),
         200,
-        contacts=("<sip:escrt@pc.biloxi.example?Route=%3Csip:edge.biloxi.example;lr%3E>",),
+        contacts=("<sip:escrt@pc.biloxi.example?Route=%3Csip:edge.biloxi.example%3Blr%3E>",),
     ),
     Row(
         "sdp01",

@@ -6,35 +6,41 @@ Hosts served: atlanta.example, biloxi.example, [2001:db8:5::10], [2001:db8:5::10
 
 from tests.torture.row import Row, sip
 
-_SDP6 = b"\r\n".join((
-    b"v=0",
-    b"o=rosa 5118 5118 IN IP6 2001:db8:5::20",
-    b"s=torture",
-    b"c=IN IP6 2001:db8:5::20",
-    b"t=0 0",
-    b"m=audio 40002 RTP/AVP 8",
-    b"",
-))
-_SDP_MIXED = b"\r\n".join((
-    b"v=0",
-    b"o=rosa 5118 5119 IN IP4 pc.biloxi.example",
-    b"s=",
-    b"t=0 0",
-    b"m=audio 40004 RTP/AVP 8",
-    b"c=IN IP4 198.51.100.20",
-    b"m=video 40006 RTP/AVP 31",
-    b"c=IN IP6 2001:db8:5::21",
-    b"",
-))
-_SDP_MAPPED = b"\r\n".join((
-    b"v=0",
-    b"o=rosa 5118 5120 IN IP6 ::ffff:198.51.100.20",
-    b"s=torture",
-    b"c=IN IP6 ::ffff:198.51.100.20",
-    b"t=0 0",
-    b"m=audio 40008 RTP/AVP 8",
-    b"",
-))
+_SDP6 = b"\r\n".join(
+    (
+        b"v=0",
+        b"o=rosa 5118 5118 IN IP6 2001:db8:5::20",
+        b"s=torture",
+        b"c=IN IP6 2001:db8:5::20",
+        b"t=0 0",
+        b"m=audio 40002 RTP/AVP 8",
+        b"",
+    )
+)
+_SDP_MIXED = b"\r\n".join(
+    (
+        b"v=0",
+        b"o=rosa 5118 5119 IN IP4 pc.biloxi.example",
+        b"s=",
+        b"t=0 0",
+        b"m=audio 40004 RTP/AVP 8",
+        b"c=IN IP4 198.51.100.20",
+        b"m=video 40006 RTP/AVP 31",
+        b"c=IN IP6 2001:db8:5::21",
+        b"",
+    )
+)
+_SDP_MAPPED = b"\r\n".join(
+    (
+        b"v=0",
+        b"o=rosa 5118 5120 IN IP6 ::ffff:198.51.100.20",
+        b"s=torture",
+        b"c=IN IP6 ::ffff:198.51.100.20",
+        b"t=0 0",
+        b"m=audio 40008 RTP/AVP 8",
+        b"",
+    )
+)
 
 ROWS = (
     Row(

@@ -54,13 +54,15 @@ def sip(text: str, body: bytes = b"") -> bytes:
     return head.replace("\n", "\r\n").encode() + body
 
 
-SDP = b"\r\n".join((
-    b"v=0",
-    b"o=rosa 771 771 IN IP4 198.51.100.20",
-    b"s=torture",
-    b"c=IN IP4 198.51.100.20",
-    b"t=0 0",
-    b"m=audio 40000 RTP/AVP 8",
-    b"",
-))
+SDP = b"\r\n".join(
+    (
+        b"v=0",
+        b"o=rosa 771 771 IN IP4 198.51.100.20",
+        b"s=torture",
+        b"c=IN IP4 198.51.100.20",
+        b"t=0 0",
+        b"m=audio 40000 RTP/AVP 8",
+        b"",
+    )
+)
 "A session description; its content is never looked at."
