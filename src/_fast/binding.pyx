@@ -464,7 +464,7 @@ cdef class Binding:
 
     @property
     def q(self) -> float | None:
-        return None if row_head(self._row).q == Q_UNSPECIFIED else row_head(self._row).q / 1000
+        return None if row_head(self._row).q == Q_UNSPECIFIED else row_head(self._row).q / 1000.0
 
     @property
     def instance(self) -> str | None:
