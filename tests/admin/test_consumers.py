@@ -101,6 +101,18 @@ def test_events_are_counted_by_name() -> None:
     assert gauges(metrics) == (0, 0)
 
 
+def test_refreshes_are_counted_and_change_no_gauge() -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    for _ in range(3):
+        journal.now_ms += 1_000
+        journal.add(USERS[0], CONTACTS[0])
+    metrics = MetricsConsumer()
+    metrics.read(journal.changes)
+    assert (metrics.events["created"], metrics.events["refreshed"]) == (1, 3)
+    assert gauges(metrics) == (1, 1)
+
+
 def test_a_reset_takes_the_gauges_from_the_full_state_and_keeps_the_events() -> None:
     journal = Journal()
     journal.add(USERS[0], CONTACTS[0])
@@ -143,6 +155,15 @@ def test_each_contact_event_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert all(" callid=1@host " in line for line in lines)
     assert " cause=expiry method=None code=None " in lines[-1]
+
+
+def test_refreshes_are_logged_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0])
+    journal.now_ms += 1_000
+    journal.add(USERS[0], CONTACTS[0])
+    assert [line.split()[0] for line in logged(caplog, logging.INFO, journal.changes)] == ["created"]
+    assert [line.split()[0] for line in logged(caplog, logging.DEBUG, journal.changes)] == ["created", "refreshed"]
 
 
 def test_lost_events_are_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,11 @@ class MetricsConsumer:
     def read(self, changes: Sequence[Change]) -> None:
         """Count committed changes, in feed order."""
         events = self.events
+        refreshed = 0
         for change in changes:
+            if change.only_refreshes:
+                refreshed += len(change.contacts)
+                continue
             for _, event in change.contacts:
                 events[event] += 1
                 if event in _BEGINS:
@@ -46,6 +50,7 @@ class MetricsConsumer:
                 elif event in _ENDS:
                     self.contacts -= 1
             self.registered_aors += (len(change.record) > 0) - (change.base_revision > 0)
+        events[ContactEvent.REFRESHED] += refreshed
 
     def state(self) -> bytes:
         """Return everything counted, to be saved with the cursor."""

@@ -49,7 +49,7 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True):
-    cursor: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
 
 
