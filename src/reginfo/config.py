@@ -83,7 +83,6 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     max_stream_message: Octets = 262_144
     max_body: Annotated[int, Meta(ge=0, le=2**24)] = 131_072
     max_uri: Annotated[int, Meta(ge=64, le=8192)] = 1024
-    max_call_id: Annotated[int, Meta(ge=64, le=8192)] = 256
     max_contacts_per_request: Annotated[int, Meta(ge=1, le=32)] = 32
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 4096
     max_connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
