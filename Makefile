@@ -82,7 +82,7 @@ bench: $(TESTING) $(BUILT)  ## every benchmark group; results are kept in .bench
 		--benchmark-group-by=group --benchmark-columns=min,median,stddev,rounds
 
 bench-sipp: $(TESTING) $(BUILT)  ## registrar and Kamailio under the same SIPp load: table, CSV and plot
-	$(BIN)/python -m benchmarks.sipp
+	$(BIN)/python -m benchmarks.sipp_table
 
 soak: $(TESTING) $(BUILT)  ## 100 kills under load, ten minutes of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 100

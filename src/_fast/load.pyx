@@ -203,7 +203,7 @@ cdef class RegisterLoad:
 
     Each AoR keeps its Call-ID, and its CSeq rises by one each time, so all but the first are refreshes.  An answer
     counts if Call-ID and CSeq are those of an outstanding request; any status but 200 is a failure.  The seed makes
-    Call-IDs, tags and branches differ from those of other loads.  With `echo` the request itself is the answer expected.
+    Call-IDs, tags and branches differ from those of other loads.  With `echo` the request itself is the answer.
     """
 
     cdef readonly int window
@@ -488,8 +488,9 @@ cdef class RegisterLoad:
                     return 0
                 sent = 1        # refused or unreachable: lost like any datagram, and repeated like it
             for i in range(sent):
-                self.slots[self.outbox[self.outbox_start]].queued = False
-                self.outbox_start = (self.outbox_start + 1) % self.window
+                index = self.outbox[(self.outbox_start + i) % self.window]
+                self.slots[index].queued = False
+            self.outbox_start = (self.outbox_start + sent) % self.window
             self.outbox_count -= sent
         return 0
 

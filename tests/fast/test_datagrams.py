@@ -225,7 +225,7 @@ class TestDatagramSocket:
         sent = a.send([(b"x" * 1000, flow)] * 500)
         while small.receive():
             pass
-        a.send([(b"told with this one", flow)])     # the counter travels with the next datagram that fits
+        a.send([(b"told with this one", flow)])  # the counter travels with the next datagram that fits
         receive(small, 1)
         assert small.received + small.dropped == sent + 1
         assert small.dropped > 0

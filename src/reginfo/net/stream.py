@@ -144,11 +144,8 @@ class StreamServer:
         """
         gone = []
         for octets, flow in batch:
-            if flow.connection:
-                connection = self._connections.get(flow.connection)
-            else:
-                connection = self._by_remote.get(flow.remote)
-            if connection is not None and connection.write(octets):
+            known = self._connections.get(flow.connection) if flow.connection else self._by_remote.get(flow.remote)
+            if known is not None and known.write(octets):
                 continue
             if flow.connection:
                 gone.append((octets, flow))

@@ -9,7 +9,7 @@ from reginfo.fast import DatagramSocket, Flow
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKLOG = 16384     # answers kept while the socket is full; a peer that misses one repeats its request
+MAX_BACKLOG = 16384  # answers kept while the socket is full; a peer that misses one repeats its request
 
 
 class UdpEndpoint:

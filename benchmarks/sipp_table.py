@@ -1,0 +1,255 @@
+"""Compare this registrar with Kamailio under the same loads, and both with a plain echo.
+
+Every server runs alone, with an empty table, on loopback.  SIPp offers REGISTERs at rising rates until one is lost or
+repeated; the own generator keeps a window full, because one SIPp process ends before the server does.  Rounds are
+interleaved and medians shown: a machine that changes its pace changes it for all.
+
+    python -m benchmarks.sipp_table [--rounds 3] [--aors 10000 --aors 100000] [--requests 200000]
+"""
+
+import csv
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from reginfo.cli.bench import (
+    Bench,
+    Measurement,
+    Peer,
+    await_answer,
+    echo_server,
+    free_port,
+    markdown,
+    middle,
+    registrar,
+    running,
+    write_csv,
+    write_plot,
+)
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+SCENARIO = HERE / "sipp" / "register.xml"
+RATES = (5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000)
+STEP_SECONDS = 2  # at each rate
+SIPP_USERS = 10_000
+SIPP_TIMEOUT = 30  # seconds one step may take in all
+KAMAILIO_MEMORY = 2048  # MiB of shared memory: enough for a million AoRs
+
+Server = Callable[[], AbstractContextManager[Peer]]
+
+
+class KamailioPeer(Peer):
+    """Kamailio: its bindings live in shared memory taken at the start, so its own count is asked for."""
+
+    def __init__(self, port: int, pid: int, control: Path) -> None:
+        super().__init__("Kamailio", "127.0.0.1", port, pid)
+        self._control = control
+
+    def memory(self) -> float | None:
+        """Return the octets of shared memory in use."""
+        command = ["kamcmd", "-s", f"unix:{self._control}", "stats.get_statistics", "shmem:"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        for line in answer.splitlines():
+            name, _, value = line.partition("=")
+            if name.strip() == "shmem:real_used_size":
+                return float(value)
+        return None
+
+
+@contextmanager
+def kamailio() -> Iterator[Peer]:
+    """Run Kamailio as a registrar with its table in memory and one worker."""
+    with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
+        folder = Path(scratch)
+        (folder / "run").mkdir()
+        port = free_port()
+        configuration = folder / "kamailio.cfg"
+        text = (HERE / "kamailio.cfg").read_text()
+        configuration.write_text(text.replace("@PORT@", str(port)).replace("@DIR@", scratch))
+        command = ["kamailio", "-DD", "-E", "-f", str(configuration), "-P", f"{scratch}/kamailio.pid"]
+        command += ["-m", str(KAMAILIO_MEMORY), "-w", scratch, "-Y", f"{scratch}/run"]
+        with running(command, folder) as pid:
+            peer = KamailioPeer(port, pid, folder / "ctl")
+            await_answer(peer, folder)
+            yield peer
+
+
+def sipp_step(peer: Peer, rate: int) -> Measurement:
+    """Let SIPp offer that many REGISTERs a second and return what came of them."""
+    with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
+        folder = Path(scratch)
+        users = "".join(f"s{number:06}\n" for number in range(SIPP_USERS))
+        (folder / "users.csv").write_text("SEQUENTIAL\n" + users)
+        command = ["sipp", f"{peer.host}:{peer.port}", "-sf", str(SCENARIO), "-inf", "users.csv"]
+        command += ["-i", "127.0.0.1", "-p", str(free_port()), "-r", str(rate), "-m", str(rate * STEP_SECONDS)]
+        command += ["-l", "50000", "-nostdin", "-trace_stat", "-stf", "out.csv", "-fd", "1"]
+        command += ["-timeout", f"{SIPP_TIMEOUT}s", "-max_socket", "1000"]
+        before = peer.cpu()
+        with (folder / "log").open("wb") as log:
+            subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                timeout=2 * SIPP_TIMEOUT,
+                check=False,
+            )
+        after = peer.cpu()
+        if not (folder / "out.csv").exists():
+            raise click.ClickException(f"sipp did not run: {(folder / 'log').read_text(errors='replace')[-1000:]}")
+        with (folder / "out.csv").open(newline="") as file:
+            last = list(csv.DictReader(file, delimiter=";"))[-1]
+    answered = int(last["SuccessfulCall(C)"])
+    requests = int(last["TotalCallCreated"])
+    used = None if before is None or after is None or not answered else after - before
+    return Measurement(
+        server=peer.name,
+        generator="SIPp",
+        phase="refresh",
+        aors=SIPP_USERS,
+        offered=rate,
+        requests=requests,
+        rate=float(last["CallRate(C)"]),
+        cpu_us=None if used is None else used / answered * 1e6,
+        lost=requests - answered,
+        failed=0,
+        retransmissions=int(last["Retransmissions(C)"]),
+        p50_ms=sipp_percentile(last, 50),
+        p99_ms=sipp_percentile(last, 99),
+        p999_ms=sipp_percentile(last, 99.9),
+        bytes_per_binding=None,
+        generator_drops=0,
+    )
+
+
+def sipp_percentile(row: dict[str, str], q: float) -> float:
+    """Return the bound in milliseconds below which q percent of the answers came; SIPp counts in classes."""
+    name = "ResponseTimeRepartition1_<"
+    classes = [
+        (float(key.removeprefix(name)), int(value)) for key, value in row.items() if key and key.startswith(name)
+    ]
+    total = sum(int(value) for key, value in row.items() if key and key.startswith("ResponseTimeRepartition1_"))
+    below = 0
+    for bound, number in classes:
+        below += number
+        if total and below >= total * q / 100:
+            return bound
+    return float("inf") if total else float("nan")
+
+
+def loss_free(run: Measurement) -> bool:
+    """Tell whether a step kept its rate without losing or repeating a request."""
+    return run.lost == 0 and run.retransmissions == 0 and run.rate >= 0.95 * run.offered
+
+
+def ramp(peer: Peer) -> list[Measurement]:
+    """Raise SIPp's rate until a step is not loss-free, which is the last one returned."""
+    sipp_step(peer, RATES[0])  # fills the table and warms the server
+    steps = []
+    for rate in RATES:
+        steps.append(sipp_step(peer, rate))
+        if not loss_free(steps[-1]):
+            break
+    return steps
+
+
+def measure(server: Server, aors: Sequence[int], requests: int, with_sipp: bool) -> Iterator[Measurement]:
+    """Yield one round of one server: SIPp's ramp, then each table size under the own generator."""
+    if with_sipp:
+        with server() as peer:
+            yield from ramp(peer)
+    for number in aors:
+        with server() as peer:
+            bench = Bench(peer, number)
+            yield bench.fill()
+            yield bench.refresh(requests)
+
+
+def table(runs: Sequence[Measurement]) -> list[Measurement]:
+    """Return the medians over the rounds, SIPp's with the highest rate that was loss-free in every round."""
+    order = {run.server: index for index, run in reversed(list(enumerate(runs)))}
+
+    def key(run: Measurement) -> tuple[int, str, int, str, float]:
+        return (order[run.server], run.generator, run.aors, run.phase, run.offered)
+
+    rows = [middle(list(group)) for _, group in groupby(sorted(runs, key=key), key)]
+    kept = []
+    for _, group in groupby(rows, lambda run: (run.server, run.generator)):
+        several = list(group)
+        if several[0].generator == "SIPp":
+            several = [run for run in several if loss_free(run)][-1:] or several[:1]
+        kept += several
+    return kept
+
+
+def program_version(*command: str) -> str:
+    """Return the first line a program prints about its version."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown")
+
+
+def circumstances(skipped: Sequence[str]) -> list[str]:
+    """Return what the figures depend on, one line each."""
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = next((line.partition(":")[2].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    lines = [
+        f"Machine: {model or platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
+        f"load {os.getloadavg()[0]:.1f} at the start",
+        f"reginfo {version('reginfo')} at {commit or 'unknown'}, Python {platform.python_version()}",
+    ]
+    lines += [program_version(program, "-v") for program in ("kamailio", "sipp") if shutil.which(program)]
+    return lines + [f"Skipped: {reason}" for reason in skipped]
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20))
+@click.option("--aors", default=(10_000, 100_000), show_default=True, multiple=True, type=click.IntRange(1, 1_000_000))
+@click.option("--requests", default=200_000, show_default=True, type=click.IntRange(1), help="Refreshes of each run.")
+def main(rounds: int, aors: tuple[int, ...], requests: int) -> None:
+    """Print the table as Markdown; write CSV and a plot to benchmarks/results."""
+    skipped = []
+    servers: dict[str, Server] = {
+        "echo": echo_server,
+        "reginfo memory": lambda: registrar("memory"),
+        "reginfo committed": lambda: registrar("committed"),
+    }
+    if shutil.which("kamailio"):
+        servers["Kamailio"] = kamailio
+    else:
+        skipped.append("Kamailio, which is not installed (apt install kamailio)")
+    with_sipp = shutil.which("sipp") is not None
+    if not with_sipp:
+        skipped.append("SIPp, which is not installed (apt install sip-tester)")
+    about = circumstances(skipped)
+    runs: list[Measurement] = []
+    for number in range(1, rounds + 1):
+        for name, server in servers.items():
+            click.echo(f"round {number} of {rounds}: {name}", err=True)
+            runs += measure(server, aors, requests, with_sipp and name != "echo")
+    rows = table(runs)
+    click.echo("\n".join(f"{line}  " for line in about))
+    click.echo(f"Medians of {rounds} rounds; SIPp's rows show the highest rate without loss or repetition.\n")
+    click.echo(markdown(rows))
+    RESULTS.mkdir(exist_ok=True)
+    write_csv(RESULTS / "bench-sipp.csv", runs)
+    write_plot(RESULTS / "bench-sipp.png", rows, about[1])
+    click.echo(f"\nwritten: {RESULTS / 'bench-sipp.csv'} and {RESULTS / 'bench-sipp.png'}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

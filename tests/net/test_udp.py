@@ -1,0 +1,160 @@
+"""The UDP endpoint on uvloop (standards.md: TRN-1, TRN-4, TRN-10)."""
+
+import asyncio
+from typing import Self
+
+import pytest
+
+from reginfo.fast import DatagramSocket, Flow
+from reginfo.net import udp
+from reginfo.net.udp import UdpEndpoint
+from tests.net.loops import on_uvloop
+
+pytestmark = pytest.mark.network
+
+Batch = list[tuple[bytes, Flow]]
+
+
+class Peer:
+    """An endpoint that keeps what it hears."""
+
+    def __init__(self, max_backlog: int = udp.MAX_BACKLOG) -> None:
+        self.batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self.errors: asyncio.Queue[Flow] = asyncio.Queue()
+        self.endpoint = UdpEndpoint(
+            asyncio.get_running_loop(),
+            "127.0.0.1",
+            0,
+            self.batches.put_nowait,
+            self.errors.put_nowait,
+            max_backlog=max_backlog,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.endpoint.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.endpoint.close()
+
+    def flow_to(self, other: "Peer") -> Flow:
+        return Flow("udp", self.endpoint.local, other.endpoint.local)
+
+    async def take(self, number: int) -> Batch:
+        """Return that many datagrams once they are there."""
+        items: Batch = []
+        while len(items) < number:
+            items += await self.batches.get()
+        return items
+
+
+@on_uvloop
+async def test_a_batch_comes_with_its_flows_and_the_answers_go_back() -> None:
+    """TRN-4: an answer leaves from the address and port of the request."""
+    async with Peer() as a, Peer() as b:
+        a.endpoint.send([(b"%d" % number, a.flow_to(b)) for number in range(200)])
+        got = await b.take(200)
+        assert [octets for octets, _ in got] == [b"%d" % number for number in range(200)]
+        assert {flow for _, flow in got} == {b.flow_to(a)}
+        b.endpoint.send([(b"answer " + octets, flow) for octets, flow in got])
+        assert [octets for octets, _ in await a.take(200)] == [b"answer %d" % number for number in range(200)]
+
+
+@on_uvloop
+async def test_reading_goes_on_after_an_unreachable_peer_was_told() -> None:
+    """TRN-10: libuv gives up a descriptor at the error condition an ICMP message leaves; the endpoint does not."""
+    gone = DatagramSocket("127.0.0.1", 0)
+    address = gone.local
+    gone.close()
+    async with Peer() as a, Peer() as b:
+        for number in range(20):
+            dead = a.flow_to(b).with_remote(*address)
+            a.endpoint.send([(b"lost", dead)])
+            assert await a.errors.get() == dead
+            b.endpoint.send([(b"%d" % number, b.flow_to(a))])
+            assert (await a.take(1))[0][0] == b"%d" % number
+
+
+@on_uvloop
+async def test_callbacks_are_not_called_from_within_send() -> None:
+    """An unreachable peer is told in a later turn of the loop."""
+    async with Peer() as a, Peer() as b:
+        flow = a.flow_to(b)
+        a.endpoint.send([(b"x" * 65508, flow)])
+        assert a.errors.empty()
+        assert await a.errors.get() == flow
+
+
+class NarrowSocket:
+    """A socket that takes two datagrams a call, as one whose buffer is full again after two."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = DatagramSocket(host, port)
+        self.local = self._socket.local
+        self.notices = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> Batch:
+        return self._socket.receive()
+
+    def send(self, batch: Batch) -> int:
+        return self._socket.send(batch[:2])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@on_uvloop
+async def test_what_the_socket_does_not_take_is_sent_later_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Peer() as b:
+        monkeypatch.setattr(udp, "DatagramSocket", NarrowSocket)
+        async with Peer() as a:
+            a.endpoint.send([(b"%d" % number, a.flow_to(b)) for number in range(5)])
+            a.endpoint.send([(b"%d" % number, a.flow_to(b)) for number in range(5, 9)])
+            assert a.endpoint.backlog == 7
+            assert [octets for octets, _ in await b.take(9)] == [b"%d" % number for number in range(9)]
+            assert (a.endpoint.backlog, a.endpoint.overflowed) == (0, 0)
+
+
+@pytest.mark.parametrize(("number", "overflowed"), [(5, 0), (6, 1)])
+def test_the_backlog_is_bounded(monkeypatch: pytest.MonkeyPatch, number: int, overflowed: int) -> None:
+    """Bounded everything: two are sent at once, three are kept, the next is dropped and counted."""
+
+    @on_uvloop
+    async def check() -> None:
+        async with Peer() as b:
+            monkeypatch.setattr(udp, "DatagramSocket", NarrowSocket)
+            async with Peer(max_backlog=3) as a:
+                a.endpoint.send([(b"%d" % index, a.flow_to(b)) for index in range(number)])
+                assert (a.endpoint.backlog, a.endpoint.overflowed) == (3, overflowed)
+                assert [octets for octets, _ in await b.take(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+    check()
+
+
+@on_uvloop
+async def test_a_closed_endpoint_sends_nothing_and_its_address_is_free() -> None:
+    peer = Peer()
+    async with peer:
+        local = peer.endpoint.local
+    peer.endpoint.send([(b"late", Flow("udp", local, local))])
+    await peer.endpoint.close()
+    DatagramSocket(*local).close()
+
+
+@on_uvloop
+async def test_an_address_in_use_is_an_error_at_the_start() -> None:
+    async with Peer() as a:
+        other = UdpEndpoint(asyncio.get_running_loop(), *a.endpoint.local, print, print)
+        with pytest.raises(OSError, match="in use"):
+            await other.start()
+
+
+@on_uvloop
+async def test_an_endpoint_that_was_never_started_has_no_socket() -> None:
+    endpoint = UdpEndpoint(asyncio.get_running_loop(), "127.0.0.1", 0, print, print)
+    with pytest.raises(RuntimeError, match="never started"):
+        _ = endpoint.socket
+    await endpoint.close()
