@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory is a checkout; for example.com
+
 
 @click.command()
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="TOML file; see docs/configuration.md.")
@@ -123,9 +125,10 @@ def _suggestions(config: Config, listeners: Sequence[Listener]) -> list[str]:
             f"{_program()} ul show{option}",
         ]
     udp = next((listener for listener in listeners if listener.transport == "udp"), None)
-    if udp is not None:
+    if udp is not None and SCENARIO.is_file():
         target = str(udp).removeprefix("udp:")
-        suggestions.append(f"sipp {target} -sf benchmarks/sipp/register.xml -s alice -m 1000 -r 500")
+        users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
+        suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
     return suggestions
 
 
