@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "serve": "reginfo.cli.serve",
     "ul": "reginfo.cli.ul",
     "stats": "reginfo.cli.stats",
+    "parse": "reginfo.cli.parse",
+    "bench": "reginfo.cli.bench",
 }
 "Command -> the module that holds it under its own name."
 
