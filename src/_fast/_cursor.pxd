@@ -31,6 +31,11 @@ cdef inline int peek(const Cursor* cur) noexcept nogil:
     return cur.pos[0] if cur.pos < cur.end else -1
 
 
+cdef inline int look(const Cursor* cur, Py_ssize_t ahead) noexcept nogil:
+    # Octet so many places after the next one, or -1 beyond the end.
+    return cur.pos[ahead] if cur.end - cur.pos > ahead else -1
+
+
 cdef inline bint accept(Cursor* cur, int octet) noexcept nogil:
     # Step over octet if it is next.
     if cur.pos < cur.end and cur.pos[0] == octet:
@@ -43,7 +48,7 @@ cdef inline int take(Cursor* cur) noexcept nogil:
     # Step over the next octet and return it, or -1 at the end.
     if cur.pos < cur.end:
         cur.pos += 1
-        return cur.pos[-1]
+        return (cur.pos - 1)[0]
     return -1
 
 
@@ -93,7 +98,7 @@ cdef inline bint skip(Cursor* cur, Py_ssize_t n) noexcept nogil:
 
 cdef inline void trim_lws(Cursor* cur) noexcept nogil:
     # Drop LWS from the end.
-    while cur.end > cur.pos and octet_classes[cur.end[-1]] & LWS:
+    while cur.end > cur.pos and octet_classes[(cur.end - 1)[0]] & LWS:
         cur.end -= 1
 
 
@@ -110,6 +115,10 @@ cdef inline Span span_of(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     span.start = <uint32_t>start
     span.length = <uint32_t>(stop - start)
     return span
+
+
+cdef inline Cursor cursor_of(const unsigned char* base, Span span) noexcept nogil:
+    return cursor_over(base, span.start, <Py_ssize_t>span.start + span.length)
 
 
 cdef inline Span no_span() noexcept nogil:

@@ -15,7 +15,6 @@ cdef enum:
     MAX_VIAS = 70
     MAX_CONTACTS = 32           # contacts held of one message; the others are checked and counted
     MAX_CALL_ID = 256
-    MAX_PARAMETERS = 64         # parameters of one value or URI, which also bounds the search for duplicates
 
 cdef enum:
     Q_UNSPECIFIED = 0xFFFF

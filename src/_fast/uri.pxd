@@ -5,6 +5,11 @@ from libc.stdint cimport int32_t, uint8_t
 from reginfo._fast._cursor cimport Cursor, Span
 
 cdef enum:
+    MAX_URI = 65535         # octets of one URI, which keeps every span in range
+    MAX_PARAMETERS = 64     # parameters (or header components) of one URI or header value: bounds the search
+                            # for duplicates
+
+cdef enum:
     SCHEME_OTHER = 0
     SCHEME_SIP = 1
     SCHEME_SIPS = 2
@@ -43,6 +48,9 @@ cdef int scan_uri(const unsigned char* p, Py_ssize_t n, SipUri* out) except -1
 cdef const char* find_uri_fault(
     const unsigned char* base, Py_ssize_t start, Py_ssize_t stop, SipUri* out, Py_ssize_t* fault
 ) noexcept nogil
+
+# port = 1*DIGIT at the cursor; -1 outside 1-65535.
+cdef int take_port(Cursor* cur) noexcept nogil
 
 # Scan a host at the cursor and step over it.  NULL, or the reason.
 cdef const char* find_host_fault(Cursor* cur, Host* out) noexcept nogil
