@@ -20,7 +20,7 @@ cdef enum:
     Q_UNSPECIFIED = 0xFFFF
 
 # Headers the parser knows.  The order is that of _NAMES in sip_parser.pyx.
-cdef enum HeaderId:
+cdef enum:     # HeaderId
     HEADER_UNKNOWN = 0
     HEADER_VIA
     HEADER_FROM
@@ -69,7 +69,7 @@ cdef enum HeaderId:
     HEADER_COUNT
 
 # Methods of RFC 3261, 3262, 3311, 3428, 3515, 3903, 6086 and 6665.  The order is that of _METHODS in sip_parser.pyx.
-cdef enum MethodId:
+cdef enum:     # MethodId
     METHOD_UNKNOWN = 0
     METHOD_REGISTER
     METHOD_SUBSCRIBE
@@ -91,7 +91,7 @@ cdef enum MethodId:
 cdef struct HeaderRow:
     Span name                   # as written
     Span value                  # without LWS around it; folds are still in it
-    uint32_t id                 # HeaderId
+    int id                      # HeaderId
 
 
 cdef struct ViaValue:

@@ -1,0 +1,34 @@
+"""Public face of the compiled core: everything here works alone, on octets, without the engine."""
+
+from reginfo._fast.errors import SipParseError
+from reginfo._fast.sip_parser import (
+    Contact,
+    DigestCredentials,
+    Event,
+    NameAddr,
+    SipMessage,
+    StreamFramer,
+    SubscriptionState,
+    Via,
+    parse_message,
+    salvage,
+)
+from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
+
+__all__ = [
+    "Contact",
+    "DigestCredentials",
+    "Event",
+    "NameAddr",
+    "SipMessage",
+    "SipParseError",
+    "StreamFramer",
+    "SubscriptionState",
+    "Uri",
+    "Via",
+    "canonical_aor",
+    "parse_message",
+    "parse_uri",
+    "salvage",
+    "uris_equal",
+]
