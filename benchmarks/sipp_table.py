@@ -58,11 +58,11 @@ class KamailioPeer(Peer):
 
     def memory(self) -> float | None:
         """Return the octets of shared memory in use."""
-        command = ["kamcmd", "-s", f"unix:{self._control}", "stats.get_statistics", "shmem:"]
+        command = ["kamcmd", "-s", f"unix:{self._control}", "core.shmmem"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         for line in answer.splitlines():
-            name, _, value = line.partition("=")
-            if name.strip() == "shmem:real_used_size":
+            name, _, value = line.partition(":")
+            if name.strip() == "real_used":
                 return float(value)
         return None
 
@@ -181,8 +181,8 @@ def table(runs: Sequence[Measurement]) -> list[Measurement]:
     """Return the medians over the rounds, SIPp's with the highest rate that was loss-free in every round."""
     order = {run.server: index for index, run in reversed(list(enumerate(runs)))}
 
-    def key(run: Measurement) -> tuple[int, str, int, str, float]:
-        return (order[run.server], run.generator, run.aors, run.phase, run.offered)
+    def key(run: Measurement) -> tuple[int, str, int, bool, float]:
+        return (order[run.server], run.generator, run.aors, run.phase == "refresh", run.offered)
 
     rows = [middle(list(group)) for _, group in groupby(sorted(runs, key=key), key)]
     kept = []
