@@ -166,9 +166,9 @@ def test_refreshes_are_logged_at_debug_only(caplog: pytest.LogCaptureFixture) ->
     assert [line.split()[0] for line in logged(caplog, logging.DEBUG, journal.changes)] == ["created", "refreshed"]
 
 
-def test_lost_events_are_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_beginning_without_events_is_said(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal()
     journal.add(USERS[0], CONTACTS[0])
-    with caplog.at_level(logging.WARNING, logger="reginfo.admin.event_log"):
+    with caplog.at_level(logging.INFO, logger="reginfo.admin.event_log"):
         LogConsumer().reset(map(Registration, journal.records.values()))
-    assert [record.getMessage() for record in caplog.records] == ["contact events were lost aors=1"]
+    assert [record.getMessage() for record in caplog.records] == ["contact events begin after the full state aors=1"]
