@@ -95,8 +95,11 @@ def _tree(pid: int) -> list[int]:
 @contextmanager
 def running(command: Sequence[str], folder: Path) -> Iterator[int]:
     """Run a server in a folder, its output in `log` there; yield its process id and stop it afterwards."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGINFO_")}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     try:
         yield process.pid
     finally:
