@@ -271,6 +271,8 @@ def test_values_that_do_not_go_together_are_refused(text: str, message: str) -> 
 )
 def test_listener_forms(text: str, listener: Listener) -> None:
     assert parse_listener(text) == listener
+    assert parse_listener(str(listener)) == listener
+    assert (listener.sip_host == listener.host) == (":" not in listener.host)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,13 @@ class Listener(NamedTuple):
     def is_loopback(self) -> bool:
         return ip_address(self.host).is_loopback
 
+    @property
+    def sip_host(self) -> str:
+        """The address as the host of a SIP URI: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return f"{self.transport}:{self.sip_host}:{self.port}"
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
