@@ -17,9 +17,7 @@ class SipParseError(ValueError):
     head: bytes
     "Stream framing only: the header section of the offending message, as far as it was received."
 
-    def __init__(
-        self, reason: str, *, offset: int = 0, status: int | None = 400, head: bytes = b""
-    ) -> None:
+    def __init__(self, reason: str, *, offset: int = 0, status: int | None = 400, head: bytes = b"") -> None:
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
