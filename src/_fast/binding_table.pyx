@@ -4,7 +4,7 @@ The table keeps records as it was given them (shared, never copied) and reads no
 and the next expiry.  It costs 28 octets per AoR beyond the record: an entry of 24 and a bucket of 4.
 
 The wheel is hierarchical (G. Varghese and T. Lauck, "Hashed and hierarchical timing wheels", SOSP 1987):
-seven levels of 64 buckets over ticks of 100 ms.  An entry lies on the level of the highest digit (base 64) in
+ten levels of 64 buckets over ticks of 100 ms.  An entry lies on the level of the highest digit (base 64) in
 which its tick differs from the present one, and moves to a finer level when the present reaches its bucket.
 It is lazy: a refresh that moves the expiry later leaves the entry where it is, and the entry is put where it
 belongs by then when its bucket comes.
@@ -28,6 +28,7 @@ from reginfo._fast._index cimport (
     index_close,
     index_drop,
     index_first,
+    index_head,
     index_open,
     index_reserve,
 )
@@ -39,26 +40,28 @@ from reginfo._fast._record cimport (
 )
 from reginfo._fast._siphash cimport siphash
 
+from collections.abc import Sequence
+
 cdef extern from * nogil:
     int __builtin_clzll(unsigned long long)
     int __builtin_ctzll(unsigned long long)
+    void __builtin_prefetch(const void*)
 
 cdef enum:
     TICK_MS = 100
     DIGIT = 6                       # bits per level: 64 buckets, whose occupancy is one word
     BUCKETS = 1 << DIGIT
-    LEVELS = 7                      # 2**42 ticks, fourteen thousand years
+    LEVELS = 10                     # 2**60 ticks: more than 64 bits of milliseconds have
     OVERDUE = 0                     # the list of entries whose bucket has come
     RESERVED = 1 + LEVELS * BUCKETS     # entries that are list heads
-    RETRY_MS = 1000                 # an AoR that was reported and not changed is reported again
+    RETRY_MS = 1000                 # an AoR that was reported and not changed is reported again by then
+    WINDOW = 32                     # AoRs whose memory is fetched while others are looked at
     CASCADE = 1024                  # entries that one call of due moves to finer levels
 
 cdef enum:                          # what compare finds about a record
     SAME
     MISSING
     DIFFERENT
-
-cdef uint64_t LAST_TICK = (<uint64_t>1 << LEVELS * DIGIT) - 1
 
 FINGERPRINT = [("key", "u8"), ("content", "u8")]
 
@@ -84,7 +87,8 @@ cdef inline uint32_t _head(int level, int bucket) noexcept nogil:
 
 
 cdef inline uint64_t _tick_of(int64_t now_ms) noexcept nogil:
-    return min(<uint64_t>max(now_ms, 0) // TICK_MS, LAST_TICK - 1)
+    # The end of time is kept far enough away for a report to be repeated.
+    return <uint64_t>min(max(now_ms, 0), INT64_MAX - 2 * RETRY_MS) // TICK_MS
 
 
 @cython.final
@@ -146,6 +150,39 @@ cdef class BindingTable:
         if entry == 0:
             return None
         return <bytes>self.at(entry).record
+
+    def load(self, aors: Sequence[str]) -> list[bytes | None]:
+        """Return the records of many AoRs, in their order.
+
+        In a table larger than the processor's cache this is several times as fast as get after get: the memory
+        of one AoR is fetched while the next one is hashed.
+        """
+        cdef list keys = list(aors)
+        cdef list records = []
+        cdef Py_ssize_t start
+        for start in range(0, len(keys), WINDOW):
+            self.load_window(keys, start, min(start + WINDOW, len(keys)), records)
+        return records
+
+    cdef int load_window(self, list keys, Py_ssize_t start, Py_ssize_t stop, list records) except -1:
+        cdef uint32_t digests[WINDOW]
+        cdef const uint8_t* octets[WINDOW]
+        cdef Py_ssize_t lengths[WINDOW]
+        cdef uint32_t entry
+        cdef Py_ssize_t i
+        cdef Py_ssize_t n = stop - start
+        for i in range(n):
+            octets[i] = <const uint8_t*>PyUnicode_AsUTF8AndSize(<str?>keys[start + i], &lengths[i])
+            digests[i] = self.digest(octets[i], lengths[i])
+            __builtin_prefetch(index_head(&self.index, digests[i]))
+        for i in range(n):
+            __builtin_prefetch(self.at(index_first(&self.index, digests[i])))
+        for i in range(n):
+            __builtin_prefetch(self.at(index_first(&self.index, digests[i])).record)
+        for i in range(n):
+            entry = self.find(octets[i], lengths[i], digests[i])
+            records.append(<bytes>self.at(entry).record if entry else None)
+        return 0
 
     def put(self, record: bytes) -> None:
         """Keep a record under its AoR, in place of the one before; ValueError if it is no record."""
@@ -260,7 +297,7 @@ cdef class BindingTable:
             self.append(entry, OVERDUE)
             return
         # Rounded up: never early, late by less than a tick.
-        tick = min((<uint64_t>expires_at + TICK_MS - 1) // TICK_MS, LAST_TICK)
+        tick = (<uint64_t>expires_at + TICK_MS - 1) // TICK_MS
         level = (63 - __builtin_clzll(tick ^ self.tick)) // DIGIT
         bucket = (tick >> level * DIGIT) & (BUCKETS - 1)
         self.occupied[level] |= <uint64_t>1 << bucket
@@ -299,8 +336,8 @@ cdef class BindingTable:
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Return up to limit AoRs with a row whose time is reached (REG-17), none early, none a tick late.
 
-        The caller removes the rows and puts or removes the record; an AoR that is left as it is comes again a
-        second later.  The work of one call is bounded, also after the clock jumped: while next_due_ms() is not
+        The caller removes the rows and puts or removes the record; an AoR that is left as it is comes again
+        within a second.  The work of one call is bounded, also after the clock jumped: while next_due_ms() is not
         beyond now_ms, call again, even if nothing was returned.  Time that runs backwards counts as standing.
         """
         cdef uint64_t tick = _tick_of(now_ms)
@@ -363,7 +400,7 @@ cdef class BindingTable:
     def fingerprints(self) -> object:
         """Return (key, content) of every record: the registration id and a hash of the octets.
 
-        This walks all records, about 0.3 s for a million: it is for comparing tables, not for a timer.
+        This walks all records, about 0.1 s for a million: it is for comparing tables, not for a timer.
         """
         from numpy import frombuffer
         return frombuffer(self.collect(), dtype=FINGERPRINT)
@@ -373,16 +410,19 @@ cdef class BindingTable:
 
         The AoRs only this one has, the AoRs whose records differ, and the keys only the other one has.
         """
-        from numpy import isin, searchsorted, sort, zeros
+        from numpy import argsort, ones, searchsorted, zeros
         mine = self.fingerprints()
-        theirs = sort(theirs, order="key")
-        known = isin(mine["key"], theirs["key"])
-        places = searchsorted(theirs["key"], mine["key"][known])
+        theirs = theirs[argsort(theirs["key"])]
+        places = searchsorted(theirs["key"], mine["key"])
+        known = places < searchsorted(theirs["key"], mine["key"], side="right")
+        places = places[known]
         verdicts = zeros(len(mine), dtype="u1")
         verdicts[~known] = MISSING
         verdicts[known] = DIFFERENT * (theirs["content"][places] != mine["content"][known])
         missing, different = self.sort_out(verdicts.tobytes())
-        return missing, different, theirs["key"][~isin(theirs["key"], mine["key"])]
+        strange = ones(len(theirs), dtype=bool)
+        strange[places] = False
+        return missing, different, theirs["key"][strange]
 
     cdef tuple sort_out(self, bytes verdicts):
         # The AoRs with a verdict, which come in the order of collect.
