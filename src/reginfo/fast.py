@@ -1,5 +1,21 @@
 """Public face of the compiled core: everything here works alone, on octets, without the engine."""
 
+from reginfo._fast.binding import (
+    ADDED,
+    REFRESHED,
+    REMOVED,
+    STALE,
+    UNCHANGED,
+    Binding,
+    Change,
+    ContactDelta,
+    Draft,
+    Registration,
+    apply_delta,
+    diff_contacts,
+    record_revision,
+)
+from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
@@ -18,24 +34,39 @@ from reginfo._fast.sip_parser import (
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
 __all__ = [
+    "ADDED",
+    "FINGERPRINT",
+    "REFRESHED",
+    "REMOVED",
+    "STALE",
+    "UNCHANGED",
+    "Binding",
+    "BindingTable",
+    "Change",
     "Contact",
+    "ContactDelta",
     "DatagramSocket",
     "DigestCredentials",
+    "Draft",
     "Event",
     "Flow",
     "LoadReport",
     "NameAddr",
     "RegisterLoad",
+    "Registration",
     "SipMessage",
     "SipParseError",
     "StreamFramer",
     "SubscriptionState",
     "Uri",
     "Via",
+    "apply_delta",
     "canonical_aor",
+    "diff_contacts",
     "echo",
     "parse_message",
     "parse_uri",
+    "record_revision",
     "salvage",
     "uris_equal",
 ]
