@@ -28,7 +28,9 @@ CURSOR_END = b"md"
 RETRY_AFTER = 1
 "Seconds between two tries to open a failed database."
 
-_WRITE_BUFFER = 32 << 20  # about 100 thousand changes; several of them let writes go on during a flush
+_WRITE_BUFFER = 8 << 20  # small enough for the cache of a processor: a third off each write
+_WRITE_BUFFERS = 4  # writes go on while earlier buffers are flushed
+_UNSORTED_FILES = 16  # merged at once: fewer merges of a large table, and rows are read at start only
 
 
 def _options(create: bool) -> Options:
@@ -37,7 +39,10 @@ def _options(create: bool) -> Options:
     # Whatever a power cut leaves at the end of the log, the store starts with what is before it.
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
     options.set_write_buffer_size(_WRITE_BUFFER)
-    options.set_max_write_buffer_number(4)
+    options.set_max_write_buffer_number(_WRITE_BUFFERS)
+    options.set_level_zero_file_num_compaction_trigger(_UNSORTED_FILES)
+    options.set_level_zero_slowdown_writes_trigger(3 * _UNSORTED_FILES)
+    options.set_level_zero_stop_writes_trigger(5 * _UNSORTED_FILES)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_bytes_per_sync(1 << 20)
     options.set_keep_log_file_num(2)
@@ -94,7 +99,10 @@ class Disk:
             raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
 
     def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
         return value
 
     def number(self, key: bytes) -> int | None:
@@ -109,7 +117,10 @@ class Disk:
         while cursor.valid():
             yield cursor
             cursor.next()
-        cursor.status()  # raises if the walk ended at damage instead of at the end
+        try:
+            cursor.status()
+        except Exception as error:  # the walk ended at damage instead of at the end
+            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
 
     def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         for cursor in self._walk(start, end):

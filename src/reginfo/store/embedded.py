@@ -46,7 +46,7 @@ BATCH_WAIT_S = 0.1
 "Longest time an answered change of a batched store is in memory only."
 
 BATCH_CHANGES = 2048
-"Changes a batched store gathers at most before it writes: some 10 ms of work."
+"Changes a batched store keeps unwritten at most: some 10 ms of work."
 
 _LAST_SEQ = b"mseq"
 _FIRST_SEQ = b"mfirst"
@@ -117,12 +117,14 @@ class EmbeddedStore(TableStore):
         self._folder.created()
 
     def _read(self, wall_ms: int, ring: int) -> None:
-        last_seq = self._disk.number(_LAST_SEQ)
-        if last_seq is None:
-            raise StoreRefused(f"{self._folder.database} is not the database of a store")
-        self._clock_offset = self._disk.number(_CLOCK_OFFSET) or 0
-        self._table = BindingTable(max(0, wall_ms - self._clock_offset))
         try:
+            last_seq = self._disk.number(_LAST_SEQ)
+            if last_seq is None:
+                raise StoreRefused(f"{self._folder.database} is not the database of a store")
+            self._clock_offset = self._disk.number(_CLOCK_OFFSET) or 0
+            # Since this change the journal has refreshes too; None if it has not.
+            self._refreshes_from = self._disk.number(_REFRESHES_FROM)
+            self._table = BindingTable(max(0, wall_ms - self._clock_offset))
             for record in self._disk.values(ROW, STATE):
                 self._table.put(record)
             for key, value in self._disk.items(STATE, STATE_END):
@@ -131,12 +133,10 @@ class EmbeddedStore(TableStore):
                 cursor = int.from_bytes(value[:8], "big"), value[8:]
                 self._cursors[key[len(CURSOR) :].decode()] = cursor
             self._measure_journal(last_seq)
-        except Exception as error:  # rocksdict reports damage as a bare Exception
+        except (StoreUnavailable, ValueError) as error:
             raise StoreRefused(f"{self._folder.path} is damaged: {error}") from error
         self._ring = Ring(last_seq, ring)
         self._written = last_seq
-        # Since this change the journal has refreshes too; None if it has not.
-        self._refreshes_from = self._disk.number(_REFRESHES_FROM)
 
     def _measure_journal(self, last_seq: int) -> None:
         first = self._disk.number(_FIRST_SEQ) or 1
@@ -328,12 +328,16 @@ class BatchedStore(EmbeddedStore):
     _timer: asyncio.TimerHandle | None = None
 
     async def _keep(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
+        waiting = self.last_seq - self._written + len(changes)
+        if waiting > min(BATCH_CHANGES, self._ring.size):
+            self._flush()
+            self._check_disk()
+            await super()._keep(changes, state)
+            return
         self._apply(changes, state)
         self._ahead.clear()
         self._stale_state.update(key for key, _ in state)
-        if self.last_seq - self._written >= BATCH_CHANGES:
-            self._flush()
-        elif self._timer is None:
+        if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BATCH_WAIT_S, self._flush)
 
     def _flush(self) -> None:

@@ -26,7 +26,7 @@ class Ring:
         "Sequence number of the newest change that may be read."
         self.oldest = last_seq + 1
         "Sequence number of the oldest change held; last_seq + 1 if none is."
-        self._size = size
+        self.size = size
         self._slots: list[Change] = []
         self._origin = last_seq + 1
 
@@ -34,10 +34,10 @@ class Ring:
         """Number a change, and hold it in place of the oldest one when the ring is full."""
         seq = self.last_seq + 1
         change.seq = seq
-        if len(self._slots) < self._size:
+        if len(self._slots) < self.size:
             self._slots.append(change)
         else:
-            self._slots[(seq - self._origin) % self._size] = change
+            self._slots[(seq - self._origin) % self.size] = change
             self.oldest += 1
         self.last_seq = seq
 
@@ -48,11 +48,11 @@ class Ring:
         count = min(limit, self.last_seq - seq)
         if count <= 0:
             return []
-        start = (seq + 1 - self._origin) % self._size
+        start = (seq + 1 - self._origin) % self.size
         stop = start + count
-        if stop <= self._size:
+        if stop <= self.size:
             return self._slots[start:stop]
-        return self._slots[start:] + self._slots[: stop - self._size]
+        return self._slots[start:] + self._slots[: stop - self.size]
 
 
 class JournalExtent:

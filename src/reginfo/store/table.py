@@ -1,22 +1,11 @@
 """The state in memory: all of a store without durability, and the authority of one with it."""
 
-import struct
 from collections.abc import Sequence
 
 from reginfo.errors import FeedGap
-from reginfo.fast import BindingTable, Change
+from reginfo.fast import BindingTable, Change, record_revision
 from reginfo.store.base import Cursor, StateItem
 from reginfo.store.feed import RING_CHANGES, Ring
-
-_REVISION = struct.Struct("<8xQ")
-
-
-def revision_of(record: bytes | None) -> int:
-    """Return the revision in the head of a record, 0 for no record."""
-    if record is None:
-        return 0
-    revision: int = _REVISION.unpack_from(record)[0]
-    return revision
 
 
 class TableStore:
@@ -102,7 +91,8 @@ class TableStore:
             aor = change.aor
             revision = ahead.get(aor)
             if revision is None:
-                revision = revision_of(self._table.get(aor))
+                record = self._table.get(aor)
+                revision = 0 if record is None else record_revision(record)
             if change.base_revision != revision or aor in lost:
                 refused.append(index)
                 lost.add(aor)
