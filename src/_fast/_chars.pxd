@@ -1,6 +1,7 @@
 """Octet classes of RFC 3261 section 25.1, one table look-up each."""
 
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 # Classes overlap, so each octet carries a set of them.  "%" is in no URI class: an escape is three octets.
 cdef extern from *:
@@ -126,4 +127,29 @@ cdef inline bint same_ignoring_case(
     for i in range(n):
         if lower(a[i]) != lower(b[i]):
             return False
+    return True
+
+
+cdef inline bint is_word(const unsigned char* p, const unsigned char* word, Py_ssize_t n) noexcept nogil:
+    # Say whether n token octets at p are this word in any case.  The word holds lower-case letters, "-", "+" and "."
+    # only: | 0x20 folds letters onto themselves and no other token octet onto any of these.
+    cdef uint64_t a, b
+    cdef uint32_t c, d
+    cdef Py_ssize_t i = 0
+    while n - i >= 8:
+        memcpy(&a, p + i, 8)
+        memcpy(&b, word + i, 8)
+        if a | <uint64_t>0x2020202020202020 != b:
+            return False
+        i += 8
+    if n - i >= 4:
+        memcpy(&c, p + i, 4)
+        memcpy(&d, word + i, 4)
+        if c | <uint32_t>0x20202020 != d:
+            return False
+        i += 4
+    while i < n:
+        if p[i] | 0x20 != word[i]:
+            return False
+        i += 1
     return True

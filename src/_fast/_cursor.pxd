@@ -88,6 +88,23 @@ cdef inline bint seek(Cursor* cur, int octet) noexcept nogil:
     return True
 
 
+cdef inline void move_to(Cursor* cur, const Cursor* other) noexcept nogil:
+    # Stand where the other cursor over the same octets stands.
+    cur.pos = other.pos
+
+
+cdef inline Cursor up_to_here(const Cursor* mark, const Cursor* cur) noexcept nogil:
+    # The octets from an earlier mark to where cur stands now.
+    cdef Cursor part = mark[0]
+    part.end = cur.pos
+    return part
+
+
+cdef inline int behind(const Cursor* cur) noexcept nogil:
+    # The octet stepped over last, or -1 at the base.
+    return (cur.pos - 1)[0] if cur.pos > cur.base else -1
+
+
 cdef inline bint skip(Cursor* cur, Py_ssize_t n) noexcept nogil:
     # Step over n octets if so many are left.
     if cur.end - cur.pos < n:
@@ -99,6 +116,12 @@ cdef inline bint skip(Cursor* cur, Py_ssize_t n) noexcept nogil:
 cdef inline void trim_lws(Cursor* cur) noexcept nogil:
     # Drop LWS from the end.
     while cur.end > cur.pos and octet_classes[(cur.end - 1)[0]] & LWS:
+        cur.end -= 1
+
+
+cdef inline void trim_blanks(Cursor* cur) noexcept nogil:
+    # Drop SP and HTAB from the end.
+    while cur.end > cur.pos and ((cur.end - 1)[0] == 0x20 or (cur.end - 1)[0] == 0x09):
         cur.end -= 1
 
 

@@ -1,4 +1,4 @@
-"""An octet buffer that grows: the only place that allocates.
+"""An octet buffer that grows, and `allocate`: the only place that allocates.
 
 Use: `writer_init(&w)`, any number of `put...`, then `writer_take(&w)` for the bytes, with `writer_free(&w)` in a
 `finally`.  A Writer holds its first octets in itself: leave it where it was initialised.
@@ -18,6 +18,14 @@ cdef struct Writer:
     Py_ssize_t size
     Py_ssize_t capacity
     unsigned char[WRITER_SMALL] small
+
+
+cdef inline void* allocate(Py_ssize_t n) except NULL:
+    # n > 0 octets, uninitialised; PyMem_Free gives them back.
+    cdef void* memory = PyMem_Malloc(n)
+    if memory == NULL:
+        raise MemoryError
+    return memory
 
 
 cdef inline void writer_init(Writer* w) noexcept nogil:

@@ -17,6 +17,10 @@ cdef enum:
     MAX_CALL_ID = 256
 
 cdef enum:
+    FEW_HEADERS = 32            # rows and contacts a message holds in itself; one with more allocates
+    FEW_CONTACTS = 2
+
+cdef enum:
     Q_UNSPECIFIED = 0xFFFF
 
 # Headers the parser knows.  The order is that of _NAMES in sip_parser.pyx.
@@ -154,8 +158,10 @@ cdef class SipMessage:
     cdef NameAddrValue from_value
     cdef NameAddrValue to_value
     cdef uint8_t[HEADER_COUNT] first            # 1 + index of the first row of each header, 0 without one
-    cdef HeaderRow[MAX_HEADERS] row
-    cdef ContactValue[MAX_CONTACTS] contact
+    cdef HeaderRow* row                         # row_count of them
+    cdef ContactValue* contact                  # contact_count of them, at most MAX_CONTACTS
+    cdef HeaderRow[FEW_HEADERS] few_rows
+    cdef ContactValue[FEW_CONTACTS] few_contacts
 
 
 cdef inline const unsigned char* base(SipMessage message) noexcept:

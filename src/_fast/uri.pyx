@@ -8,7 +8,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport Py_EQ, Py_NE
 from libc.stdint cimport uint16_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
 
 from reginfo._fast._chars cimport (
     ALPHA,
@@ -36,6 +36,7 @@ from reginfo._fast._cursor cimport (
     cursor_over,
     left,
     look,
+    move_to,
     offset,
     peek,
     run,
@@ -44,6 +45,7 @@ from reginfo._fast._cursor cimport (
     span_of,
     span_since,
     take,
+    up_to_here,
 )
 from reginfo._fast._writer cimport Writer, put, put_octet, put_unsigned, writer_free, writer_init, writer_take
 
@@ -60,7 +62,7 @@ cdef int _fail(const char* reason, Py_ssize_t where) except -1:
 # Hosts
 
 cdef bint _parse_ipv4(Cursor* cur, unsigned char* address) noexcept nogil:
-    # IPv4address = 1*3DIGIT "." 1*3DIGIT "." 1*3DIGIT "." 1*3DIGIT   RFC 3261 25.1, and nothing after it
+    # IPv4address = 1*3DIGIT "." 1*3DIGIT "." 1*3DIGIT "." 1*3DIGIT   RFC 3261 25.1
     cdef int i, value, digits
     for i in range(4):
         if i and not accept(cur, c"."):
@@ -74,7 +76,7 @@ cdef bint _parse_ipv4(Cursor* cur, unsigned char* address) noexcept nogil:
         if digits == 0 or value > 255:
             return False
         address[i] = <unsigned char>value
-    return at_end(cur)
+    return True
 
 
 cdef bint _parse_ipv6(Cursor* cur, unsigned char* address) noexcept nogil:
@@ -96,7 +98,7 @@ cdef bint _parse_ipv6(Cursor* cur, unsigned char* address) noexcept nogil:
         stray = accept(cur, c":")
     while not at_end(cur):
         ahead = cur[0]
-        if count <= 6 and _parse_ipv4(&ahead, tail):
+        if count <= 6 and _parse_ipv4(&ahead, tail) and at_end(&ahead):
             group[count] = <uint16_t>(tail[0] << 8 | tail[1])
             group[count + 1] = <uint16_t>(tail[2] << 8 | tail[3])
             count += 2
@@ -141,42 +143,45 @@ cdef const char* find_host_fault(Cursor* cur, Host* out) noexcept nogil:
     cdef Py_ssize_t start = offset(cur)
     cdef Py_ssize_t label
     cdef Cursor inner
+    cdef int octet
     cdef bint digits
     if accept(cur, c"["):
-        inner = cursor_over(cur.base, offset(cur), offset(cur))
+        inner = cur[0]
         if not seek(cur, c"]"):
             return b"host: IPv6 reference without closing bracket"
-        inner = cursor_over(cur.base, offset(&inner), offset(cur))
+        inner = up_to_here(&inner, cur)
         take(cur)
         if not _parse_ipv6(&inner, out.address):
             return b"host: malformed IPv6 address"
         out.kind = HOST_IPV6
         out.text = span_since(cur, start)
         return NULL
-    if run(cur, HOST) == 0:
-        return b"host: missing or malformed"
-    out.text = span_since(cur, start)
-    inner = cursor_of(cur.base, out.text)
-    digits = True
+    if octet_is(<unsigned char>peek(cur), DIGIT):
+        inner = cur[0]
+        if _parse_ipv4(&inner, out.address) and not octet_is(<unsigned char>peek(&inner), HOST):
+            move_to(cur, &inner)
+            out.kind = HOST_IPV4
+            out.text = span_since(cur, start)
+            return NULL
+    # Letters and digits of the last label decide; a dot may end the name.
     label = 0
-    while not at_end(&inner):
-        if accept(&inner, c"."):
+    digits = True
+    while octet_is(<unsigned char>peek(cur), HOST):
+        octet = take(cur)
+        if octet == c".":
             if label == 0:
                 return b"host: empty label"
-            if at_end(&inner):
-                break
             label = 0
-            digits = True
             continue
-        if not octet_is(<unsigned char>take(&inner), DIGIT):
+        if label == 0:
+            digits = True
+        if not octet_is(<unsigned char>octet, DIGIT):
             digits = False
         label += 1
-    out.kind = HOST_NAME
     if digits:
-        inner = cursor_of(cur.base, out.text)
-        if not _parse_ipv4(&inner, out.address):
-            return b"host: malformed IPv4 address"
-        out.kind = HOST_IPV4
+        return b"host: missing or malformed"
+    out.text = span_since(cur, start)
+    out.kind = HOST_NAME
     return NULL
 
 
@@ -310,11 +315,11 @@ cdef const char* _find_fault(Cursor* cur, SipUri* out) noexcept nogil:
     user = cur[0]
     if seek(cur, c"@"):
         # "@" is in no other part, so the first is the only one a valid URI has.
-        user = cursor_over(cur.base, offset(&user), offset(cur))
+        user = up_to_here(&user, cur)
         take(cur)
         start = offset(&user)
         if not _run_escaped(&user, USER) or offset(&user) == start:
-            cur.pos = user.pos
+            move_to(cur, &user)
             return b"URI: malformed user"
         out.user = span_since(&user, start)
         out.has_user = True
@@ -324,7 +329,7 @@ cdef const char* _find_fault(Cursor* cur, SipUri* out) noexcept nogil:
             out.password = span_since(&user, start)
             out.has_password = True
         if not at_end(&user):
-            cur.pos = user.pos
+            move_to(cur, &user)
             return b"URI: malformed userinfo"
     reason = find_host_fault(cur, &out.host)
     if reason != NULL:
