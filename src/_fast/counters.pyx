@@ -11,6 +11,7 @@ cdef enum:
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Counters:
     """A fixed row of named counters; the slot of a name is its position."""
 
