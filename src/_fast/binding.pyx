@@ -19,6 +19,9 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+cdef extern from "string.h" nogil:
+    void* memmem(const void* octets, size_t n, const void* wanted, size_t m)    # GNU and POSIX 2024
+
 from reginfo._fast._chars cimport (
     DIGIT,
     TOKEN,
@@ -203,6 +206,21 @@ cdef inline void set_text(Texts* texts, int which, const uint8_t* octets, Py_ssi
     texts.lengths[which] = n
 
 
+cdef inline bint has_text(const uint8_t* row, int which, const uint8_t* octets, Py_ssize_t n) noexcept nogil:
+    return row_head(row).lengths[which] == n and memcmp(row_text(row, which), octets, n) == 0
+
+
+cdef void set_instance(RowHead* head, const Texts* texts, const uint8_t* urn, Py_ssize_t n) noexcept nogil:
+    # Where in the params the URN stands; if it stands there twice, the first is as good.
+    cdef const uint8_t* found
+    if n == 0 or texts.lengths[PARAMS] > MAX_TEXT:
+        return
+    found = <const uint8_t*>memmem(texts.octets[PARAMS], texts.lengths[PARAMS], urn, n)
+    if found != NULL:
+        head.instance_start = <uint16_t>(found - texts.octets[PARAMS])
+        head.instance_length = <uint16_t>n
+
+
 cdef inline void set_texts(Texts* texts, const uint8_t* row) noexcept nogil:
     # The texts of an existing row.
     cdef Py_ssize_t start = sizeof(RowHead)
@@ -344,9 +362,13 @@ cdef inline uint64_t contact_hash(
     return siphash_finish(&h)
 
 
-cdef int event_number(str event) except -1:
+cdef inline uint64_t registration_id(const uint8_t* aor, Py_ssize_t n) noexcept nogil:
+    return siphash(REGISTRATION_KEY_0, REGISTRATION_KEY_1, aor, n)
+
+
+cdef int event_number(object event) except -1:
     if event not in _EVENT_NAMES:
-        raise ValueError(f"no contact event: {event!r}")
+        raise ValueError(f"no contact event: {str(event)!r}")
     return _EVENT_NAMES.index(event)
 
 
@@ -392,7 +414,7 @@ cdef class Binding:
         flow: str = "",
         user_agent: str = "",
         origin: str = "",
-        event: str = "created",
+        event: object = "created",      # str would refuse ContactEvent, which is one
         requested: uint32_t = 0,
         registered_at: int64_t = 0,
         updated_at: int64_t = 0,
@@ -737,7 +759,7 @@ cdef class Change:
             return registration_over(self.record, False)
         cdef Py_ssize_t n
         cdef const char* aor = PyUnicode_AsUTF8AndSize(self._aor, &n)
-        cdef bytes record = new_record(<const uint8_t*>aor, n, 0, self.revision, 0)
+        cdef bytes record = new_record(<const uint8_t*>aor, n, registration_id(<const uint8_t*>aor, n), 0, self.revision, 0)
         return registration_over(record, True)
 
     def to_octets(self) -> bytes:
@@ -826,7 +848,7 @@ cdef class Change:
 
 
 cdef bytes new_record(
-    const uint8_t* aor, Py_ssize_t aor_length, Py_ssize_t rows, uint64_t revision, Py_ssize_t rows_size
+    const uint8_t* aor, Py_ssize_t aor_length, uint64_t id, Py_ssize_t rows, uint64_t revision, Py_ssize_t rows_size
 ):
     # A record whose rows are yet to be written.
     cdef RecordHead head
@@ -837,7 +859,7 @@ cdef bytes new_record(
     head.rows = <uint16_t>rows
     head.reserved2 = 0
     head.revision = revision
-    head.id = siphash(REGISTRATION_KEY_0, REGISTRATION_KEY_1, aor, aor_length)
+    head.id = id
     record = PyBytes_FromStringAndSize(NULL, sizeof(head) + aor_length + rows_size)
     memcpy(PyBytes_AS_STRING(record), &head, sizeof(head))
     memcpy(<uint8_t*>PyBytes_AS_STRING(record) + sizeof(head), aor, aor_length)
@@ -847,6 +869,7 @@ cdef bytes new_record(
 # -- the working copy --------------------------------------------------------------------------------------
 
 @cython.final
+@cython.freelist(8)     # one lives at a time, and it is large
 cdef class Draft:
     """The working copy of one AoR's bindings, on which decisions chain.
 
@@ -971,12 +994,10 @@ cdef class Draft:
                 row = self._row(slot)
                 if row == NULL or (slot.ended != LIVE and slot.ended != UNREGISTERED):
                     continue
-                if row_head(row).lengths[ORIGIN] != origin_length or (
-                    memcmp(row_text(row, ORIGIN), origin, origin_length) != 0
-                ):
+                if not has_text(row, ORIGIN, origin, origin_length):
                     continue
                 if same_octets:
-                    if row_head(row).lengths[URI] == n and memcmp(row_text(row, URI), uri, n) == 0:
+                    if has_text(row, URI, uri, n):
                         return i
                 elif uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, n):
                     return i
@@ -1057,9 +1078,7 @@ cdef class Draft:
         cdef Py_ssize_t at
         cdef RowHead head
         cdef Texts texts
-        cdef Span instance
-        cdef uint32_t reg_id
-        cdef bytes params, display_name, path, user_agent
+        cdef bytes params, display_name, path, user_agent   # own the texts that are not in the message
         if not 0 <= index < min(request.contact_count, MAX_CONTACTS) or request.contact_star:
             raise IndexError("no such contact in the request")
         contact = &request.contact[index]
@@ -1074,8 +1093,7 @@ cdef class Draft:
             if slot.before != ABSENT:
                 row = &octets_of(self.record)[slot.before]
                 if (
-                    row_head(row).lengths[CALL_ID] == call_id_length
-                    and memcmp(row_text(row, CALL_ID), call_id, call_id_length) == 0
+                    has_text(row, CALL_ID, call_id, call_id_length)
                     and request.cseq <= row_head(row).cseq
                 ):
                     # The committed state may be the work of this very request, sent again.
@@ -1084,8 +1102,7 @@ cdef class Draft:
                         and request.cseq == row_head(row).cseq
                         and requested == row_head(row).requested
                         and contact.q == row_head(row).q
-                        and row_head(row).lengths[PARAMS] == PyBytes_GET_SIZE(params)
-                        and memcmp(row_text(row, PARAMS), octets_of(params), PyBytes_GET_SIZE(params)) == 0
+                        and has_text(row, PARAMS, octets_of(params), PyBytes_GET_SIZE(params))
                     ):
                         return UNCHANGED_
                     return STALE_
@@ -1094,24 +1111,17 @@ cdef class Draft:
                     self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
                 return REMOVED_
 
-        display_name = span_text(request, contact.display)
-        path = header_text(request, HEADER_PATH)
-        user_agent = header_text(request, HEADER_USER_AGENT)
         if not is_utf8(octets_of(params), PyBytes_GET_SIZE(params)):
             raise SipParseError("contact: parameter is not UTF-8", offset=contact.params.start)
         memset(&head, 0, sizeof(head))
-        set_text(&texts, DISPLAY_NAME, octets_of(display_name), PyBytes_GET_SIZE(display_name))
+        display_name = set_span(&texts, DISPLAY_NAME, request, contact.display)
         set_text(&texts, CALL_ID, call_id, call_id_length)
         set_text(&texts, PARAMS, octets_of(params), PyBytes_GET_SIZE(params))
-        set_text(&texts, PATH, octets_of(path), PyBytes_GET_SIZE(path))
+        path = set_header(&texts, PATH, request, HEADER_PATH)
         set_str(&texts, RECEIVED, "received", received)
         set_str(&texts, FLOW, "flow", flow)
-        set_text(&texts, USER_AGENT, octets_of(user_agent), PyBytes_GET_SIZE(user_agent))
+        user_agent = set_header(&texts, USER_AGENT, request, HEADER_USER_AGENT)
         set_text(&texts, ORIGIN, b"", 0)
-        if contact.instance.length:
-            find_params_fault(texts.octets[PARAMS], texts.lengths[PARAMS], &instance, &reg_id)
-            head.instance_start = <uint16_t>instance.start
-            head.instance_length = <uint16_t>instance.length
         head.cseq = request.cseq
         head.registered_at = now_ms
         head.updated_at = now_ms
@@ -1121,17 +1131,25 @@ cdef class Draft:
         head.q = contact.q
         head.event = REGISTERED
         if slot == NULL:
+            set_instance(&head, &texts, &octets[contact.instance.start], contact.instance.length)
             self._check_room()
             head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
             self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
+            keep_alive(display_name, path, user_agent)
             return ADDED_
         row = self._row(slot)
         head.contact_id = row_head(row).contact_id
         head.registered_at = row_head(row).registered_at
         if slot.before != ABSENT:
             head.event = REFRESHED_EVENT
+        if has_text(row, PARAMS, octets_of(params), PyBytes_GET_SIZE(params)):
+            head.instance_start = row_head(row).instance_start
+            head.instance_length = row_head(row).instance_length
+        else:
+            set_instance(&head, &texts, &octets[contact.instance.start], contact.instance.length)
         slot.fresh = put_row(&self._arena, &head, &texts)
         slot.ended = LIVE
+        keep_alive(display_name, path, user_agent)
         return REFRESHED_ if slot.before != ABSENT else ADDED_
 
     def clear(self, call_id: str | bytes, cseq: uint32_t) -> int:
@@ -1152,8 +1170,7 @@ cdef class Draft:
             row = &octets_of(self.record)[self._slots[i].before]
             if (
                 row_head(row).lengths[ORIGIN] == 0
-                and row_head(row).lengths[CALL_ID] == n
-                and memcmp(row_text(row, CALL_ID), p, n) == 0
+                and has_text(row, CALL_ID, p, n)
                 and cseq <= row_head(row).cseq
             ):
                 return -1
@@ -1167,7 +1184,7 @@ cdef class Draft:
         """End every binding whose time is over (`expired`); return how many."""
         return self._expire(now_ms)
 
-    def remove(self, contact: str | None, event: str) -> int:
+    def remove(self, contact: str | None, event: object) -> int:
         """End the bindings with this contact id or an equal URI, or all (None), with event; return how many."""
         cdef int number = event_number(event)
         cdef Py_ssize_t i, n = 0
@@ -1176,7 +1193,7 @@ cdef class Draft:
         cdef uint64_t contact_id
         cdef int removed = 0
         if number < EXPIRED:
-            raise ValueError(f"{event!r} does not end a contact")
+            raise ValueError(f"{str(event)!r} does not end a contact")
         if contact is not None:
             p = <const uint8_t*>PyUnicode_AsUTF8AndSize(contact, &n)
         contact_id = contact_number(p, n)
@@ -1276,6 +1293,7 @@ cdef class Draft:
         cdef Py_ssize_t rows = 0, size = 0, ended_size = 0, touched = 0
         cdef bint only_refreshes = True
         cdef Change change
+        cdef uint64_t id
         cdef uint8_t* out
         cdef uint8_t* ended
         cdef const char* aor
@@ -1316,8 +1334,12 @@ cdef class Draft:
         change.record = b""
         change.ended = PyBytes_FromStringAndSize(NULL, ended_size) if ended_size else b""
         aor = PyUnicode_AsUTF8AndSize(self.aor, &n)
+        if self.record is None:
+            id = registration_id(<const uint8_t*>aor, n)
+        else:
+            id = record_head(octets_of(self.record)).id
         if rows:
-            change.record = new_record(<const uint8_t*>aor, n, rows, change.revision, size)
+            change.record = new_record(<const uint8_t*>aor, n, id, rows, change.revision, size)
         out = <uint8_t*>octets_of(change.record) + (sizeof(RecordHead) + n if rows else 0)
         ended = <uint8_t*>octets_of(change.ended)
         for i in range(self._used):
@@ -1342,27 +1364,41 @@ cdef class Draft:
         return change
 
 
-cdef bytes span_text(SipMessage message, Span span):
-    # A text nobody depends on: unfolded, and dropped if it is not UTF-8.
+cdef inline void keep_alive(object one, object two, object three) noexcept:
+    # Pointers into these are in use up to here.
+    pass
+
+
+cdef bytes set_span(Texts* texts, int which, SipMessage message, Span span):
+    # A text nobody depends on: dropped if it is not UTF-8.  Returns what owns it if the message does not.
     cdef const uint8_t* p = &base(message)[span.start]
-    if span.length == 0 or not is_utf8(p, span.length):
-        return b""
+    cdef bytes text
+    if not is_utf8(p, span.length):
+        set_text(texts, which, p, 0)
+        return None
     if memchr(p, 0x0D, span.length) == NULL and memchr(p, 0x0A, span.length) == NULL:
-        return PyBytes_FromStringAndSize(<const char*>p, span.length)
-    return unfolded(p, span.length)
+        set_text(texts, which, p, span.length)
+        return None
+    text = unfolded(p, span.length)
+    set_text(texts, which, octets_of(text), PyBytes_GET_SIZE(text))
+    return text
 
 
-cdef bytes header_text(SipMessage message, int header):
-    # All rows of one header as a list in one row.
-    cdef bytes text = b""
-    cdef int i
-    if message.first[header] == 0:
-        return text
-    for i in range(message.first[header] - 1, message.row_count):
-        if message.row[i].id == <uint32_t>header:
-            text = text + b", " + span_text(message, message.row[i].value) if text else (
-                span_text(message, message.row[i].value)
-            )
+cdef bytes set_header(Texts* texts, int which, SipMessage message, int header):
+    # All rows of a list header as one list.
+    cdef bytes text, one
+    cdef int i = message.first[header] - 1
+    if i < 0:
+        set_text(texts, which, b"", 0)
+        return None
+    text = set_span(texts, which, message, message.row[i].value)
+    for i in range(i + 1, message.row_count):
+        if <int>message.row[i].id != header:
+            continue
+        one = PyBytes_FromStringAndSize(<const char*>texts.octets[which], texts.lengths[which])
+        text = set_span(texts, which, message, message.row[i].value)
+        text = one + b", " + PyBytes_FromStringAndSize(<const char*>texts.octets[which], texts.lengths[which])
+        set_text(texts, which, octets_of(text), PyBytes_GET_SIZE(text))
     return text
 
 
