@@ -31,6 +31,10 @@ from reginfo._fast.sip_parser import (
     parse_message,
     salvage,
 )
+from reginfo._fast.sip_writer import (
+    write_request,
+    write_response,
+)
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
 __all__ = [
@@ -69,4 +73,6 @@ __all__ = [
     "record_revision",
     "salvage",
     "uris_equal",
+    "write_request",
+    "write_response",
 ]

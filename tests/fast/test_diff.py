@@ -26,14 +26,13 @@ URIS = (
 )
 
 contacts = st.lists(
-    st.builds(Contact, st.sampled_from(URIS), st.sampled_from(("1", "2")), st.sampled_from(("", "", "peer:a"))), max_size=8
+    st.builds(Contact, st.sampled_from(URIS), st.sampled_from(("1", "2")), st.sampled_from(("", "", "peer:a"))),
+    max_size=8,
 )
 
 
 def bindings(of: list[Contact]) -> list[Binding]:
-    return [
-        Binding(uri=contact.uri, call_id=contact.content, origin=contact.origin, expires_at=1000) for contact in of
-    ]
+    return [Binding(uri=contact.uri, call_id=contact.content, origin=contact.origin, expires_at=1000) for contact in of]
 
 
 def plain(binding: Binding) -> Contact:
