@@ -144,6 +144,29 @@ async def test_a_closed_endpoint_sends_nothing_and_its_address_is_free() -> None
     DatagramSocket(*local).close()
 
 
+@pytest.mark.parametrize(
+    ("bound", "local", "carried"),
+    [
+        ("192.0.2.9", ("192.0.2.9", 5060), True),
+        ("192.0.2.9", ("192.0.2.8", 5060), False),
+        ("192.0.2.9", ("192.0.2.9", 5061), False),
+        ("0.0.0.0", ("192.0.2.9", 5060), True),
+        ("0.0.0.0", ("2001:db8::9", 5060), False),
+        ("::", ("2001:db8::9", 5060), True),
+        ("::", ("192.0.2.9", 5060), False),
+    ],
+)
+def test_an_endpoint_knows_the_flows_it_carries(bound: str, local: tuple[str, int], carried: bool) -> None:
+    """TRN-4: a wildcard socket hears at, and answers from, each address of its family."""
+
+    @on_uvloop
+    async def check() -> None:
+        endpoint = UdpEndpoint(asyncio.get_running_loop(), bound, 5060, print, print)
+        assert endpoint.carries(Flow("udp", local, local)) is carried
+
+    check()
+
+
 @on_uvloop
 async def test_an_address_in_use_is_an_error_at_the_start() -> None:
     async with Peer() as a:

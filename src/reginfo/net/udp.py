@@ -59,6 +59,12 @@ class UdpEndpoint:
         """Return how many answers wait for the socket to take them."""
         return len(self._backlog)
 
+    def carries(self, flow: Flow) -> bool:
+        """Tell whether an answer by that flow leaves from here; a wildcard address carries every host of its family."""
+        host, port = flow.local
+        mine = self._where[0]
+        return port == self._where[1] and (host == mine or mine == ("::" if ":" in host else "0.0.0.0"))
+
     async def start(self) -> None:
         """Bind and begin to read; OSError if the address cannot be had."""
         self._socket = DatagramSocket(*self._where)
