@@ -35,7 +35,7 @@ class TableStore:
         return len(self._table)
 
     async def load(self, aors: Sequence[str]) -> list[bytes | None]:
-        return [self._table.get(aor) for aor in aors]
+        return self._table.load(aors)
 
     async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
         accepted, refused = self._compare(changes, {})
