@@ -62,11 +62,11 @@ async def test_every_acknowledged_call_survives_kill_9(kind: str, tmp_path: Path
     last = 0
     for life in range(8):
         for line in write_until_killed(folder, kind, life, chance.randint(1, 300)):
-            seq, *words = line.split()
-            last = max(last, int(seq))
+            reached, *words = line.split()
+            last = max(last, int(reached))
             for word in words:
-                name, _, revision = word.rpartition("=")
-                known[name] = int(revision)
+                name, _, told = word.rpartition("=")
+                known[name] = int(told)
         store = EMBEDDED[kind](folder)
         # Calls that were on their way may have arrived without having been acknowledged.
         assert store.last_seq >= last

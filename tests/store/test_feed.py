@@ -8,8 +8,7 @@ from tests.store.samples import aor, bound
 
 def ring_of(count: int, size: int, last_seq: int = 0) -> Ring:
     ring = Ring(last_seq, size)
-    for number in range(count):
-        ring.append(bound(aor(number)))
+    ring.extend(bound(aor(number)) for number in range(count))
     return ring
 
 

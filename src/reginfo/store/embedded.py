@@ -179,11 +179,16 @@ class EmbeddedStore(TableStore):
     def _put_changes(self, batch: WriteBatch, changes: Iterable[Change]) -> None:
         """Add rows, journal records and the last sequence number of changes to a batch."""
         seq = self._written
+        put = batch.put
         for change in changes:
             seq += 1
-            _put(batch, ROW + change.aor.encode(), change.record or None)
+            key = ROW + change.aor.encode()
+            if record := change.record:
+                put(key, record)
+            else:
+                batch.delete(key)
             if not change.only_refreshes or self._wants_refreshes:
-                batch.put(journal_key(seq), change.to_octets())
+                put(journal_key(seq), change.to_octets())
                 self._extent.append(seq)
             elif self._refreshes_from is not None:
                 self._refreshes_from = None
@@ -397,21 +402,23 @@ class SyncedStore(EmbeddedStore):
     async def _sync(self) -> None:
         """Sync the groups one after another; while one is on its way the next one gathers."""
         loop = asyncio.get_running_loop()
-        while (group := self._gathering) is not None:
-            self._gathering = None
+        while (group := self._take()) is not None:
             try:
                 await loop.run_in_executor(None, self._disk.sync)
             except StoreUnavailable as error:
                 self._give_up(group, error)
-                if self._gathering is not None:
-                    self._give_up(self._gathering, error)
-                    self._gathering = None
+                if (late := self._take()) is not None:
+                    self._give_up(late, error)
             else:
                 for changes, state in group.calls:
                     self._apply(changes, state)
                     self._arrived(changes)
                 group.done.set_result(None)
         self._syncer = None
+
+    def _take(self) -> _Group | None:
+        group, self._gathering = self._gathering, None
+        return group
 
     def _arrived(self, changes: Iterable[Change]) -> None:
         for change in changes:

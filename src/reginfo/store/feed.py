@@ -30,16 +30,19 @@ class Ring:
         self._slots: list[Change] = []
         self._origin = last_seq + 1
 
-    def append(self, change: "Change") -> None:
-        """Number a change, and hold it in place of the oldest one when the ring is full."""
-        seq = self.last_seq + 1
-        change.seq = seq
-        if len(self._slots) < self.size:
-            self._slots.append(change)
-        else:
-            self._slots[(seq - self._origin) % self.size] = change
-            self.oldest += 1
+    def extend(self, changes: "Iterable[Change]") -> None:
+        """Number changes, and hold them in place of the oldest ones when the ring is full."""
+        slots = self._slots
+        seq = self.last_seq
+        for change in changes:
+            seq += 1
+            change.seq = seq
+            if len(slots) < self.size:
+                slots.append(change)
+            else:
+                slots[(seq - self._origin) % self.size] = change
         self.last_seq = seq
+        self.oldest = seq + 1 - len(slots)
 
     def after(self, seq: int, limit: int) -> "list[Change] | None":
         """Return at most limit changes that follow seq, None if the ring does not reach back to it."""

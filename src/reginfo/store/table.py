@@ -87,11 +87,12 @@ class TableStore:
         accepted: list[Change] = []
         refused: list[int] = []
         lost: set[str] = set()
+        get = self._table.get
         for index, change in enumerate(changes):
             aor = change.aor
             revision = ahead.get(aor)
             if revision is None:
-                record = self._table.get(aor)
+                record = get(aor)
                 revision = 0 if record is None else record_revision(record)
             if change.base_revision != revision or aor in lost:
                 refused.append(index)
@@ -103,12 +104,13 @@ class TableStore:
 
     def _apply(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
         """Make accepted changes visible: table first, then the feed."""
+        put = self._table.put
         for change in changes:
-            if change.record:
-                self._table.put(change.record)
+            if record := change.record:
+                put(record)
             else:
                 self._table.remove(change.aor)
-            self._ring.append(change)
+        self._ring.extend(changes)
         for key, value in state:
             if value is None:
                 self._state.pop(key, None)
