@@ -154,10 +154,11 @@ def registrar(durability: str, contacts: int = 1) -> Iterator[Peer]:
     with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
         folder = Path(scratch)
         port = free_port()
+        store = "memory:" if durability == "memory" else "rocksdb:reginfo.db"
         (folder / "reginfo.toml").write_text(
             f'listen = ["udp:127.0.0.1:{port}", "tcp:127.0.0.1:{port}"]\ndomains = ["example.com"]\n'
             f"[registrar]\nmax_contacts = {max(10, contacts)}\n"
-            f'[store]\nurl = "rocksdb:reginfo.db"\ndurability = "{durability}"\n'
+            f'[store]\nurl = "{store}"\ndurability = "{durability}"\n'
             '[admin]\nsocket = "reginfo.sock"\n'
         )
         with running([sys.executable, "-m", "reginfo", "serve", "-c", "reginfo.toml"], folder) as pid:
