@@ -696,6 +696,17 @@ cdef inline bint _has_bare_cr(const unsigned char* octets, Py_ssize_t n) noexcep
     return bare or n > 0 and octets[n - 1] == c"\r"
 
 
+cdef bint _has_stray_line_end(const unsigned char* octets, Py_ssize_t n) noexcept nogil:
+    # Say whether a CR or an LF stands without the other.
+    cdef Py_ssize_t i
+    if _has_bare_cr(octets, n) or n > 0 and octets[0] == c"\n":
+        return True
+    for i in range(1, n):
+        if octets[i] == c"\n" and octets[i - 1] != c"\r":
+            return True
+    return False
+
+
 cdef int _add_row(SipMessage self, const HeaderRow* row) except -1:
     # The caller keeps row_count below MAX_HEADERS.
     if self.row_count == FEW_HEADERS:
@@ -796,6 +807,8 @@ cdef int _start_line(SipMessage self, Cursor* cur) except -1:
     take(&line)
     if not _take_version(self, &line) or not at_end(&line):
         return _fail("request line: malformed SIP version", offset(&line))
+    if not _is(cur.base, self.version_span, b"sip/2.0", 7):
+        return _fail("request line: SIP version not supported", self.version_span.start, 505)
     return 0
 
 
@@ -1005,8 +1018,10 @@ cdef int _check_media(SipMessage self) except -1:
         if self.row[i].id != HEADER_ACCEPT:
             continue
         cur = _row_cursor(self, i)
-        while not at_end(&cur):
-            if not _take_media_range(&cur) or not at_end(&cur) and not accept(&cur, c","):
+        while left(&cur):
+            if not _take_media_range(&cur):
+                return _fail_in(HEADER_ACCEPT, b"malformed", offset(&cur))
+            if not at_end(&cur) and (not accept(&cur, c",") or at_end(&cur)):
                 return _fail_in(HEADER_ACCEPT, b"malformed", offset(&cur))
     return 0
 
@@ -1859,7 +1874,7 @@ cdef class SipMessage:
 cdef object _seconds_of(str text):
     if text is None or not text.isdecimal() or not text.isascii():
         return None
-    return min(int(text[:20]), MAX_EXPIRES)
+    return min(int(text[:20]), <uint64_t>MAX_EXPIRES)
 
 
 def parse_message(data: bytes, *, stream: bool = False) -> SipMessage:
@@ -2029,13 +2044,15 @@ cdef class StreamFramer:
         cdef HeaderRow row
         cdef uint64_t length = 0
         cdef bint found = False
+        if _has_stray_line_end(cur.base, PyBytes_GET_SIZE(head)):
+            # Where its lines end, another reader may see other rows: two lengths, two framings.
+            self._fail("header section: CR or LF outside a line end", head, 400)
         seek(&cur, c"\n")
         take(&cur)
         while peek(&cur) != c"\r":
             if _next_row(&cur, &row) != NULL:
                 # Not a row: the parser will say so, unless the framing is lost as well.
-                if not seek(&cur, c"\n"):
-                    break
+                seek(&cur, c"\n")
                 take(&cur)
                 continue
             if row.id != HEADER_CONTENT_LENGTH:

@@ -254,9 +254,7 @@ cdef const char* _find_tail_fault(Cursor* cur, SipUri* out) noexcept nogil:
         if count == MAX_PARAMETERS:
             return b"URI: too many parameters"
         for i in range(count):
-            if name[i].length == pair.name.length and same_ignoring_case(
-                cur.base + name[i].start, cur.base + pair.name.start, pair.name.length
-            ):
+            if _units_equal(cur.base, name[i], cur.base, pair.name, True):
                 return b"URI: parameter given twice"
         name[count] = pair.name
         count += 1
