@@ -11,13 +11,21 @@ from tests.reference import uri as uris
 from tests.reference.uri import Refused, Uri
 
 TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]+"
-QUOTED = (
-    rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}'
-    rb'|\\[\x00-\x09\x0b\x0c\x0e-\x7f])*"'
+UTF8 = (
+    rb"[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
+    rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"
 )
+QUOTED = rb'"(?:[\t\r \x21\x23-\x5b\x5d-\x7e]|' + UTF8 + rb'|\\[\x00-\x09\x0b\x0c\x0e-\x7f])*"'
 WORD = rb"[A-Za-z0-9\-.!%*_+`'~()<>:\\\"/\[\]?{}]+"
 VALUE = rb"[A-Za-z0-9\-.!%*_+`'~:\[\]]+"
-SWS = rb"[ \t]*"
+CREDENTIAL = rb"[A-Za-z0-9\-.!%*_+`'~()\[\]/:&$?=@]+"
+FOLD = b"\r"
+"Stands for a fold in a value: no CR occurs anywhere else in it."
+BLANKS = b" \t" + FOLD
+SWS = rb"[ \t\r]*"
+LWS = rb"[ \t\r]+"
+
+Parameters = tuple[tuple[str, str | None], ...]
 
 METHODS = frozenset(
     [
@@ -66,7 +74,7 @@ MAX_HEADERS = 128
 MAX_HEAD = 16 * 1024
 MAX_VIAS = 70
 MAX_CALL_ID = 256
-MAX_BODY = 128 * 1024
+MAX_CONTACTS = 32
 MAX_MESSAGE = 256 * 1024
 DELTA_MAX = 2**32 - 1
 DELTA_DEFAULT = 3600
@@ -76,9 +84,9 @@ DELTA_DEFAULT = 3600
 class NameAddr:
     """A URI with its display name and header parameters."""
 
-    display_name: str
+    display_name: str | None
     uri: str
-    parameters: tuple[tuple[str, str | None], ...]
+    parameters: Parameters
     tag: str | None = None
 
 
@@ -86,13 +94,13 @@ class NameAddr:
 class Contact:
     """A Contact value of a REGISTER, or of any other message."""
 
-    display_name: str
+    display_name: str | None
     uri: str
     q: int | None
     expires: int | None
     instance: str | None
     reg_id: int | None
-    parameters: tuple[tuple[str, str | None], ...]
+    parameters: Parameters
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Via:
     rport: int | None
     maddr: str | None
     ttl: int | None
-    parameters: tuple[tuple[str, str | None], ...]
+    parameters: Parameters
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class Event:
 
     package: str
     id: str | None
-    parameters: tuple[tuple[str, str | None], ...]
+    parameters: Parameters
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ class Message:
     method: str = ""
     request_uri: str = ""
     status: int = 0
-    reason: str = ""
+    phrase: bytes = b""
     vias: list[Via] = field(default_factory=list)
     from_: NameAddr | None = None
     to: NameAddr | None = None
@@ -169,6 +177,11 @@ class Message:
         """Return the first row of a header as it is written, folds made blanks."""
         found = [value for row, value in self.rows if row == name]
         return text(found[0]) if found else None
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase."""
+        return text(self.phrase)
 
     @property
     def row_values(self) -> list[tuple[str, str]]:
@@ -206,7 +219,7 @@ class Message:
     def min_expires(self) -> int | None:
         """The Min-Expires header."""
         found = self.values(b"min-expires")
-        return strict_seconds(found[0]) if found else None
+        return optional_seconds(found[0]) if found else None
 
     @property
     def retry_after(self) -> int | None:
@@ -214,10 +227,8 @@ class Message:
         found = self.values(b"retry-after")
         if not found:
             return None
-        match = re.match(rb"([0-9]+)(?=[ \t;(]|\Z)", found[0])
-        if not match:
-            raise Refused("Retry-After")
-        return strict_seconds(match[1])
+        match = re.match(rb"[0-9]*", found[0])
+        return optional_seconds(match[0]) if match else None
 
     @property
     def content_type(self) -> str | None:
@@ -226,18 +237,21 @@ class Message:
 
     @property
     def user_agent(self) -> str | None:
-        """The User-Agent header."""
-        return self.single(b"user-agent")
+        """The User-Agent header; not worth a refusal."""
+        try:
+            return self.single(b"user-agent")
+        except Refused:
+            return None
 
     @property
     def sip_etag(self) -> str | None:
         """The SIP-ETag header."""
-        return self.one_token(b"sip-etag")
+        return self.single(b"sip-etag")
 
     @property
     def sip_if_match(self) -> str | None:
         """The SIP-If-Match header."""
-        return self.one_token(b"sip-if-match")
+        return self.single(b"sip-if-match")
 
     @property
     def aor(self) -> str:
@@ -269,10 +283,10 @@ class Message:
             raise Refused("Subscription-State")
         known = {name.lower(): value for name, value in parameters(pieces)}
         return SubscriptionState(
-            text(state),
+            text(state).lower(),
             known.get("reason"),
-            None if "expires" not in known else delta_seconds((known["expires"] or "").encode()),
-            None if "retry-after" not in known else delta_seconds((known["retry-after"] or "").encode()),
+            optional_seconds((known.get("expires") or "").encode()),
+            optional_seconds((known.get("retry-after") or "").encode()),
         )
 
     @property
@@ -303,53 +317,40 @@ class Message:
     @property
     def supported(self) -> list[str]:
         """The option tags of Supported."""
-        return self.tokens(b"supported")
+        return self.items(b"supported")
 
     @property
     def require(self) -> list[str]:
         """The option tags of Require."""
-        return self.tokens(b"require")
+        return self.items(b"require")
 
     @property
     def proxy_require(self) -> list[str]:
         """The option tags of Proxy-Require."""
-        return self.tokens(b"proxy-require")
+        return self.items(b"proxy-require")
 
     @property
     def allow_events(self) -> list[str]:
         """The packages of Allow-Events."""
-        return self.tokens(b"allow-events")
+        return self.items(b"allow-events")
 
     @property
     def accept(self) -> list[str]:
         """The media ranges of Accept, as written."""
-        return [text(item) for item in self.values(b"accept")]
+        return self.items(b"accept")
 
-    def one_token(self, name: bytes) -> str | None:
-        """Return the value of a header that is a token."""
-        found = self.values(name)
-        if found and not re.fullmatch(TOKEN, found[0]):
-            raise Refused("not a token")
-        return text(found[0]) if found else None
-
-    def tokens(self, name: bytes) -> list[str]:
-        """Return a list of tokens, such as Supported."""
-        found = [item for item in self.values(name) if item]
-        for item in found:
-            if not re.fullmatch(TOKEN, item):
-                raise Refused("not a token")
-        return [item.decode() for item in found]
+    def items(self, name: bytes) -> list[str]:
+        """Return the items of a list, empty ones left out."""
+        return [text(item) for row, value in self.rows if row == name for item in loose(value) if item]
 
     def name_addrs(self, name: bytes) -> list[NameAddr]:
         """Return a list of name-addrs, such as Route."""
         return [name_addr(item) for item in self.values(name)]
 
 
-def strict_seconds(value: bytes) -> int:
-    """Return delta-seconds, the largest one if it is larger."""
-    if not re.fullmatch(rb"[0-9]+", value):
-        raise Refused("delta-seconds")
-    return min(int(value), DELTA_MAX)
+def optional_seconds(value: bytes) -> int | None:
+    """Return delta-seconds, None if malformed, the largest ones if larger."""
+    return min(int(value), DELTA_MAX) if re.fullmatch(rb"[0-9]+", value) else None
 
 
 def delta_seconds(value: bytes) -> int:
@@ -377,18 +378,36 @@ def split(value: bytes, separator: bytes) -> list[bytes]:
             start = position + 1
         position += 1
     pieces.append(value[start:])
-    return [piece.strip(b" \t") for piece in pieces]
+    return [piece.strip(BLANKS) for piece in pieces]
+
+
+def loose(value: bytes) -> list[bytes]:
+    """Cut a list that nobody has checked at its commas, as far as quotes and brackets can be told."""
+    items, quoted, bracketed, escaped = [b""], False, False, False
+    for octet in value:
+        if octet == ord(",") and not quoted and not bracketed:
+            items.append(b"")
+            continue
+        items[-1] += bytes([octet])
+        if quoted:
+            quoted = escaped or octet != ord('"')
+            escaped = not escaped and octet == ord("\\")
+        elif octet == ord('"'):
+            quoted = True
+        elif octet in b"<>":
+            bracketed = octet == ord("<")
+    return [item.strip(BLANKS) for item in items]
 
 
 def text(octets: bytes) -> str:
-    """Decode a value that is needed."""
+    """Decode a value that is needed; a fold is a blank."""
     try:
-        return octets.decode()
+        return octets.replace(FOLD, b" ").decode()
     except UnicodeDecodeError:
         raise Refused("not UTF-8") from None
 
 
-def parameters(pieces: list[bytes], empty: frozenset[bytes] = frozenset()) -> tuple[tuple[str, str | None], ...]:
+def parameters(pieces: list[bytes], empty: frozenset[bytes] = frozenset()) -> Parameters:
     """Return generic-params as written; those named in empty may lack the value after their `=`."""
     found: list[tuple[str, str | None]] = []
     for piece in pieces:
@@ -400,8 +419,8 @@ def parameters(pieces: list[bytes], empty: frozenset[bytes] = frozenset()) -> tu
         value = None if not match[2] else text(match[3] or b"")
         found.append((text(match[1]), value))
     names = [name.lower() for name, _ in found]
-    if len(set(names)) != len(names):
-        raise Refused("repeated parameter")
+    if len(set(names)) != len(names) or len(names) > uris.MAX_PARAMETERS:
+        raise Refused("repeated parameter, or too many")
     return tuple(found)
 
 
@@ -410,22 +429,20 @@ def unquote(quoted: bytes) -> bytes:
     return re.sub(rb"\\(.)", rb"\1", quoted[1:-1], flags=re.DOTALL)
 
 
-def address(value: bytes) -> tuple[str, bytes, list[bytes]]:
+def address(value: bytes) -> tuple[str | None, bytes, list[bytes]]:
     """Return display name, URI and parameters of a name-addr or an addr-spec (MSG-13)."""
     match = re.fullmatch(
-        rb"(" + QUOTED + rb"|(?:" + TOKEN + rb"(?:[ \t]+|(?=<)))*)" + SWS + rb"<([^<>]*)>(.*)", value, re.DOTALL
+        rb"(" + QUOTED + rb"|(?:" + TOKEN + rb"(?:[ \t\r]+|(?=<)))*)" + SWS + rb"<([^<>]*)>(.*)", value, re.DOTALL
     )
     if match:
-        display, uri, rest = match[1].strip(b" \t"), match[2], match[3].strip(b" \t")
+        display, uri, rest = match[1].strip(BLANKS), match[2], match[3].strip(BLANKS)
         if rest and not rest.startswith(b";"):
             raise Refused("octets after >")
         pieces = split(rest, b";")[1:] if rest else []
-        name = text(unquote(display) if display.startswith(b'"') else re.sub(rb"[ \t]+", b" ", display))
-        if not uri:
-            raise Refused("empty URI")
+        name = text(unquote(display) if display.startswith(b'"') else display) if display else None
     else:
         uri, *pieces = split(value, b";")
-        name = ""
+        name = None
         if re.search(rb"[?,<>\"]", uri):
             raise Refused("addr-spec that needs angle brackets")
     uris.parse(uri)
@@ -439,7 +456,7 @@ def name_addr(value: bytes) -> NameAddr:
     tag = None
     for name, content in found:
         if name.lower() == "tag":
-            if content is None or not re.fullmatch(TOKEN, content.encode()):
+            if content is None or content.startswith('"'):
                 raise Refused("tag")
             tag = content
     return NameAddr(display, text(uri), found, tag)
@@ -460,22 +477,42 @@ def contact(value: bytes) -> Contact:
             q = 1000 if match[3] else int((match[2] or "").ljust(3, "0"))
         elif lower == "expires":
             expires = delta_seconds((content or "").encode())
+        elif lower == "+sip.instance":
+            match = re.fullmatch(r'"<([A-Za-z0-9\-_.!~*\'()%`;/?:@&=+$,\[\]#]+)>"', content or "")
+            instance = match[1] if match else None
+        elif lower == "reg-id":
+            if not re.fullmatch("[0-9]+", content or "") or not 0 < int(content or "") < 2**31:
+                raise Refused("reg-id")
+            reg_id = int(content or "")
         else:
             others.append((name, content))
-            if lower == "+sip.instance" and content is not None:
-                instance = content
-            elif lower == "reg-id" and content is not None and re.fullmatch("[0-9]+", content):
-                reg_id = int(content)
     return Contact(display, text(uri), q, expires, instance, reg_id, tuple(others))
 
 
 def via(value: bytes) -> Via:
-    """Return one Via value."""
+    """Return one Via value; what an earlier hop says of itself is taken as it is."""
     match = re.fullmatch(
-        rb"SIP" + SWS + rb"/" + SWS + rb"2\.0" + SWS + rb"/" + SWS + rb"(" + TOKEN + rb")[ \t]+"
-        rb"(\[[^\]]*\]|[A-Za-z0-9\-._]+)(?:" + SWS + rb":" + SWS + rb"([0-9]+))?" + SWS + rb"((?:;.*)?)",
+        TOKEN
+        + SWS
+        + rb"/"
+        + SWS
+        + TOKEN
+        + SWS
+        + rb"/"
+        + SWS
+        + rb"("
+        + TOKEN
+        + rb")"
+        + LWS
+        + rb"(\[[^\]]*\]|[A-Za-z0-9\-._]+)(?:"
+        + SWS
+        + rb":"
+        + SWS
+        + rb"([0-9]+))?"
+        + SWS
+        + rb"((?:;.*)?)",
         value,
-        re.DOTALL | re.IGNORECASE,
+        re.DOTALL,
     )
     if not match:
         raise Refused("Via")
@@ -483,46 +520,50 @@ def via(value: bytes) -> Via:
     port = uris.check_port(match[3]) if match[3] is not None else None
     found = parameters(split(match[4], b";")[1:])
     known = {name.lower(): content for name, content in found}
-    branch = received = maddr = None
+    if "branch" in known and (known["branch"] or '"').startswith('"'):
+        raise Refused("branch")
     rport = ttl = None
-    if "branch" in known:
-        branch = known["branch"]
-        if branch is None or not re.fullmatch(TOKEN, branch.encode()):
-            raise Refused("branch")
-    if "received" in known:
-        received = known["received"]
-        if received is None:
-            raise Refused("received")
     if "rport" in known:
-        rport = 0 if known["rport"] is None else uris.check_port(known["rport"].encode())
-    if "maddr" in known:
-        maddr = known["maddr"]
-        if maddr is None:
-            raise Refused("maddr")
+        content = known["rport"]
+        rport = 0 if content is None else uris.check_port(content.encode())
     if "ttl" in known:
-        content = known["ttl"]
-        if content is None or not re.fullmatch("[0-9]{1,3}", content) or int(content) > 255:
+        content = known["ttl"] or ""
+        if not re.fullmatch("[0-9]+", content) or int(content) > 255:
             raise Refused("ttl")
         ttl = int(content)
-    return Via(text(match[1]), text(host), port, branch, received, rport, maddr, ttl, found)
+    return Via(
+        text(match[1]),
+        text(host),
+        port,
+        known.get("branch"),
+        known.get("received"),
+        rport,
+        known.get("maddr"),
+        ttl,
+        found,
+    )
 
 
 def digest(value: bytes) -> DigestCredentials:
     """Return credentials; those of a scheme other than Digest are not looked into."""
-    match = re.fullmatch(rb"(" + TOKEN + rb")(?:[ \t]+(.*))?", value, re.DOTALL)
+    match = re.match(rb"(" + TOKEN + rb")(" + LWS + rb")?", value)
     if not match:
         raise Refused("Authorization")
     if match[1].lower() != b"digest":
         return DigestCredentials(text(match[1]), {})
+    if not match[2]:
+        raise Refused("Authorization: Digest without parameters")
     found: dict[str, str] = {}
-    for piece in split(match[2] or b"", b","):
+    for piece in re.findall(rb"(?:" + QUOTED + rb'|[^",])+|(?<=,)\Z|"', value[match.end() :]) or [b""]:
         pair = re.fullmatch(
-            rb"(" + TOKEN + rb"\*?)" + SWS + rb"=" + SWS + rb"(" + QUOTED + rb"|[^\s\",]+)", piece, re.DOTALL
+            SWS + rb"(" + TOKEN + rb")" + SWS + rb"=" + SWS + rb"(" + QUOTED + rb"|" + CREDENTIAL + rb")" + SWS, piece
         )
         if not pair or pair[1].lower().decode() in found:
             raise Refused("Authorization: Digest")
         content = unquote(pair[2]) if pair[2].startswith(b'"') else pair[2]
         found[pair[1].lower().decode()] = text(content)
+    if len(found) > uris.MAX_PARAMETERS:
+        raise Refused("Authorization: Digest has too many parameters")
     return DigestCredentials(text(match[1]), found)
 
 
@@ -541,62 +582,69 @@ def media_range(value: bytes) -> None:
 
 
 def head_of(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
-    """Return start line, rows (long lower-case name, unfolded value) and the octets after the empty line."""
-    data = re.sub(rb"\A(?:\r\n)+", b"", data)
-    head, empty, rest = data.partition(b"\r\n\r\n")
+    """Return start line, rows (long lower-case name, value) and the octets after the empty line."""
+    blank = len(data) - len(re.sub(rb"\A(?:\r\n)+", b"", data))
+    start, _, block = data[blank:].partition(b"\r\n")
+    head, empty, rest = (b"\r\n" + block).partition(b"\r\n\r\n")
+    too_long = len(data) - len(rest) > MAX_HEAD if empty else len(data) > MAX_HEAD
+    rows: list[tuple[bytes, bytes]] = []
+    # What lies beyond a cap is not looked at.
+    lines = re.split(rb"\r\n(?![ \t])", head[: MAX_HEAD - blank - len(start)][2:]) if head else []
+    for line in lines[: -1 if too_long else None]:
+        match = re.fullmatch(rb"(" + TOKEN + rb")[ \t]*:(.*)", line, re.DOTALL)
+        if not match or b"\n" in line.replace(b"\r\n", b""):
+            raise Refused("not a header")
+        if len(rows) == MAX_HEADERS:
+            too_long = True
+            break
+        name = match[1].lower()
+        value = re.sub(rb"(?:[ \t]*\r\n[ \t]+)+", FOLD, match[2]).strip(BLANKS)
+        rows.append((LONG_NAMES.get(name, name), value))
+    if too_long:
+        contacts = sum(name == b"contact" for name, _ in rows)
+        raise Refused("header section beyond its caps", 403 if contacts > MAX_CONTACTS else 400)
     if not empty:
         raise Refused("no empty line")
-    if len(head) + 4 > MAX_HEAD:
-        raise Refused("header section too long")
-    if re.search(rb"\r(?!\n)|(?<!\r)\n", head):
+    if re.search(rb"\r(?!\n)|(?<!\r)\n", start + head):
         raise Refused("bare CR or LF")
-    start, _, block = head.partition(b"\r\n")
-    rows: list[tuple[bytes, bytes]] = []
-    lines = re.split(rb"\r\n(?![ \t])", block) if block else []
-    for line in lines:
-        match = re.fullmatch(rb"(" + TOKEN + rb")[ \t]*:(.*)", line, re.DOTALL)
-        if not match:
-            raise Refused("not a header")
-        name = match[1].lower()
-        value = re.sub(rb"(?:[ \t]*\r\n[ \t]+)+", b" ", match[2]).strip(b" \t")
-        rows.append((LONG_NAMES.get(name, name), value))
-    if len(rows) > MAX_HEADERS:
-        raise Refused("too many headers")
     return start, rows, rest
 
 
 def parse_message(data: bytes, *, stream: bool = False) -> Message:
     """Return the message, or raise Refused with the status it is owed."""
-    if re.match(rb"(?:\r\n)*SIP/2\.0 ", data, re.IGNORECASE):
-        try:
-            return _response(data, stream)
-        except Refused as error:
-            raise Refused(str(error), None) from None
-    return _request(data, stream)
+    begins = re.match(rb"(?:\r\n)*(?:(SIP/)|(ACK )|" + TOKEN + rb" )", data, re.IGNORECASE)
+    if len(data) > MAX_MESSAGE:
+        raise Refused("message too large", 513)
+    if not begins:
+        raise Refused("nothing to answer", None)
+    try:
+        return _response(data, stream) if begins[1] else _request(data, stream)
+    except Refused as error:
+        silent = begins[1] or (begins[2] or b"").startswith(b"ACK")
+        raise Refused(str(error), None if silent else error.status) from None
 
 
 def _response(data: bytes, stream: bool) -> Message:
     start, rows, rest = head_of(data)
-    match = re.fullmatch(rb"SIP/2\.0 ([0-9]{3})(?: (.*))?", start, re.IGNORECASE | re.DOTALL)
+    match = re.fullmatch(rb"SIP/[0-9]+\.[0-9]+ ([0-9]{3})(?: (.*))?", start, re.IGNORECASE | re.DOTALL)
     if not match or not 100 <= int(match[1]) <= 699:
         raise Refused("status line")
-    message = Message(False, rows, b"", status=int(match[1]), reason=text(match[2] or b""))
+    message = Message(False, rows, b"", status=int(match[1]), phrase=match[2] or b"")
     _common(message, rest, stream)
     return message
 
 
 def _request(data: bytes, stream: bool) -> Message:
-    start, rows, rest = head_of(data)
-    match = re.fullmatch(rb"(" + TOKEN + rb") ([^ \t]+) (SIP/[0-9]+\.[0-9]+)", start, re.IGNORECASE)
+    line = re.match(rb"(?:\r\n)*([^\n]*)\r\n", data)
+    match = re.fullmatch(rb"(" + TOKEN + rb") ([^ ]+) (SIP/[0-9]+\.[0-9]+)", line[1], re.IGNORECASE) if line else None
     if not match:
         raise Refused("request line")
-    if match[3].upper() != b"SIP/2.0":
-        raise Refused("version", 505)
-    if len(match[2]) > uris.MAX_URI:
-        raise Refused("Request-URI too long", 414)
     target: Uri = uris.parse(match[2])
     if target.headers is not None:
         raise Refused("headers in the Request-URI")
+    if match[3].upper() != b"SIP/2.0":
+        raise Refused("version", 505)
+    _, rows, rest = head_of(data)
     message = Message(True, rows, b"", method=text(match[1]), request_uri=text(match[2]))
     _common(message, rest, stream)
     return message
@@ -607,8 +655,9 @@ def _common(message: Message, rest: bytes, stream: bool) -> None:
         if sum(row == name for row, _ in message.rows) > 1:
             raise Refused("repeated header")
     for needed in (b"to", b"from", b"call-id", b"cseq", b"via"):
-        if not message.values(needed):
+        if all(row != needed for row, _ in message.rows):
             raise Refused("missing header")
+    _cseq(message)
     message.vias = [via(item) for item in message.values(b"via")]
     if len(message.vias) > MAX_VIAS:
         raise Refused("too many Vias")
@@ -618,15 +667,16 @@ def _common(message: Message, rest: bytes, stream: bool) -> None:
     if not re.fullmatch(WORD + rb"(?:@" + WORD + rb")?", call_id) or len(call_id) > MAX_CALL_ID:
         raise Refused("Call-ID")
     message.call_id = text(call_id)
-    _cseq(message)
     if hops := message.values(b"max-forwards"):
-        if not re.fullmatch(rb"[0-9]+", hops[0]):
+        if not re.fullmatch(rb"[0-9]+", hops[0]) or int(hops[0]) > 255:
             raise Refused("Max-Forwards")
-        message.max_forwards = min(int(hops[0]), 255)
+        message.max_forwards = int(hops[0])
     _contacts(message)
+    _body(message, rest, stream)
+    if not message.is_request:
+        return
     for value in message.values(b"authorization"):
         digest(value)
-    _body(message, rest, stream)
     if message.body:
         types = message.values(b"content-type")
         if not types:
@@ -638,7 +688,7 @@ def _common(message: Message, rest: bytes, stream: bool) -> None:
 
 
 def _cseq(message: Message) -> None:
-    match = re.fullmatch(rb"([0-9]+)[ \t]+(" + TOKEN + rb")", message.values(b"cseq")[0])
+    match = re.fullmatch(rb"([0-9]+)" + LWS + rb"(" + TOKEN + rb")", message.values(b"cseq")[0])
     if not match or int(match[1]) > 2**32 - 1:
         raise Refused("CSeq")
     message.cseq, message.cseq_method = int(match[1]), text(match[2])
@@ -669,5 +719,34 @@ def _body(message: Message, rest: bytes, stream: bool) -> None:
     if length > len(rest) or (stream and length != len(rest)):
         raise Refused("Content-Length differs from the body")
     message.body = rest[:length]
-    if len(message.body) > MAX_BODY:
-        raise Refused("body too long", 413)
+
+
+def frame(octets: bytes) -> tuple[list[bytes], int, int | str | None]:
+    """Cut a stream: whole messages, keep-alives, and the status of what ends it, "none" while it goes on (TRN-8)."""
+    messages: list[bytes] = []
+    pings = 0
+    while True:
+        blank = re.match(rb"(?:\r\n)*", octets)
+        assert blank is not None
+        pings += len(blank[0]) // 4
+        octets = octets[blank.end() :]
+        head, empty, rest = octets.partition(b"\r\n\r\n")
+        if len(head) + 4 > MAX_HEAD:
+            return messages, pings, 400
+        if not empty:
+            return messages, pings, "none"
+        if re.search(rb"\r(?!\n)|(?<!\r)\n", head):
+            return messages, pings, 400
+        lengths = re.findall(
+            rb"(?<=\n)(?:content-length|l)[ \t]*:((?:[^\r]|\r\n[ \t])*)\r\n", head + b"\r\n", re.IGNORECASE
+        )
+        if len(lengths) != 1 or not re.fullmatch(rb"[0-9]+", lengths[0].strip()):
+            return messages, pings, 400
+        length = int(lengths[0])
+        size = len(head) + 4 + length
+        if size > MAX_MESSAGE:
+            return messages, pings, 513
+        if length > len(rest):
+            return messages, pings, "none"
+        messages.append(octets[:size])
+        octets = octets[size:]

@@ -17,7 +17,7 @@ _HEADER = re.compile(rb"(?:[" + UNRESERVED + rb"\[\]/?:+$]|" + ESCAPED + rb")*")
 _LABEL = re.compile(rb"[A-Za-z0-9_\-]+")
 _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()&=+$,;?/")
 
-MAX_URI = 1024
+MAX_URI = 65_535
 MAX_PARAMETERS = 64
 
 MUST_AGREE = (b"user", b"ttl", b"method", b"maddr", b"transport")
