@@ -111,7 +111,7 @@ def test_table_expire_1_thousand_by_the_wheel(benchmark: BenchmarkFixture) -> No
                 expired += table.remove(aor)
         return expired
 
-    assert benchmark.pedantic(expire, setup=fill, rounds=20) == 1_000
+    assert benchmark.pedantic(expire, setup=fill, rounds=20) == 1_000  # type: ignore[no-untyped-call]
 
 
 def test_no_put_waits_for_a_rehash(filled: Filled) -> None:

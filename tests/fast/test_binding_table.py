@@ -140,7 +140,7 @@ def test_arguments_of_another_type_are_refused() -> None:
     for call in (table.get, table.remove, table.put):
         for wrong in (None, 7, bytearray(b"x")):
             with pytest.raises(TypeError):
-                call(wrong)  # type: ignore[operator]
+                call(wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         table.load(["sip:user0@example.com", None])  # type: ignore[list-item]
     with pytest.raises(UnicodeEncodeError):
