@@ -61,6 +61,7 @@ from reginfo._fast._writer cimport Writer, allocate, put, put_octet, writer_free
 from reginfo._fast.uri cimport (
     MAX_PARAMETERS,
     SCHEME_OTHER,
+    SCHEME_SIPS,
     Host,
     SipUri,
     aor_octets,
@@ -1617,6 +1618,16 @@ cdef class SipMessage:
         return via
 
     @property
+    def via_host(self) -> str:
+        """The sent-by host of the topmost Via as written; empty without one."""
+        return _span_text(base(self), self.via.host)
+
+    @property
+    def via_rport(self) -> bool:
+        """Whether the topmost Via has rport, with or without a value (RFC 3581)."""
+        return self.via.rport >= 0
+
+    @property
     def vias(self) -> list[Via]:
         """All Via values in order."""
         cdef list result = []
@@ -1662,6 +1673,13 @@ cdef class SipMessage:
         return _text(<const unsigned char*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
 
     @property
+    def to_host(self) -> str:
+        """The host of the To URI as in `aor`; empty unless SIP or SIPS."""
+        if self.to_uri.kind == SCHEME_OTHER:
+            return ""
+        return host_octets(&self.to_uri.host, base(self)).decode("ascii")
+
+    @property
     def call_id(self) -> str:
         """The Call-ID, compared octet by octet."""
         return _span_text(base(self), self.call_id_span)
@@ -1675,6 +1693,29 @@ cdef class SipMessage:
     def max_forwards(self) -> int | None:
         """Max-Forwards, None without one."""
         return self.max_forwards_value if self.max_forwards_value >= 0 else None
+
+    @property
+    def has_sips_contact(self) -> bool:
+        """Whether a contact (of those held) is a SIPS URI."""
+        cdef int i
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            if self.contact[i].kind == SCHEME_SIPS:
+                return True
+        return False
+
+    def requested_expires(self, index: int, default: int) -> int:
+        """The delta-seconds asked for contact index: its parameter, else the Expires header, else default.
+
+        RFC 3261 10.3 step 7; IndexError beyond the contacts held.
+        """
+        cdef int i = index
+        if i < 0 or i >= min(self.contact_count, <int>MAX_CONTACTS):
+            raise IndexError(index)
+        if self.contact[i].has_expires:
+            return self.contact[i].expires
+        if self.has_expires:
+            return self.expires_value
+        return default
 
     @property
     def contacts(self) -> list[Contact]:

@@ -16,6 +16,7 @@ from reginfo._fast.binding import (
     record_revision,
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
+from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
@@ -31,24 +32,26 @@ from reginfo._fast.sip_parser import (
     parse_message,
     salvage,
 )
-from reginfo._fast.sip_writer import (
-    write_request,
-    write_response,
-)
+from reginfo._fast.sip_writer import write_request, write_response
+from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
 __all__ = [
     "ADDED",
     "FINGERPRINT",
+    "LISTING",
+    "PENDING",
     "REFRESHED",
     "REMOVED",
     "STALE",
     "UNCHANGED",
+    "Absorbed",
     "Binding",
     "BindingTable",
     "Change",
     "Contact",
     "ContactDelta",
+    "Counters",
     "DatagramSocket",
     "DigestCredentials",
     "Draft",
@@ -62,6 +65,7 @@ __all__ = [
     "SipParseError",
     "StreamFramer",
     "SubscriptionState",
+    "Transactions",
     "Uri",
     "Via",
     "apply_delta",
