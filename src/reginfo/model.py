@@ -1,10 +1,45 @@
 """The nouns of registration: bindings, registrations, changes, and the words RFC 3680 has for them."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from reginfo.fast import Binding, Change, ContactDelta, Registration
 
-__all__ = ["Binding", "Change", "ContactDelta", "ContactEvent", "Registration", "RegistrationState"]
+__all__ = [
+    "ACCEPTED",
+    "Binding",
+    "Change",
+    "ContactDelta",
+    "ContactEvent",
+    "Now",
+    "Outcome",
+    "Registration",
+    "RegistrationState",
+]
+
+
+class Now(NamedTuple):
+    """An instant: engine time for everything that runs out, wall time for what people read."""
+
+    ms: int
+    "Milliseconds of engine time, which never jumps."
+    wall: float
+    "Seconds since the epoch by the wall clock."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a request comes to: the final response, but for what is copied from the request."""
+
+    status: int
+    reason: str | None = None
+    "Reason phrase; None for the one that belongs to the status."
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+ACCEPTED = Outcome(200)
+"The one outcome that lists the bindings of the AoR."
 
 
 class ContactEvent(StrEnum):
