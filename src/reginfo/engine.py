@@ -1,0 +1,472 @@
+"""The engine: datagrams in, decisions in between, datagrams out.  Sans I/O.
+
+    receive ─┐                                   ┌─> output
+    expire  ─┼─> works ─> take_turn ─> decide ─> settle
+    command ─┘              (load)     (commit)
+
+Works of one AoR are decided in the order in which they arrived.  While a turn is between take_turn and
+settle, the AoRs in it are claimed: later works for them wait, works for others form the next turn.  Inside a
+turn the works of one AoR chain on a working copy, so that a turn is one commit.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from reginfo.fast import (
+    LISTING,
+    PENDING,
+    Change,
+    Counters,
+    Draft,
+    Flow,
+    SipMessage,
+    SipParseError,
+    Transactions,
+    parse_message,
+    salvage,
+    write_response,
+)
+from reginfo.model import ACCEPTED, Now, Outcome
+from reginfo.roles.registrar import Registrar
+from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, Admission
+from reginfo.sip.routing import response_flow
+
+logger = logging.getLogger(__name__)
+
+MAX_PENDING = 65_536  # works between arrival and answer; beyond it the server is overloaded (503)
+TRYING_AFTER_MS = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
+EXPIRED_AFTER_MS = 32_000  # 64*T1: the client has given up, an answer has no transaction left (TX-6)
+OVERLOAD_RETRY_AFTER = 5  # seconds
+
+METHODS = sorted(KNOWN_METHODS)
+OTHER = "other"
+_METHOD_SLOT = {method: slot for slot, method in enumerate(METHODS)}
+_OTHER_SLOT = len(METHODS)
+
+ERRORS = ("malformed", "stray_response", "retransmission", "internal")
+MALFORMED, STRAY, RETRANSMISSION, INTERNAL = range(len(ERRORS))
+
+_NO_DIALOG = Outcome(481)
+_MERGED = Outcome(482)
+_CANCELLED = Outcome(200)
+_LOWEST_TOKEN_OCTET = 0x21
+_UNKNOWN = object()
+
+
+def unavailable(retry_after: int) -> Outcome:
+    """Return the 503 that asks the client to come back (RFC 3261 21.5.4)."""
+    return Outcome(503, headers=(("Retry-After", str(retry_after)),))
+
+
+def _source_uri(flow: Flow) -> str:
+    host = f"[{flow.host}]" if ":" in flow.host else flow.host
+    transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
+    return f"sip:{host}:{flow.port}{transport}"
+
+
+class Registering:
+    """A REGISTER on its way from arrival to answer."""
+
+    __slots__ = (
+        "aor",
+        "arrived_ms",
+        "change",
+        "fingerprint",
+        "flow",
+        "listing",
+        "outcome",
+        "repeated",
+        "request",
+        "trying",
+    )
+    cause = "register"
+
+    def __init__(self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, now_ms: int) -> None:
+        self.request = request
+        self.aor = aor
+        self.flow = flow
+        self.fingerprint = fingerprint
+        self.arrived_ms = now_ms
+        self.repeated = False  # an absorbed retransmission: only the listing is rendered again
+        self.trying = False  # a 100 has gone out
+        self.outcome = ACCEPTED
+        self.change: Change | None = None
+        self.listing: bytes | None = None
+
+
+class Command:
+    """A change of one AoR that no request asked for: an expiry, or what an operator does."""
+
+    __slots__ = ("aor", "apply", "cause", "change", "done", "outcome", "result")
+
+    def __init__(
+        self,
+        aor: str,
+        apply: Callable[[Draft, int], int],
+        cause: str,
+        done: Callable[["Command"], None] | None = None,
+    ) -> None:
+        """apply changes the draft at a time and returns a count; done hears of it once it is committed."""
+        self.aor = aor
+        self.apply = apply
+        self.cause = cause
+        self.done = done
+        self.result = 0
+        self.outcome = ACCEPTED
+        self.change: Change | None = None
+
+
+Work = Registering | Command
+
+
+class Turn:
+    """The works decided together and committed as one."""
+
+    __slots__ = ("aors", "works")
+
+    def __init__(self, works: list[Work]) -> None:
+        self.works = works
+        self.aors = list(dict.fromkeys([work.aor for work in works]))
+
+
+class Engine:
+    """Composes transactions, admission and the registrar; owns no socket, clock or store."""
+
+    def __init__(self, admission: Admission, registrar: Registrar, transactions: Transactions) -> None:
+        self._admission = admission
+        self._registrar = registrar
+        self._transactions = transactions
+        self._arrivals: list[Work] = []
+        self._queues: dict[str, list[Work]] = {}
+        self._claimed: set[str] = set()
+        self._pending = 0
+        self._output: list[tuple[bytes, Flow]] = []
+        self._date = b""
+        self._date_second = -1
+        self._drain_retry_after = 0
+        self._requests = Counters([*METHODS, OTHER])
+        self._responses = Counters([str(status) for status in range(100, 700)])
+        self._errors = Counters(ERRORS)
+
+    # -- in ---------------------------------------------------------------------------------------------
+
+    def receive(self, batch: Sequence[tuple[bytes, Flow]], now: Now) -> None:
+        """Take a batch of datagrams or framed messages in arrival order."""
+        for octets, flow in batch:
+            try:
+                self._receive(octets, flow, now)
+            except Exception:  # one message must not take the batch down with it
+                self._errors.add(INTERNAL)
+                logger.exception("message failed flow=%s", flow.text)
+
+    def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
+        if octets[0] < _LOWEST_TOKEN_OCTET:
+            octets = octets.lstrip(b"\r\n")  # RFC 3261 7.5
+            if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
+                return  # keep-alives and noise (TRN-15)
+        fingerprint = self._transactions.fingerprint(octets, flow)
+        if not flow.reliable:
+            known = self._transactions.find(fingerprint, now.ms)
+            if known is not None:
+                self._repeat(octets, flow, fingerprint, known, now)
+                return
+        try:
+            request = parse_message(octets, stream=flow.reliable)
+        except SipParseError as error:
+            self._refuse_malformed(octets, flow, fingerprint, error, now)
+            return
+        if request.is_request:
+            self._admit(request, flow, fingerprint, now)
+        else:
+            self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
+
+    def answer_unframed(self, error: SipParseError, head: bytes, flow: Flow, now: Now) -> bytes | None:
+        """Return the last answer on a stream whose framing is lost, if one is owed and possible (TRN-8)."""
+        self._errors.add(MALFORMED)
+        request = salvage(head)
+        if request is None or error.status is None:
+            return None
+        fingerprint = self._transactions.fingerprint(head, flow)
+        return self._write(request, flow, fingerprint, Outcome(error.status, error.reason), now)
+
+    def _refuse_malformed(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
+        """Answer what could not be parsed, as far as an answer is owed and possible."""
+        self._errors.add(MALFORMED)
+        request = salvage(octets) if error.status is not None else None
+        if request is not None and error.status is not None:
+            self._respond(request, flow, fingerprint, Outcome(error.status, error.reason), now)
+
+    def expire(self, aors: Iterable[str]) -> None:
+        """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""
+        for aor in aors:
+            self.command(Command(aor, Draft.expire, "expiry"))
+
+    def command(self, command: Command) -> None:
+        """Queue a command behind what has arrived for its AoR before it."""
+        self._queue(command)
+
+    def drain(self, retry_after: int) -> None:
+        """Refuse every new request from now on with 503 (works already taken are finished)."""
+        self._drain_retry_after = retry_after
+
+    def _admit(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        """Put a well-formed request to its method, or refuse it (UAS order, steps 4 to 11)."""
+        method = request.method
+        self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
+        if method == "ACK":
+            return  # acknowledges an answer that was not ours (TX-8)
+        outcome = self._admission.refuse(request)
+        if outcome is None and self._drain_retry_after:
+            outcome = unavailable(self._drain_retry_after)
+        if outcome is None and method == "REGISTER":
+            outcome = self._admit_register(request, flow, fingerprint, now)
+            if outcome is None:
+                return
+        elif outcome is None:
+            outcome = self._answer_at_once(request)
+        self._respond(request, flow, fingerprint, outcome, now)
+
+    def _admit_register(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
+        """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
+        try:
+            aor = request.aor
+        except SipParseError as error:
+            return Outcome(400, error.reason)
+        outcome = self._admission.refuse_domain(request)
+        if outcome is None and request.body:
+            outcome = self._admission.refuse_body(request)
+        if outcome is not None:
+            return outcome
+        if self._pending >= MAX_PENDING:
+            return unavailable(OVERLOAD_RETRY_AFTER)
+        queue = self._queues.get(aor)
+        if queue is not None and self._is_merged(request, queue):
+            return _MERGED
+        self._transactions.remember(fingerprint, PENDING, now.ms)
+        self._queue(Registering(request, aor, flow, fingerprint, now.ms))
+        return None
+
+    def _answer_at_once(self, request: SipMessage) -> Outcome:
+        """Answer the methods that need no state."""
+        if request.method == "CANCEL":
+            return _CANCELLED if self._is_pending(request) else _NO_DIALOG
+        if request.method == "NOTIFY" or request.to.tag is not None:
+            return _NO_DIALOG  # SUB-17, DLG-7: before the body is looked at
+        if request.body:
+            return self._admission.refuse_body(request) or OPTIONS_ANSWER
+        return OPTIONS_ANSWER
+
+    def _repeat(self, octets: bytes, flow: Flow, fingerprint: int, known: object, now: Now) -> None:
+        """Absorb a retransmission: silence while pending, else the same answer (TX-3)."""
+        self._errors.add(RETRANSMISSION)
+        if isinstance(known, bytes):
+            request = salvage(octets)
+            self._output.append((known, flow if request is None else response_flow(request, flow)))
+        elif known is LISTING:
+            request = parse_message(octets)
+            work = Registering(request, request.aor, flow, fingerprint, now.ms)
+            work.repeated = True
+            self._queue(work)
+
+    @staticmethod
+    def _is_merged(request: SipMessage, queue: list[Work]) -> bool:
+        """Tell whether an ongoing REGISTER is this one come by another path (TX-5)."""
+        if request.to.tag is not None:
+            return False
+        mark = (request.call_id, request.cseq, request.from_.tag)
+        return any(
+            isinstance(work, Registering)
+            and not work.repeated
+            and mark == (work.request.call_id, work.request.cseq, work.request.from_.tag)
+            for work in queue
+        )
+
+    def _is_pending(self, cancel: SipMessage) -> bool:
+        """Tell whether the request that CANCEL names is in flight (TX-8)."""
+        try:
+            queue = self._queues.get(cancel.aor, [])
+        except SipParseError:
+            return False
+        via = cancel.top_via
+        mark = (via.branch, via.host, via.port)
+        vias = [work.request.top_via for work in queue if isinstance(work, Registering)]
+        return any(mark == (via.branch, via.host, via.port) for via in vias)
+
+    # -- turns ------------------------------------------------------------------------------------------
+
+    @property
+    def has_works(self) -> bool:
+        """Whether a turn could be taken now."""
+        return bool(self._arrivals)
+
+    @property
+    def pending(self) -> int:
+        """Works between arrival and answer."""
+        return self._pending
+
+    def _queue(self, work: Work) -> None:
+        queue = self._queues.get(work.aor)
+        if queue is None:
+            self._queues[work.aor] = [work]
+        else:
+            queue.append(work)
+        if work.aor not in self._claimed:
+            self._arrivals.append(work)
+        self._pending += 1
+
+    def take_turn(self) -> Turn:
+        """Claim the AoRs of all works that can be decided now."""
+        turn = Turn(self._arrivals)
+        self._arrivals = []
+        self._claimed.update(turn.aors)
+        return turn
+
+    def decide(self, works: Sequence[Work], records: dict[str, bytes | None], now: Now) -> list[Change]:
+        """Decide works in order on working copies of records; return the changes to commit, in order.
+
+        records are the committed ones.  Deciding again (after a conflict) starts from them afresh.
+        """
+        drafts: dict[str, Draft] = {}
+        changes = []
+        for work in works:
+            draft = drafts.get(work.aor)
+            if draft is None:
+                draft = drafts[work.aor] = Draft(work.aor, records[work.aor], now.ms)
+            change = self._decide(work, draft, now)
+            if change is not None:
+                changes.append(change)
+        return changes
+
+    def _decide(self, work: Work, draft: Draft, now: Now) -> Change | None:
+        if isinstance(work, Command):
+            work.result = work.apply(draft, now.ms)
+            work.change = draft.finish(work.cause)
+        else:
+            if not work.repeated:
+                self._register(work, draft, now)
+            work.change = draft.finish(work.cause)
+            work.listing = draft.record
+        return work.change
+
+    def _register(self, work: Registering, draft: Draft, now: Now) -> None:
+        request, flow = work.request, work.flow
+        # Where the phone is reached if its Contact cannot be (kept per binding).
+        received = "" if request.via_host == flow.host else _source_uri(flow)
+        spread = (work.fingerprint & 0xFFFF) / 0x10000  # a keyed hash: uniform, and the same for a retry
+        try:
+            work.outcome = self._registrar.decide(request, draft, received, spread, now.ms)
+        except Exception:  # a fault of ours costs this request, not the batch
+            self._errors.add(INTERNAL)
+            logger.exception("register failed aor=%s", work.aor)
+            draft.rollback()
+            work.outcome = Outcome(500)
+
+    def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
+        """Give up committing works: what would change gets 503, fetches show the committed records."""
+        for work in works:
+            record = records.get(work.aor, _UNKNOWN)
+            if record is _UNKNOWN or self._decide(work, Draft(work.aor, record, now.ms), now) is not None:
+                work.outcome = unavailable(retry_after)
+                work.change = None
+
+    def settle(self, turn: Turn, now: Now) -> None:
+        """Answer the works of a turn that is committed or given up, and release its AoRs."""
+        for work in turn.works:
+            if isinstance(work, Command):
+                if work.done is not None:
+                    work.done(work)
+            elif now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
+                self._respond(work.request, work.flow, work.fingerprint, work.outcome, now, work.listing)
+        self._release(turn)
+
+    def _release(self, turn: Turn) -> None:
+        self._pending -= len(turn.works)
+        decided: dict[str, int] = dict.fromkeys(turn.aors, 0)
+        for work in turn.works:
+            decided[work.aor] += 1
+        for aor, count in decided.items():
+            queue = self._queues[aor]
+            if count == len(queue):
+                del self._queues[aor]
+            else:
+                del queue[:count]
+                self._arrivals.extend(queue)
+        self._claimed.difference_update(turn.aors)
+
+    # -- out --------------------------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Send 100 for every REGISTER that has waited 3.5 s for its final answer (RFC 4320)."""
+        if not self._pending:
+            return
+        for queue in self._queues.values():
+            for work in queue:
+                if (
+                    isinstance(work, Registering)
+                    and not work.trying
+                    and not work.repeated
+                    and now.ms - work.arrived_ms >= TRYING_AFTER_MS
+                ):
+                    work.trying = True
+                    octets = write_response(work.request, 100, source=work.flow)
+                    self._output.append((octets, response_flow(work.request, work.flow)))
+
+    def take_output(self) -> list[tuple[bytes, Flow]]:
+        """Return what is to be sent, in order, and forget it."""
+        output, self._output = self._output, []
+        return output
+
+    def _respond(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> None:
+        """Send the final answer and remember it for retransmissions of its request."""
+        octets = self._write(request, flow, fingerprint, outcome, now, listing)
+        self._output.append((octets, response_flow(request, flow)))
+        if not flow.reliable:
+            self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
+
+    def _write(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> bytes:
+        self._responses.add(outcome.status - 100)
+        accepted = outcome is ACCEPTED
+        return write_response(
+            request,
+            outcome.status,
+            outcome.reason,
+            to_tag=self._transactions.tag(fingerprint),
+            source=flow,
+            headers=outcome.headers,
+            listing=listing if accepted else None,
+            now_ms=now.ms,
+            date=self._date_at(now.wall) if accepted else b"",
+        )
+
+    def _date_at(self, wall: float) -> bytes:
+        second = int(wall)
+        if second != self._date_second:
+            self._date_second = second
+            self._date = format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True).encode()
+        return self._date
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Return what was counted: requests by method, final responses by status, and what went wrong."""
+        return {
+            "requests": self._requests.totals(),
+            "responses": {status: count for status, count in self._responses.totals().items() if count},
+            "errors": self._errors.totals(),
+        }

@@ -1,0 +1,139 @@
+"""Engine and store without sockets, under a virtual clock: octets in, octets out."""
+
+import itertools
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from reginfo.config import RegistrarSection
+from reginfo.engine import Command, Engine
+from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_message
+from reginfo.model import Now
+from reginfo.roles.registrar import Registrar
+from reginfo.server import run_turn
+from reginfo.sip.admission import Admission
+from reginfo.store.base import Store
+from reginfo.store.table import TableStore
+
+LOCAL = ("127.0.0.1", 5060)
+PHONE = Flow("udp", LOCAL, ("192.0.2.10", 5060))
+START_MS = 1_767_607_200_000  # Mon, 05 Jan 2026 10:00:00 GMT
+
+T = TypeVar("T")
+
+_branches = itertools.count(1)
+
+
+def request(
+    method: str = "REGISTER",
+    *headers: str,
+    uri: str = "sip:example.com",
+    user: str = "alice",
+    call_id: str = "call-1",
+    cseq: int = 1,
+    branch: str | None = None,
+    via: str = "192.0.2.10:5060;rport",
+    body: bytes = b"",
+) -> bytes:
+    """Write a request of a phone; every call has a fresh branch unless one is given."""
+    branch = branch or f"z9hG4bK{next(_branches)}"
+    rows = [
+        f"{method} {uri} SIP/2.0",
+        f"Via: SIP/2.0/UDP {via};branch={branch}",
+        "Max-Forwards: 70",
+        f"From: <sip:{user}@example.com>;tag=f1",
+        f"To: <sip:{user}@example.com>",
+        f"Call-ID: {call_id}",
+        f"CSeq: {cseq} {method}",
+        *headers,
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(rows).encode() + b"\r\n\r\n" + body
+
+
+def contact(uri: str = "sip:alice@192.0.2.10:5060", expires: int | str | None = 600, extra: str = "") -> str:
+    """Write a Contact row."""
+    parameter = "" if expires is None else f";expires={expires}"
+    return f"Contact: <{uri}>{parameter}{extra}"
+
+
+class House:
+    """One server's inside.  `send` runs everything to its end; time stands still until `sleep`."""
+
+    def __init__(self, store: Store | None = None, domains: Iterable[str] = ("example.com",), **policy: Any) -> None:
+        policy.setdefault("expires_jitter", 0.0)
+        self.now_ms = START_MS
+        self.store = store or TableStore()
+        self.transactions = Transactions(bytes(16))
+        self.engine = Engine(
+            Admission(domains, ["127.0.0.1"]),
+            Registrar(RegistrarSection(**policy), 32),
+            self.transactions,
+        )
+
+    def now(self) -> Now:
+        return Now(self.now_ms, self.now_ms / 1000)
+
+    def send(self, octets: bytes, flow: Flow = PHONE) -> SipMessage | None:
+        """Send one message; return the parsed answer, None for silence."""
+        answers = self.send_all([octets], flow)
+        assert len(answers) <= 1
+        return answers[0] if answers else None
+
+    def send_all(self, batch: Sequence[bytes], flow: Flow = PHONE) -> list[SipMessage]:
+        """Send a batch; return the answers in order."""
+        self.engine.receive([(octets, flow) for octets in batch], self.now())
+        self.settle()
+        return [parse_message(octets) for octets, _ in self.engine.take_output()]
+
+    def register(self, *headers: str, flow: Flow = PHONE, **parts: Any) -> SipMessage:
+        """Send a REGISTER that must be answered."""
+        answer = self.send(request("REGISTER", *headers, **parts), flow)
+        assert answer is not None
+        return answer
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass in ticks; what expires, expires."""
+        end = self.now_ms + int(seconds * 1000)
+        while self.now_ms < end:
+            self.now_ms = min(end, self.now_ms + 100)
+            self.engine.tick(self.now())
+            due = finish(self.store.due(self.now_ms, 1000))
+            if due:
+                self.engine.expire(due)
+                self.settle()
+
+    def command(self, command: Command) -> None:
+        self.engine.command(command)
+        self.settle()
+
+    def settle(self) -> None:
+        """Run turns until nothing waits; the store must not suspend."""
+        while self.engine.has_works:
+            finish(run_turn(self.engine, self.store, self.now))
+
+    def registration(self, aor: str = "sip:alice@example.com") -> Registration | None:
+        record = finish(self.store.load([aor]))[0]
+        return None if record is None else Registration(record)
+
+    def contacts(self, aor: str = "sip:alice@example.com") -> list[str]:
+        registration = self.registration(aor)
+        return [] if registration is None else [binding.uri for binding in registration.bindings]
+
+
+def visible(registration: Registration | None) -> list[tuple[object, ...]]:
+    """Return all there is of an AoR but its revisions: one that ends and returns takes a new one from the clock."""
+    bindings = () if registration is None else registration.bindings
+    return [
+        (one.contact_id, one.uri, one.call_id, one.cseq, one.registered_at, one.expires_at, one.requested, one.event)
+        for one in bindings
+    ]
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends; an event loop would be idle weight here."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise AssertionError("the store suspended")
