@@ -1,0 +1,381 @@
+"""The process around the engine: event loop, clock, sockets, store, signals.
+
+One loop turn's input from all sockets is one batch.  The engine decides; this module awaits the store and
+moves octets.
+"""
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reginfo.admin.control import ControlServer
+from reginfo.admin.event_log import LogConsumer
+from reginfo.admin.metrics import MetricsConsumer
+from reginfo.admin.rpc import Commands, Rpc
+from reginfo.config import Config, Listener
+from reginfo.engine import Command, Engine, Work
+from reginfo.errors import StoreUnavailable
+from reginfo.fast import (
+    Binding,
+    Change,
+    Draft,
+    Flow,
+    Registration,
+    SipParseError,
+    Transactions,
+    canonical_aor,
+    parse_message,
+)
+from reginfo.model import ACCEPTED, Now
+from reginfo.net.stream import StreamLimits, StreamServer
+from reginfo.net.udp import UdpEndpoint
+from reginfo.roles.registrar import Registrar
+from reginfo.sip.admission import Admission
+from reginfo.sip.routing import fallback_flow
+from reginfo.store.base import Durability, Store
+from reginfo.store.embedded import open_store
+from reginfo.store.reader import FeedReader
+
+logger = logging.getLogger(__name__)
+
+MAX_CONFLICTS = 8  # times a turn is decided again before its AoRs are refused
+CONFLICT_RETRY_AFTER = 1  # seconds
+OPERATOR_CALL_ID = "operator"  # of bindings that no REGISTER made
+DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
+TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
+TICKS_PER_SAVE = 10
+EXPIRIES_PER_TICK = 2_000  # bounded, so that a mass expiry does not stall the loop
+
+
+class Clock:
+    """Engine time: a clock that never jumps, anchored to wall time once and kept over restarts.
+
+    Wall time is engine time plus an offset.  The offset is nil at first; when the wall clock is set, the
+    offset moves and engine time does not, so no binding ends early or late.
+    """
+
+    def __init__(self, offset_ms: int = 0) -> None:
+        self.offset_ms = offset_ms
+        self._anchor_ms = time.time_ns() // 1_000_000 - offset_ms - self._elapsed_ms()
+
+    def now(self) -> Now:
+        return Now(self._anchor_ms + self._elapsed_ms(), time.time())
+
+    def stepped(self) -> bool:
+        """Take note of a set wall clock; True if the offset has moved by more than a second."""
+        offset_ms = time.time_ns() // 1_000_000 - self._anchor_ms - self._elapsed_ms()
+        if abs(offset_ms - self.offset_ms) <= 1_000:
+            return False
+        self.offset_ms = offset_ms
+        return True
+
+    @staticmethod
+    def _elapsed_ms() -> int:
+        # Counts suspended time too: a binding lapses while the machine sleeps.
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None:
+    """Take what has arrived from load to answer: load, decide, commit, settle.
+
+    A revision conflict decides the AoRs concerned again, in order; a store that cannot commit answers 503.
+    """
+    turn = engine.take_turn()
+    works: Sequence[Work] = turn.works
+    records: dict[str, bytes | None] = {}
+    retry_after = CONFLICT_RETRY_AFTER
+    try:
+        aors = turn.aors
+        for _ in range(MAX_CONFLICTS):
+            records.update(zip(aors, await store.load(aors), strict=True))
+            changes = engine.decide(works, records, now())
+            refused = await store.commit(changes) if changes else ()
+            if not refused:
+                works = ()
+                break
+            works = _from_refused(works, [changes[index] for index in refused])
+            aors = list(dict.fromkeys([work.aor for work in works]))
+            for aor in aors:
+                del records[aor]
+    except StoreUnavailable as error:
+        retry_after = error.retry_after
+    if works:
+        engine.fail(works, records, retry_after, now())
+    engine.settle(turn, now())
+
+
+def _from_refused(works: Sequence[Work], refused: Sequence[Change]) -> list[Work]:
+    """Return the works to decide again: of each AoR with a refused change, that work and all after it."""
+    ids = {id(change) for change in refused}
+    aors: set[str] = set()
+    again = []
+    for work in works:
+        if work.aor in aors or id(work.change) in ids:
+            aors.add(work.aor)
+            again.append(work)
+    return again
+
+
+class Server:
+    """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.listeners: tuple[Listener, ...] = ()
+        "What is bound, with the ports the system chose."
+        self._datagrams: list[UdpEndpoint] = []
+        self._streams: list[StreamServer] = []
+        self._stopping = asyncio.Event()
+        self._turn_scheduled = False
+        self._turns: set[asyncio.Task[None]] = set()
+        self._started = time.monotonic()
+
+    # -- life -------------------------------------------------------------------------------------------
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM, SIGINT or stop(), then drain; ready is called once everything listens.
+
+        Raises StoreRefused and OSError (a bind) before anything is served.
+        """
+        await self.start()
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self.stop)
+            ready()
+            await self._stopping.wait()
+        finally:
+            await self.close()
+
+    def stop(self) -> None:
+        """Ask run() to drain and return."""
+        self._stopping.set()
+
+    async def start(self) -> None:
+        """Open the store and the sockets."""
+        config = self.config
+        self._loop = asyncio.get_running_loop()
+        self._store = open_store(
+            Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
+        )
+        self._clock = Clock(self._store.clock_offset)
+        self._engine = Engine(
+            Admission(config.domains, [listener.host for listener in config.listeners]),
+            Registrar(config.registrar, config.limits.max_contacts_per_request),
+            Transactions(secrets.token_bytes(16)),
+        )
+        self._metrics = MetricsConsumer()
+        self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
+        for reader in self._readers:
+            await reader.attach()
+        await self._listen()
+        self._control = ControlServer(config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
+        await self._control.start()
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def close(self) -> None:
+        """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
+        self._engine.drain(DRAIN_RETRY_AFTER)
+        self._ticker.cancel()
+        await self._control.close()
+        while self._turns or self._engine.has_works:
+            await asyncio.sleep(0)
+        for endpoint in (*self._datagrams, *self._streams):
+            await endpoint.close()
+        for reader in self._readers:
+            await reader.pump()
+            await reader.save()
+        await self._store.close()
+
+    async def _listen(self) -> None:
+        caps = self.config.limits
+        limits = StreamLimits(
+            max_connections=caps.max_connections,
+            max_connections_per_address=caps.max_connections_per_address,
+            max_message=caps.max_stream_message,
+            half_message=caps.stream_message_timeout,
+            idle=caps.idle_timeout,
+        )
+        port = 0
+        for listener in self.config.listeners:
+            if listener.transport == "udp":
+                datagrams = UdpEndpoint(self._loop, listener.host, listener.port, self._on_batch, self._on_error)
+                await datagrams.start()
+                self._datagrams.append(datagrams)
+                port = datagrams.local[1]
+            else:
+                # Port 0 behind a UDP listener means the port that one was given (TRN-1).
+                streams = StreamServer(
+                    self._loop,
+                    listener.host,
+                    listener.port or port,
+                    self._on_batch,
+                    self._on_lost,
+                    self._on_bad,
+                    limits=limits,
+                )
+                await streams.start()
+                self._streams.append(streams)
+                port = streams.local[1]
+            self.listeners += (listener._replace(port=port),)
+
+    # -- input ------------------------------------------------------------------------------------------
+
+    def _on_batch(self, batch: Sequence[tuple[bytes, Flow]]) -> None:
+        self._engine.receive(batch, self._clock.now())
+        self._schedule()
+
+    def _on_bad(self, error: SipParseError, flow: Flow) -> bytes | None:
+        return self._engine.answer_unframed(error, error.head, flow, self._clock.now())
+
+    def _on_error(self, flow: Flow) -> None:
+        logger.debug("transport error flow=%s", flow.text)
+
+    def _on_lost(self, flow: Flow) -> None:
+        logger.debug("connection lost flow=%s", flow.text)
+
+    # -- turns ------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        """Let one turn follow all input of this loop turn."""
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._start_turn)
+
+    def _start_turn(self) -> None:
+        self._turn_scheduled = False
+        if self._engine.has_works:
+            task = self._loop.create_task(self._run_turn())
+            self._turns.add(task)
+            task.add_done_callback(self._turns.discard)
+        else:
+            self._flush()
+
+    async def _run_turn(self) -> None:
+        await run_turn(self._engine, self._store, self._clock.now)
+        self._flush()
+        if self._engine.has_works:
+            self._schedule()
+
+    def _flush(self) -> None:
+        """Send what the engine has to say, each message through the socket its flow belongs to."""
+        output = self._engine.take_output()
+        if not output:
+            return
+        datagrams = [item for item in output if not item[1].reliable]
+        if datagrams:
+            self._send_datagrams(datagrams)
+        if len(datagrams) != len(output):
+            self._send_streams([item for item in output if item[1].reliable])
+
+    def _send_datagrams(self, output: list[tuple[bytes, Flow]]) -> None:
+        if len(self._datagrams) == 1:
+            self._datagrams[0].send(output)
+            return
+        for endpoint in self._datagrams:
+            mine = [item for item in output if item[1].local == endpoint.local]
+            if mine:
+                endpoint.send(mine)
+
+    def _send_streams(self, output: Sequence[tuple[bytes, Flow]]) -> None:
+        for streams in self._streams:
+            output = streams.send(output)
+        # Their connections are gone: RFC 3261 18.2.2 connects to where the Via says.
+        for octets, flow in output:
+            self._streams[0].send([(octets, fallback_flow(parse_message(octets), flow))])
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        """Expire, say 100 Trying, feed the consumers; once a second save cursors and watch the clock."""
+        count = 0
+        while True:
+            await asyncio.sleep(TICK)
+            count += 1
+            now = self._clock.now()
+            due = await self._store.due(now.ms, EXPIRIES_PER_TICK)
+            if due:
+                self._engine.expire(due)
+            self._engine.tick(now)
+            self._schedule()
+            for reader in self._readers:
+                await reader.pump()
+            if count % TICKS_PER_SAVE == 0:
+                for reader in self._readers:
+                    await reader.save()
+                if self._clock.stepped():
+                    logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
+                    await self._store.save_clock_offset(self._clock.offset_ms)
+
+    # -- what operators do ------------------------------------------------------------------------------
+
+    def _commands(self) -> Commands:
+        async def statistics() -> dict[str, dict[str, int]]:
+            return self.statistics()
+
+        return Commands(
+            ul_lookup=self.ul_lookup,
+            ul_page=self.ul_page,
+            ul_add=self.ul_add,
+            ul_rm=self.ul_rm,
+            ul_rm_contact=self.ul_rm_contact,
+            statistics=statistics,
+        )
+
+    async def ul_lookup(self, aor: str) -> Registration | None:
+        """Return the committed registration of an AoR; raises SipParseError for what is none."""
+        [record] = await self._store.load([canonical_aor(aor)])
+        return None if record is None else Registration(record)
+
+    async def ul_page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
+        """Return the next cursor (0 at the end) and about n registrations; begin with 0."""
+        cursor, records = await self._store.page(cursor, n)
+        return cursor, [Registration(record) for record in records]
+
+    async def ul_add(self, aor: str, contact: str, expires: int, q: float | None = None) -> int:
+        """Bind a contact for expires seconds (RFC 3680: event created); 1 if it is new, 0 if it was replaced."""
+
+        def add(draft: Draft, now_ms: int) -> int:
+            return draft.add(
+                Binding(
+                    uri=contact, q=q, call_id=OPERATOR_CALL_ID, registered_at=now_ms, expires_at=now_ms + expires * 1000
+                )
+            )
+
+        return await self._command(aor, add)
+
+    async def ul_rm(self, aor: str) -> int:
+        """End every binding of an AoR (deactivated); return how many there were."""
+        return await self._command(aor, lambda draft, now_ms: draft.remove(None, "deactivated"))
+
+    async def ul_rm_contact(self, aor: str, contact: str) -> int:
+        """End the binding of a contact URI or contact id (deactivated); return how many there were."""
+        return await self._command(aor, lambda draft, now_ms: draft.remove(contact, "deactivated"))
+
+    async def _command(self, aor: str, apply: Callable[[Draft, int], int]) -> int:
+        """Put a change through the same queue as every REGISTER; raises StoreUnavailable."""
+        done: asyncio.Future[Command] = self._loop.create_future()
+        self._engine.command(Command(canonical_aor(aor), apply, "operator", done.set_result))
+        self._schedule()
+        command = await done
+        if command.outcome is not ACCEPTED:
+            raise StoreUnavailable("the store takes no changes now", retry_after=CONFLICT_RETRY_AFTER)
+        return command.result
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Return every counter, by group."""
+        engine = self._engine
+        return {
+            "core": {"uptime": int(time.monotonic() - self._started), "pending": engine.pending},
+            **engine.statistics(),
+            "feed": {
+                "registered_aors": self._metrics.registered_aors,
+                "contacts": self._metrics.contacts,
+                "lag": max(reader.lag for reader in self._readers),
+            },
+            "events": dict(self._metrics.events),
+            "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
+        }

@@ -1,0 +1,262 @@
+"""The server in its event loop, over real sockets on loopback."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from reginfo.config import AdminSection, Config, RegistrarSection, StoreSection
+from reginfo.engine import Command
+from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
+from reginfo.model import Now
+from reginfo.server import Clock, Server
+from tests.harness import House, contact, request, visible
+
+pytestmark = pytest.mark.network
+
+AORS = ("alice", "bob", "carol")
+
+
+@asynccontextmanager
+async def serving(folder: Path, **parts: object) -> AsyncIterator[Server]:
+    """Run a server on free ports until the block ends."""
+    config = Config(
+        listen=("udp:127.0.0.1:0",),
+        registrar=RegistrarSection(expires_jitter=0.0),
+        admin=AdminSection(socket=str(folder / "control.sock")),
+        **{"store": StoreSection(url="memory:"), **parts},
+    )
+    server = Server(config)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+class UdpPhone(asyncio.DatagramProtocol):
+    """Sends requests and collects answers by branch."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes] = {}
+        self.news = asyncio.Event()
+        self.transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.answers[branch_of(data)] = data
+        self.news.set()
+
+    async def ask(self, octets: bytes) -> SipMessage:
+        self.transport.sendto(octets)
+        await self.wait([octets])
+        return parse_message(self.answers[branch_of(octets)])
+
+    async def wait(self, requests: Sequence[bytes]) -> None:
+        async with asyncio.timeout(10):
+            while not all(branch_of(octets) in self.answers for octets in requests):
+                self.news.clear()
+                await self.news.wait()
+
+
+def branch_of(octets: bytes) -> str:
+    branch = parse_message(octets).top_via.branch
+    assert branch is not None
+    return branch
+
+
+@asynccontextmanager
+async def udp_phone(server: Server) -> AsyncIterator[UdpPhone]:
+    port = next(listener.port for listener in server.listeners if listener.transport == "udp")
+    loop = asyncio.get_running_loop()
+    transport, phone = await loop.create_datagram_endpoint(UdpPhone, remote_addr=("127.0.0.1", port))
+    try:
+        yield phone
+    finally:
+        transport.close()
+
+
+async def stream_answers(server: Server, requests: Sequence[bytes]) -> dict[str, bytes]:
+    """Send requests over one TCP connection; return the answers by branch."""
+    port = next(listener.port for listener in server.listeners if listener.transport == "tcp")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    framer = StreamFramer()
+    answers: dict[str, bytes] = {}
+    for octets in requests:
+        writer.write(octets)
+        if random.random() < 0.3:
+            await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while len(answers) < len(requests):
+            for octets in framer.feed(await reader.read(65_536)):
+                answers[branch_of(octets)] = octets
+    writer.close()
+    await writer.wait_closed()
+    return answers
+
+
+def some_requests(chance: random.Random, count: int, label: str) -> list[bytes]:
+    requests = []
+    for number in range(count):
+        row = contact(f"sip:x@198.51.100.{chance.randrange(4)}", chance.choice([0, 600, 900]))
+        octets = request("REGISTER", row, user=chance.choice(AORS), call_id=label, cseq=number + 1)
+        requests.append(octets)
+    return requests
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_udp_and_tcp_at_once_equal_the_sequential_replay(seed: int, tmp_path: Path) -> None:
+    """REG-2, TRN-1: over two UDP sockets, two connections and an operator at once, all answers and the final
+    state are those of the order that the engine took; per socket that is the order of sending."""
+    chance = random.Random(seed)
+    async with serving(tmp_path) as server, udp_phone(server) as first, udp_phone(server) as second:
+        order: list[tuple[bytes, Flow] | str] = []
+        times: list[Now] = []
+        engine = server._engine
+        receive, command, clock = engine.receive, engine.command, server._clock
+        frozen = clock.now()
+        clock.now = lambda: frozen
+
+        def recorded_receive(batch: Sequence[tuple[bytes, Flow]], now: Now) -> None:
+            order.extend(batch)
+            times.append(now)
+            receive(batch, now)
+
+        def recorded_command(work: Command) -> None:
+            order.append(work.aor)
+            command(work)
+
+        engine.receive, engine.command = recorded_receive, recorded_command
+        loads = {name: some_requests(chance, 60, name) for name in ("u1", "u2", "t1", "t2")}
+
+        async def send(phone: UdpPhone, requests: Sequence[bytes]) -> dict[str, bytes]:
+            for octets in requests:
+                phone.transport.sendto(octets)
+                await asyncio.sleep(0)
+            await phone.wait(requests)
+            return phone.answers
+
+        async def operate() -> dict[str, bytes]:
+            for _ in range(20):
+                await server.ul_rm(f"sip:{chance.choice(AORS)}@example.com")
+            return {}
+
+        answered = await asyncio.gather(
+            send(first, loads["u1"]),
+            send(second, loads["u2"]),
+            stream_answers(server, loads["t1"]),
+            stream_answers(server, loads["t2"]),
+            operate(),
+        )
+        for name, requests in loads.items():
+            taken = [item[0] for item in order if not isinstance(item, str) and parse_message(item[0]).call_id == name]
+            assert taken == requests
+
+        house = House()
+        house.transactions = engine._transactions
+        house.engine._transactions = engine._transactions
+        house.now_ms = frozen.ms
+        replayed: dict[str, bytes] = {}
+        for item in order:
+            if isinstance(item, str):
+                house.command(Command(item, lambda draft, now_ms: draft.remove(None, "deactivated"), "operator"))
+                continue
+            engine._transactions.forget(engine._transactions.fingerprint(*item))
+            house.engine.receive([item], frozen)
+            house.settle()
+            for octets, _ in house.engine.take_output():
+                replayed[branch_of(octets)] = octets
+        for answers in answered:
+            for branch, octets in answers.items():
+                assert undated(octets) == undated(replayed[branch])
+        for user in AORS:
+            aor = f"sip:{user}@example.com"
+            assert visible(await server.ul_lookup(aor)) == visible(house.registration(aor))
+
+
+def undated(octets: bytes) -> list[bytes]:
+    return [row for row in octets.split(b"\r\n") if not row.startswith(b"Date:")]
+
+
+async def test_restart_keeps_bindings_and_removals(tmp_path: Path) -> None:
+    """What was answered is there after a restart, with its remaining time; what was removed is gone."""
+    store = StoreSection(url=f"rocksdb:{tmp_path / 'store'}")
+    async with serving(tmp_path, store=store) as server, udp_phone(server) as phone:
+        await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 600)))
+        await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.2", 600), cseq=2))
+        answer = await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 0), cseq=3))
+        assert answer.status == 200
+        before = await server.ul_lookup("sip:alice@example.com")
+    async with serving(tmp_path, store=store) as server:
+        after = await server.ul_lookup("sip:alice@example.com")
+        assert before is not None
+        assert after is not None
+        assert after.octets == before.octets
+        assert server.statistics()["feed"]["contacts"] == 1
+
+
+async def test_binding_expires_by_the_clock(tmp_path: Path) -> None:
+    """REG-17: the row leaves when its time is reached, and the feed says expired."""
+    async with serving(tmp_path) as server, udp_phone(server) as phone:
+        await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 60)))
+        later = server._clock.now
+        server._clock.now = lambda: Now(later().ms + 60_001, later().wall)
+        async with asyncio.timeout(10):
+            while server.statistics()["events"]["expired"] == 0:
+                await asyncio.sleep(0.02)
+        assert await server.ul_lookup("sip:alice@example.com") is None
+
+
+async def test_operator_adds_and_removes(tmp_path: Path) -> None:
+    """An operator's contact is `created`; it is listed to phones and can be removed by URI."""
+    async with serving(tmp_path) as server, udp_phone(server) as phone:
+        await server.ul_add("sip:alice@example.com", "sip:alice@192.0.2.9", 300, 0.5)
+        answer = await phone.ask(request())
+        assert [(found.uri, found.q) for found in answer.contacts] == [("sip:alice@192.0.2.9", 500)]
+        registration = await server.ul_lookup("sip:alice@example.com")
+        assert registration is not None
+        assert registration.bindings[0].event == "created"
+        assert await server.ul_rm_contact("sip:alice@example.com", "sip:alice@192.0.2.9") == 1
+        assert await server.ul_rm("sip:alice@example.com") == 0
+
+
+async def test_draining_answers_503_and_finishes(tmp_path: Path) -> None:
+    """SIGTERM's road: new requests get 503 with Retry-After."""
+    async with serving(tmp_path) as server, udp_phone(server) as phone:
+        server._engine.drain(10)
+        answer = await phone.ask(request("REGISTER", contact()))
+        assert (answer.status, answer.retry_after) == (503, 10)
+
+
+def test_clock_ignores_a_set_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F9: engine time goes on; the offset carries the step to the next start."""
+    wall, elapsed = [1_000_000_000_000], [5_000]
+    monkeypatch.setattr("reginfo.server.time.time_ns", lambda: wall[0] * 1_000_000)
+    monkeypatch.setattr("reginfo.server.time.clock_gettime_ns", lambda _: elapsed[0] * 1_000_000)
+    clock = Clock()
+    start = clock.now().ms
+    assert not clock.stepped()
+    wall[0] += 3_600_000 + 1_000
+    elapsed[0] += 1_000
+    assert clock.stepped()
+    assert clock.now().ms == start + 1_000
+    assert Clock(clock.offset_ms).now().ms == clock.now().ms
+
+
+def test_draft_is_what_commands_change() -> None:
+    """A command's function gets the working copy of its AoR."""
+    house = House()
+    seen: list[Draft] = []
+
+    def look(draft: Draft, now_ms: int) -> int:
+        seen.append(draft)
+        return 0
+
+    house.command(Command("sip:alice@example.com", look, "operator"))
+    assert seen[0].count == 0
