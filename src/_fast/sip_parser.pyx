@@ -1603,7 +1603,7 @@ cdef class SipMessage:
 
     @property
     def version(self) -> str:
-        """The SIP version in upper case; other than `SIP/2.0` it is owed a 505."""
+        """The SIP version in upper case."""
         return _span_text(base(self), self.version_span).upper()
 
     @property
