@@ -60,8 +60,8 @@ async def test_every_acknowledged_call_survives_kill_9(kind: str, tmp_path: Path
     folder = tmp_path / "store"
     known: dict[str, int] = {}
     last = 0
-    for life in range(8):
-        for line in write_until_killed(folder, kind, life, chance.randint(1, 300)):
+    for life in range(6):
+        for line in write_until_killed(folder, kind, life, chance.randint(1, 150)):
             reached, *words = line.split()
             last = max(last, int(reached))
             for word in words:
@@ -234,4 +234,4 @@ class SyncedMachine(StoreMachine):
 
 TestCommitted = StoreMachine.TestCase
 TestSynced = SyncedMachine.TestCase
-TestCommitted.settings = TestSynced.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestCommitted.settings = TestSynced.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
