@@ -94,7 +94,7 @@ def sipp_step(peer: Peer, rate: int) -> Measurement:
         command = ["sipp", f"{peer.host}:{peer.port}", "-sf", str(SCENARIO), "-inf", "users.csv"]
         command += ["-i", "127.0.0.1", "-p", str(free_port()), "-r", str(rate), "-m", str(rate * STEP_SECONDS)]
         command += ["-l", "50000", "-nostdin", "-trace_stat", "-stf", "out.csv", "-fd", "1"]
-        command += ["-timeout", f"{SIPP_TIMEOUT}s", "-max_socket", "1000"]
+        command += ["-timeout", f"{SIPP_TIMEOUT}s", "-buff_size", str(4 << 20)]
         before = peer.cpu()
         with (folder / "log").open("wb") as log:
             subprocess.run(
