@@ -37,7 +37,6 @@ from reginfo._fast._cursor cimport (
     cursor_over,
     no_span,
     offset,
-    peek,
     run,
     span_of,
     span_since,
@@ -46,7 +45,6 @@ from reginfo._fast._cursor cimport (
 from reginfo._fast._record cimport (
     CALL_ID,
     DISPLAY_NAME,
-    EVENTS,
     FLOW,
     MAX_ROWS,
     MAX_TEXT,
@@ -83,7 +81,6 @@ from reginfo._fast._siphash cimport (
 from reginfo._fast._writer cimport (
     Writer,
     put,
-    put_octet,
     writer_free,
     writer_grow,
     writer_init,
@@ -759,8 +756,8 @@ cdef class Change:
             return registration_over(self.record, False)
         cdef Py_ssize_t n
         cdef const char* aor = PyUnicode_AsUTF8AndSize(self._aor, &n)
-        cdef bytes record = new_record(<const uint8_t*>aor, n, registration_id(<const uint8_t*>aor, n), 0, self.revision, 0)
-        return registration_over(record, True)
+        cdef uint64_t id = registration_id(<const uint8_t*>aor, n)
+        return registration_over(new_record(<const uint8_t*>aor, n, id, 0, self.revision, 0), True)
 
     def to_octets(self) -> bytes:
         """Return the change as the journal holds it: all but seq and before."""

@@ -12,7 +12,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t
 from libc.string cimport memchr, memcmp
 
-from reginfo._fast._chars cimport LWS, TOKEN, octet_is, same_ignoring_case
+from reginfo._fast._chars cimport TOKEN, same_ignoring_case
 from reginfo._fast._cursor cimport (
     Cursor,
     Span,
@@ -24,7 +24,6 @@ from reginfo._fast._cursor cimport (
     run,
     seek,
     skip_lws,
-    span_of,
     span_since,
     take,
 )
