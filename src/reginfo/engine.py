@@ -207,6 +207,11 @@ class Engine:
         """Queue a command behind what has arrived for its AoR before it."""
         self._queue(command)
 
+    def follow(self, admission: Admission, registrar: Registrar) -> None:
+        """Decide by other rules from now on, also what waits already."""
+        self._admission = admission
+        self._registrar = registrar
+
     def drain(self, retry_after: int) -> None:
         """Refuse every new request from now on with 503 (works already taken are finished)."""
         self._drain_retry_after = retry_after

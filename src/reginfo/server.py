@@ -120,6 +120,12 @@ def _from_refused(works: Sequence[Work], refused: Sequence[Change]) -> list[Work
     return again
 
 
+def _rules(config: Config) -> tuple[Admission, Registrar]:
+    """Return what decides about requests under a configuration."""
+    hosts = [listener.sip_host for listener in config.listeners]
+    return Admission(config.domains, hosts), Registrar(config.registrar, config.limits.max_contacts_per_request)
+
+
 class Server:
     """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
 
@@ -154,6 +160,10 @@ class Server:
         """Ask run() to drain and return."""
         self._stopping.set()
 
+    def reload(self, config: Config) -> None:
+        """Follow another configuration as far as that is possible while serving: domains and what is granted."""
+        self._engine.follow(*_rules(config))
+
     async def start(self) -> None:
         """Open the store and the sockets."""
         config = self.config
@@ -163,8 +173,7 @@ class Server:
         )
         self._clock = Clock(self._store.clock_offset)
         self._engine = Engine(
-            Admission(config.domains, [listener.host for listener in config.listeners]),
-            Registrar(config.registrar, config.limits.max_contacts_per_request),
+            *_rules(config),
             Transactions(secrets.token_bytes(16)),
         )
         self._metrics = MetricsConsumer()

@@ -51,6 +51,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the command line as a process of its own."""
     started: list[subprocess.Popen[str]] = []
+    watchdogs: list[threading.Timer] = []
 
     def call(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -61,9 +62,14 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             text=True,
         )
         started.append(process)
+        # A test that reads from a silent process ends with its output instead of waiting for ever.
+        watchdogs.append(threading.Timer(60, process.kill))
+        watchdogs[-1].start()
         return process
 
     yield call
+    for watchdog in watchdogs:
+        watchdog.cancel()
     for process in started:
         process.kill()
         process.communicate()
