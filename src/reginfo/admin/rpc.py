@@ -8,7 +8,7 @@ import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -21,12 +21,6 @@ MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
 TABLE: Final = "location"
 
 
-class AddContact(Protocol):
-    """Bind a contact by hand: it is `created`, not `registered` (RFC 3680 4.7.1)."""
-
-    def __call__(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> Awaitable[object]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Commands:
     """What the engine does for an operator; an aor is canonical, a change returns once it is durable."""
@@ -35,7 +29,8 @@ class Commands:
     "AoR -> its bindings."
     ul_page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
     "Cursor (0 to begin), about how many -> next cursor (0 at the end), that many AoRs."
-    ul_add: AddContact
+    ul_add: Callable[[str, str, int, float | None], Awaitable[object]]
+    "AoR, contact URI, seconds, preference: a contact bound by hand is `created` (RFC 3680 section 5.2)."
     ul_rm: Callable[[str], Awaitable[int]]
     "AoR -> number of contacts removed."
     ul_rm_contact: Callable[[str, str], Awaitable[int]]
