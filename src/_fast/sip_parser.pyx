@@ -20,7 +20,6 @@ from libc.string cimport memchr, memcmp, memcpy
 from reginfo._fast._chars cimport (
     DIGIT,
     HNV,
-    HOST,
     LWS,
     PARAM,
     QUOTED,
@@ -399,12 +398,11 @@ cdef const char* _take_via(Cursor* cur, ViaValue* out) noexcept nogil:
     cdef Cursor digits
     cdef const char* reason
     cdef uint64_t value = 0
-    cdef int i
     skip_lws(cur)
     start = offset(cur)
     out.port = out.rport = out.ttl = -1
     out.branch = out.received = out.maddr = no_span()
-    for i in range(2):
+    for _ in range(2):
         # protocol-name SLASH protocol-version SLASH
         if run(cur, TOKEN) == 0:
             return b"malformed protocol"
@@ -1763,7 +1761,7 @@ cdef class SipMessage:
         event = Event.__new__(Event)
         event.package = _span_text(octets, package)
         event.parameters = _tail_parameters(self, &cur, HEADER_EVENT, package.length)
-        event.id = dict([(name.lower(), value) for name, value in event.parameters]).get("id")
+        event.id = {name.lower(): value for name, value in event.parameters}.get("id")
         return event
 
     @property

@@ -6,8 +6,7 @@ from reginfo._fast._cursor cimport Cursor, Span
 
 cdef enum:
     MAX_URI = 65535         # octets of one URI, which keeps every span in range
-    MAX_PARAMETERS = 64     # parameters (or header components) of one URI or header value: bounds the search
-                            # for duplicates
+    MAX_PARAMETERS = 64     # of one URI (header components alike) or value: bounds the search for duplicates
 
 cdef enum:
     SCHEME_OTHER = 0
@@ -44,7 +43,8 @@ cdef struct SipUri:
 # Scan the n octets at p as one URI; spans count from p.  Raises SipParseError (status 400).
 cdef int scan_uri(const unsigned char* p, Py_ssize_t n, SipUri* out) except -1
 
-# The same with spans counted from base: base[start:stop] is the URI.  Returns NULL, or the reason, with its place in *fault.
+# The same with spans counted from base: base[start:stop] is the URI.  Returns NULL, or the reason, with its place
+# in *fault.
 cdef const char* find_uri_fault(
     const unsigned char* base, Py_ssize_t start, Py_ssize_t stop, SipUri* out, Py_ssize_t* fault
 ) noexcept nogil

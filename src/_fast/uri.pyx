@@ -6,7 +6,6 @@ every string here carries its length.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport Py_EQ, Py_NE
 from libc.stdint cimport uint16_t
 from libc.string cimport memcmp, memset
 
