@@ -65,9 +65,7 @@ class House:
         self.store = store or TableStore()
         self.transactions = Transactions(bytes(16))
         self.engine = Engine(
-            Admission(domains, ["127.0.0.1"]),
-            Registrar(RegistrarSection(**policy), 32),
-            self.transactions,
+            self.transactions, Admission(domains, ["127.0.0.1"]), Registrar(RegistrarSection(**policy), 32)
         )
 
     def now(self) -> Now:
@@ -85,11 +83,14 @@ class House:
         self.settle()
         return [parse_message(octets) for octets, _ in self.engine.take_output()]
 
-    def register(self, *headers: str, flow: Flow = PHONE, **parts: Any) -> SipMessage:
-        """Send a REGISTER that must be answered."""
-        answer = self.send(request("REGISTER", *headers, **parts), flow)
+    def ask(self, octets: bytes, flow: Flow = PHONE) -> SipMessage:
+        """Send one message that must be answered."""
+        answer = self.send(octets, flow)
         assert answer is not None
         return answer
+
+    def register(self, *headers: str, flow: Flow = PHONE, **parts: Any) -> SipMessage:
+        return self.ask(request("REGISTER", *headers, **parts), flow)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass in ticks; what expires, expires."""
@@ -115,6 +116,12 @@ class House:
         record = finish(self.store.load([aor]))[0]
         return None if record is None else Registration(record)
 
+    def bound(self, aor: str = "sip:alice@example.com") -> Registration:
+        """Return the registration of an AoR that has one."""
+        registration = self.registration(aor)
+        assert registration is not None
+        return registration
+
     def contacts(self, aor: str = "sip:alice@example.com") -> list[str]:
         registration = self.registration(aor)
         return [] if registration is None else [binding.uri for binding in registration.bindings]
@@ -134,6 +141,7 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as stop:
-        return stop.value
+        value: T = stop.value
+        return value
     coroutine.close()
     raise AssertionError("the store suspended")

@@ -200,12 +200,7 @@ class TcpPeer:
 _probes = iter(range(1, 1_000_000_000))
 
 
-def status_of(octets: bytes) -> int:
-    """Return the status of a response, also of one that repeats what is malformed in its request."""
-    return int(octets.split(b" ", 2)[1])
-
-
-def probe(peer: UdpPeer | TcpPeer, domain: str) -> list[bytes]:
+def probe(peer: UdpPeer | TcpPeer, domain: str) -> list[reference.Message]:
     """Send an OPTIONS and return what arrives before its 200, which has to arrive."""
     number = next(_probes)
     peer.send(
@@ -215,11 +210,12 @@ def probe(peer: UdpPeer | TcpPeer, domain: str) -> list[bytes]:
             f"CSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
         ).encode()
     )
-    before: list[bytes] = []
+    before: list[reference.Message] = []
     while True:
         received = peer.receive()
         assert received, "the connection ended before the probe was answered"
-        if f"Call-ID: probe-{number}\r\n".encode() in received:
-            assert answer(received).status == 200
+        message = answer(received)
+        if message.call_id == f"probe-{number}":
+            assert message.status == 200
             return before
-        before.append(received)
+        before.append(message)

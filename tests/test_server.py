@@ -19,16 +19,17 @@ from tests.harness import House, contact, request, visible
 pytestmark = pytest.mark.network
 
 AORS = ("alice", "bob", "carol")
+MEMORY = StoreSection(url="memory:")
 
 
 @asynccontextmanager
-async def serving(folder: Path, **parts: object) -> AsyncIterator[Server]:
+async def serving(folder: Path, store: StoreSection = MEMORY) -> AsyncIterator[Server]:
     """Run a server on free ports until the block ends."""
     config = Config(
         listen=("udp:127.0.0.1:0",),
         registrar=RegistrarSection(expires_jitter=0.0),
         admin=AdminSection(socket=str(folder / "control.sock")),
-        **{"store": StoreSection(url="memory:"), **parts},
+        store=store,
     )
     server = Server(config)
     await server.start()
@@ -111,28 +112,29 @@ def some_requests(chance: random.Random, count: int, label: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_udp_and_tcp_at_once_equal_the_sequential_replay(seed: int, tmp_path: Path) -> None:
+async def test_udp_and_tcp_at_once_equal_the_sequential_replay(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """REG-2, TRN-1: over two UDP sockets, two connections and an operator at once, all answers and the final
     state are those of the order that the engine took; per socket that is the order of sending."""
     chance = random.Random(seed)
     async with serving(tmp_path) as server, udp_phone(server) as first, udp_phone(server) as second:
         order: list[tuple[bytes, Flow] | str] = []
-        times: list[Now] = []
         engine = server._engine
         receive, command, clock = engine.receive, engine.command, server._clock
         frozen = clock.now()
-        clock.now = lambda: frozen
+        monkeypatch.setattr(clock, "now", lambda: frozen)
 
         def recorded_receive(batch: Sequence[tuple[bytes, Flow]], now: Now) -> None:
             order.extend(batch)
-            times.append(now)
             receive(batch, now)
 
         def recorded_command(work: Command) -> None:
             order.append(work.aor)
             command(work)
 
-        engine.receive, engine.command = recorded_receive, recorded_command
+        monkeypatch.setattr(engine, "receive", recorded_receive)
+        monkeypatch.setattr(engine, "command", recorded_command)
         loads = {name: some_requests(chance, 60, name) for name in ("u1", "u2", "t1", "t2")}
 
         async def send(phone: UdpPhone, requests: Sequence[bytes]) -> dict[str, bytes]:
@@ -201,12 +203,12 @@ async def test_restart_keeps_bindings_and_removals(tmp_path: Path) -> None:
         assert server.statistics()["feed"]["contacts"] == 1
 
 
-async def test_binding_expires_by_the_clock(tmp_path: Path) -> None:
+async def test_binding_expires_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """REG-17: the row leaves when its time is reached, and the feed says expired."""
     async with serving(tmp_path) as server, udp_phone(server) as phone:
         await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 60)))
         later = server._clock.now
-        server._clock.now = lambda: Now(later().ms + 60_001, later().wall)
+        monkeypatch.setattr(server._clock, "now", lambda: Now(later().ms + 60_001, later().wall))
         async with asyncio.timeout(10):
             while server.statistics()["events"]["expired"] == 0:
                 await asyncio.sleep(0.02)

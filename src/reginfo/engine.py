@@ -30,7 +30,7 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.roles.registrar import Registrar
-from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, UNKNOWN_METHOD, Admission
+from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, Admission
 from reginfo.sip.routing import response_flow
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,6 @@ _NO_DIALOG = Outcome(481)
 _MERGED = Outcome(482)
 _CANCELLED = Outcome(200)
 _LOWEST_TOKEN_OCTET = 0x21
-_UNKNOWN = object()
 
 
 def unavailable(retry_after: int) -> Outcome:
@@ -134,10 +133,12 @@ class Turn:
 class Engine:
     """Composes transactions, admission and the registrar; owns no socket, clock or store."""
 
-    def __init__(self, admission: Admission, registrar: Registrar, transactions: Transactions) -> None:
-        self._admission = admission
-        self._registrar = registrar
+    def __init__(
+        self, transactions: Transactions, admission: Admission, registrar: Registrar, server_header: str = ""
+    ) -> None:
+        """server_header is the value of Server in responses (RFC 3261 20.35), none if empty."""
         self._transactions = transactions
+        self.follow(admission, registrar, server_header)
         self._arrivals: list[Work] = []
         self._queues: dict[str, list[Work]] = {}
         self._claimed: set[str] = set()
@@ -149,6 +150,12 @@ class Engine:
         self._requests = Counters([*METHODS, OTHER])
         self._responses = Counters([str(status) for status in range(100, 700)])
         self._errors = Counters(ERRORS)
+
+    def follow(self, admission: Admission, registrar: Registrar, server_header: str = "") -> None:
+        """Decide by other rules from now on, also what waits already."""
+        self._admission = admission
+        self._registrar = registrar
+        self._identity = (("Server", server_header),) if server_header else ()
 
     # -- in ---------------------------------------------------------------------------------------------
 
@@ -196,9 +203,7 @@ class Engine:
         self._errors.add(MALFORMED)
         request = salvage(octets) if error.status is not None else None
         if request is not None and error.status is not None:
-            # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
-            outcome = UNKNOWN_METHOD if error.status == 501 else Outcome(error.status, error.reason)
-            self._respond(request, flow, fingerprint, outcome, now)
+            self._respond(request, flow, fingerprint, Outcome(error.status, error.reason), now)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""
@@ -208,11 +213,6 @@ class Engine:
     def command(self, command: Command) -> None:
         """Queue a command behind what has arrived for its AoR before it."""
         self._queue(command)
-
-    def follow(self, admission: Admission, registrar: Registrar) -> None:
-        """Decide by other rules from now on, also what waits already."""
-        self._admission = admission
-        self._registrar = registrar
 
     def drain(self, retry_after: int) -> None:
         """Refuse every new request from now on with 503 (works already taken are finished)."""
@@ -364,6 +364,9 @@ class Engine:
         spread = (work.fingerprint & 0xFFFF) / 0x10000  # a keyed hash: uniform, and the same for a retry
         try:
             work.outcome = self._registrar.decide(request, draft, received, spread, now.ms)
+        except SipParseError as error:  # in what only binding reads
+            draft.rollback()
+            work.outcome = Outcome(error.status or 400, error.reason)
         except Exception:  # a fault of ours costs this request, not the batch
             self._errors.add(INTERNAL)
             logger.exception("register failed aor=%s", work.aor)
@@ -373,8 +376,8 @@ class Engine:
     def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
         """Give up committing works: what would change gets 503, fetches show the committed records."""
         for work in works:
-            record = records.get(work.aor, _UNKNOWN)
-            if record is _UNKNOWN or self._decide(work, Draft(work.aor, record, now.ms), now) is not None:
+            unloaded = work.aor not in records
+            if unloaded or self._decide(work, Draft(work.aor, records[work.aor], now.ms), now) is not None:
                 work.outcome = unavailable(retry_after)
                 work.change = None
 
@@ -457,7 +460,7 @@ class Engine:
             outcome.reason,
             to_tag=self._transactions.tag(fingerprint),
             source=flow,
-            headers=outcome.headers,
+            headers=outcome.headers + self._identity,
             listing=listing if accepted else None,
             now_ms=now.ms,
             date=self._date_at(now.wall) if accepted else b"",

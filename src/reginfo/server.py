@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from reginfo.admin.control import ControlServer
@@ -48,7 +49,8 @@ OPERATOR_CALL_ID = "operator"  # of bindings that no REGISTER made
 DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 TICKS_PER_SAVE = 10
-EXPIRIES_PER_TICK = 2_000  # bounded, so that a mass expiry does not stall the loop
+DUE_CALLS_PER_TICK = 8  # bounded, so that a mass expiry does not stall the loop
+EXPIRIES_PER_CALL = 250
 
 
 class Clock:
@@ -120,10 +122,15 @@ def _from_refused(works: Sequence[Work], refused: Sequence[Change]) -> list[Work
     return again
 
 
-def _rules(config: Config) -> tuple[Admission, Registrar]:
+def _rules(config: Config) -> tuple[Admission, Registrar, str]:
     """Return what decides about requests under a configuration."""
     hosts = [listener.sip_host for listener in config.listeners]
-    return Admission(config.domains, hosts), Registrar(config.registrar, config.limits.max_contacts_per_request)
+    limits = config.limits
+    return (
+        Admission(config.domains, hosts, limits.max_body),
+        Registrar(config.registrar, limits.max_contacts_per_request),
+        config.server_header,
+    )
 
 
 class Server:
@@ -136,6 +143,7 @@ class Server:
         self._datagrams: list[UdpEndpoint] = []
         self._streams: list[StreamServer] = []
         self._stopping = asyncio.Event()
+        self._open = AsyncExitStack()
         self._turn_scheduled = False
         self._turns: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
@@ -147,8 +155,8 @@ class Server:
 
         Raises StoreRefused and OSError (a bind) before anything is served.
         """
-        await self.start()
         try:
+            await self.start()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, self.stop)
             ready()
@@ -161,43 +169,47 @@ class Server:
         self._stopping.set()
 
     def reload(self, config: Config) -> None:
-        """Follow another configuration as far as that is possible while serving: domains and what is granted."""
+        """Follow another configuration as far as that is possible while serving.
+
+        Domains, what is granted and the Server header move; addresses, store and limits need a restart.
+        """
         self._engine.follow(*_rules(config))
 
     async def start(self) -> None:
-        """Open the store and the sockets."""
+        """Open the store and the sockets; close() is owed also if this raises."""
         config = self.config
         self._loop = asyncio.get_running_loop()
         self._store = open_store(
             Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
         )
+        self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
-        self._engine = Engine(
-            *_rules(config),
-            Transactions(secrets.token_bytes(16)),
-        )
+        self._engine = Engine(Transactions(secrets.token_bytes(16)), *_rules(config))
         self._metrics = MetricsConsumer()
         self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
         for reader in self._readers:
             await reader.attach()
+        self._open.push_async_callback(self._finish)
         await self._listen()
-        self._control = ControlServer(config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
-        await self._control.start()
-        self._ticker = asyncio.create_task(self._tick())
+        control = ControlServer(config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
+        await control.start()
+        self._open.push_async_callback(control.close)
+        ticker = asyncio.create_task(self._tick())
+        self._open.callback(ticker.cancel)
 
     async def close(self) -> None:
         """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
-        self._engine.drain(DRAIN_RETRY_AFTER)
-        self._ticker.cancel()
-        await self._control.close()
-        while self._turns or self._engine.has_works:
-            await asyncio.sleep(0)
-        for endpoint in (*self._datagrams, *self._streams):
-            await endpoint.close()
+        await self._open.aclose()
+
+    async def _finish(self) -> None:
         for reader in self._readers:
             await reader.pump()
             await reader.save()
-        await self._store.close()
+
+    async def _drain(self) -> None:
+        self._engine.drain(DRAIN_RETRY_AFTER)
+        while self._turns or self._engine.has_works:
+            await asyncio.sleep(0)
 
     async def _listen(self) -> None:
         caps = self.config.limits
@@ -213,6 +225,7 @@ class Server:
             if listener.transport == "udp":
                 datagrams = UdpEndpoint(self._loop, listener.host, listener.port, self._on_batch, self._on_error)
                 await datagrams.start()
+                self._open.push_async_callback(datagrams.close)
                 self._datagrams.append(datagrams)
                 port = datagrams.local[1]
             else:
@@ -227,9 +240,11 @@ class Server:
                     limits=limits,
                 )
                 await streams.start()
+                self._open.push_async_callback(streams.close)
                 self._streams.append(streams)
                 port = streams.local[1]
             self.listeners += (listener._replace(port=port),)
+        self._open.push_async_callback(self._drain)
 
     # -- input ------------------------------------------------------------------------------------------
 
@@ -285,7 +300,7 @@ class Server:
             self._datagrams[0].send(output)
             return
         for endpoint in self._datagrams:
-            mine = [item for item in output if endpoint.carries(item[1])]
+            mine = [item for item in output if item[1].local == endpoint.local]
             if mine:
                 endpoint.send(mine)
 
@@ -305,9 +320,7 @@ class Server:
             await asyncio.sleep(TICK)
             count += 1
             now = self._clock.now()
-            due = await self._store.due(now.ms, EXPIRIES_PER_TICK)
-            if due:
-                self._engine.expire(due)
+            await self._expire(now.ms)
             self._engine.tick(now)
             self._schedule()
             for reader in self._readers:
@@ -318,6 +331,14 @@ class Server:
                 if self._clock.stepped():
                     logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
                     await self._store.save_clock_offset(self._clock.offset_ms)
+
+    async def _expire(self, now_ms: int) -> None:
+        """Queue what has expired; a mass of it is spread over ticks."""
+        for _ in range(DUE_CALLS_PER_TICK):
+            first = self._store.next_due_ms()
+            if first is None or first > now_ms:
+                return
+            self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_CALL))
 
     # -- what operators do ------------------------------------------------------------------------------
 
@@ -344,13 +365,17 @@ class Server:
         cursor, records = await self._store.page(cursor, n)
         return cursor, [Registration(record) for record in records]
 
-    async def ul_add(self, aor: str, contact: str, expires: int, q: float | None = None) -> int:
+    async def ul_add(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> int:
         """Bind a contact for expires seconds (RFC 3680: event created); 1 if it is new, 0 if it was replaced."""
 
         def add(draft: Draft, now_ms: int) -> int:
             return draft.add(
                 Binding(
-                    uri=contact, q=q, call_id=OPERATOR_CALL_ID, registered_at=now_ms, expires_at=now_ms + expires * 1000
+                    uri=contact_uri,
+                    q=q,
+                    call_id=OPERATOR_CALL_ID,
+                    registered_at=now_ms,
+                    expires_at=now_ms + expires * 1000,
                 )
             )
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def some_arrivals(chance: random.Random, count: int) -> list[Arrival]:
         if kind < 0.13:
             arrivals.append(Arrival(removed=aor))
             continue
-        parts = {"user": user, "call_id": chance.choice("ab"), "cseq": chance.randrange(1, count)}
+        parts: dict[str, Any] = {"user": user, "call_id": chance.choice("ab"), "cseq": chance.randrange(1, count)}
         rows = [contact(chance.choice(CONTACTS), chance.choice([0, 60, 60, 90]))]
         if kind < 0.2:
             rows = ["Contact: *", "Expires: 0"]

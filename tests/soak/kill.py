@@ -124,7 +124,8 @@ class Phones:
                 self._socket.send(octets)
             for answer in self._answers(0.2):
                 number = int(answer.call_id)
-                if answer.cseq == self.lines[number].cseq and missing.pop(number, None):
+                if answer.cseq == self.lines[number].cseq and number in missing:
+                    del missing[number]
                     self._compare(self.lines[number], {contact.uri for contact in answer.contacts})
 
     @staticmethod
@@ -141,7 +142,11 @@ class Process:
         self._socket = folder / "control.sock"
         command = [sys.executable, "-m", "reginfo", "serve", "--listen", "udp:127.0.0.1:0"]
         command += ["--store", f"rocksdb:{folder / 'store'}", "--durability", "committed"]
-        environment = {"REGINFO_ADMIN__SOCKET": str(self._socket), "PATH": "/usr/bin:/bin"}
+        environment = {
+            "REGINFO_ADMIN__SOCKET": str(self._socket),
+            "REGINFO_LOG__LEVEL": "warning",
+            "PATH": "/usr/bin:/bin",
+        }
         self._child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=folder, text=True)
         assert self._child.stdout is not None
         self.port = 0

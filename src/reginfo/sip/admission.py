@@ -5,35 +5,20 @@ the extension check and the body check.
 """
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from reginfo.fast import SipMessage
 from reginfo.model import Outcome
 
 # Methods with a registered meaning (IANA); anything else is answered 501 instead of 405.
 KNOWN_METHODS = frozenset(
-    [
-        "ACK",
-        "BYE",
-        "CANCEL",
-        "INFO",
-        "INVITE",
-        "MESSAGE",
-        "NOTIFY",
-        "OPTIONS",
-        "PRACK",
-        "PUBLISH",
-        "REFER",
-        "REGISTER",
-        "SUBSCRIBE",
-        "UPDATE",
-    ]
+    {"ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER"}
+    | {"REGISTER", "SUBSCRIBE", "UPDATE"}
 )
 SERVED_METHODS = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL")
 MAX_BODY = 128 * 1024  # octets (SEC-5); a datagram never comes near it
 
 _ALLOW = ("Allow", ", ".join(SERVED_METHODS))
-UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
+_UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
 _METHOD_NOT_ALLOWED = Outcome(405, headers=(_ALLOW,))
 _UNSUPPORTED_SCHEME = Outcome(416)
 _FOREIGN_DOMAIN = Outcome(404, "Domain is not served here")
@@ -48,17 +33,17 @@ OPTIONS_ANSWER = Outcome(200, headers=(_ALLOW, ("Accept", "application/sdp, appl
 class Admission:
     """Refuses what no method should see (RFC 3261 8.2.1 to 8.2.3)."""
 
-    def __init__(self, domains: Iterable[str], addresses: Iterable[str] = ()) -> None:
+    def __init__(self, domains: Iterable[str], addresses: Iterable[str] = (), max_body: int = MAX_BODY) -> None:
         """domains are served; addresses are this server's own hosts, good in a Request-URI only."""
+        self._max_body = max_body
         self._domains = frozenset(domain.lower() for domain in domains)
         self._hosts = self._domains | {address.lower() for address in addresses}
-        self._names = frozenset(domain for domain in self._domains if not _is_address(domain))
 
     def refuse(self, request: SipMessage) -> Outcome | None:
         """Return the refusal owed to request, or None to go on (UAS order, steps 4 to 7)."""
         method = request.method
         if method not in SERVED_METHODS:
-            return _METHOD_NOT_ALLOWED if method in KNOWN_METHODS else UNKNOWN_METHOD
+            return _METHOD_NOT_ALLOWED if method in KNOWN_METHODS else _UNKNOWN_METHOD
         if request.request_scheme not in ("sip", "sips"):
             return _UNSUPPORTED_SCHEME
         if request.request_host not in self._hosts:
@@ -69,7 +54,7 @@ class Admission:
 
     def refuse_body(self, request: SipMessage) -> Outcome | None:
         """Return the refusal owed to a body that neither REGISTER nor OPTIONS has a use for (MSG-18)."""
-        if len(request.body) > MAX_BODY:
+        if len(request.body) > self._max_body:
             return _BODY_TOO_LARGE
         encoding = request.header("Content-Encoding")
         if encoding is not None and encoding.lower() != "identity":
@@ -83,13 +68,4 @@ class Admission:
         if host not in self._domains:
             return _WRONG_DOMAIN
         requested = request.request_host
-        # An address in the Request-URI names this server, whatever it serves.
-        return _WRONG_DOMAIN if requested != host and requested in self._names else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+        return _WRONG_DOMAIN if requested != host and requested in self._domains else None
