@@ -65,6 +65,7 @@ cdef extern from "sys/socket.h" nogil:
         SOCK_CLOEXEC
         SOL_SOCKET
         SO_RCVBUF
+        SO_RCVTIMEO
         SO_SNDBUF
         SO_RXQ_OVFL
         SO_MEMINFO

@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strerror
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec, timeval
 from posix.unistd cimport close as close_descriptor
 
 from reginfo._fast._sockets cimport (
@@ -19,6 +19,7 @@ from reginfo._fast._sockets cimport (
     SK_MEMINFO_VARS,
     SO_MEMINFO,
     SO_RCVBUF,
+    SO_RCVTIMEO,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
     SOCK_NONBLOCK,
@@ -69,6 +70,8 @@ cdef enum:
     TRANSACTION_MS = 64 * T1_MS
     SCAN_NS = 10000000          # how often overdue requests are looked for
     SLICE_NS = 100000000        # how often signals are looked for
+    ECHO_ROUND = 65536          # echoes between two looks for signals
+    ECHO_PAUSE_US = 200000      # and between two looks when nothing comes
     SUBDIVISIONS = 64           # of each power of two of the histogram: 1.6 % of error
     BUCKETS = 64 * SUBDIVISIONS
 
@@ -624,16 +627,21 @@ def echo(descriptor: int) -> None:
     cdef unsigned char octets[65536]
     cdef Address source
     cdef socklen_t size
-    cdef ssize_t n
-    cdef int fd = descriptor
+    cdef ssize_t n = 0
+    cdef int fd = descriptor, i
+    cdef timeval pause      # a signal that comes just before recvfrom does not interrupt it
+    pause.tv_sec = 0
+    pause.tv_usec = ECHO_PAUSE_US
+    if setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof(pause)) < 0:
+        raise OSError(errno, strerror(errno).decode())
     while True:
         with nogil:
-            while True:
+            for i in range(ECHO_ROUND):
                 size = sizeof(Address)
                 n = recvfrom(fd, octets, sizeof(octets), 0, &source.any, &size)
                 if n < 0:
                     break
                 sendto(fd, octets, n, 0, &source.any, size)
-        if errno != EINTR and errno != EAGAIN:
+        if n < 0 and errno != EINTR and errno != EAGAIN:
             raise OSError(errno, strerror(errno).decode())
         PyErr_CheckSignals()
