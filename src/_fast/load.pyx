@@ -628,7 +628,7 @@ def echo(descriptor: int) -> None:
     cdef Address source
     cdef socklen_t size
     cdef ssize_t n = 0
-    cdef int fd = descriptor, i
+    cdef int fd = descriptor, failure = 0, _round
     cdef timeval pause      # a signal that comes just before recvfrom does not interrupt it
     pause.tv_sec = 0
     pause.tv_usec = ECHO_PAUSE_US
@@ -636,12 +636,13 @@ def echo(descriptor: int) -> None:
         raise OSError(errno, strerror(errno).decode())
     while True:
         with nogil:
-            for i in range(ECHO_ROUND):
+            for _round in range(ECHO_ROUND):
                 size = sizeof(Address)
                 n = recvfrom(fd, octets, sizeof(octets), 0, &source.any, &size)
                 if n < 0:
+                    failure = errno     # before the GIL is taken again
                     break
                 sendto(fd, octets, n, 0, &source.any, size)
-        if n < 0 and errno != EINTR and errno != EAGAIN:
-            raise OSError(errno, strerror(errno).decode())
+        if n < 0 and failure != EINTR and failure != EAGAIN:
+            raise OSError(failure, strerror(failure).decode())
         PyErr_CheckSignals()
