@@ -386,6 +386,7 @@ cdef inline Binding binding_at(bytes owner, const uint8_t* row):
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Binding:
     """One contact bound to an AoR; an immutable view of its row.
 
@@ -602,6 +603,7 @@ cdef Registration registration_over(bytes record, bint terminated):
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Registration:
     """All bindings of one AoR; an immutable view of its record."""
 
@@ -690,6 +692,7 @@ def record_revision(record: bytes) -> int:
 # -- changes -----------------------------------------------------------------------------------------------
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Change:
     """A transition of one AoR: its record afterwards, and the contacts that ended.
 
@@ -710,7 +713,7 @@ cdef class Change:
     cdef str _aor
     cdef uint64_t _seq
 
-    def __init__(self) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         raise TypeError("changes are made by Draft.finish and Change.from_octets")
 
     @property
@@ -866,6 +869,7 @@ cdef bytes new_record(
 # -- the working copy --------------------------------------------------------------------------------------
 
 @cython.final
+@cython.auto_pickle(False)
 @cython.freelist(8)     # one lives at a time, and it is large
 cdef class Draft:
     """The working copy of one AoR's bindings, on which decisions chain.
@@ -1420,6 +1424,7 @@ cdef uint64_t contact_number(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 # -- differences -------------------------------------------------------------------------------------------
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class ContactDelta:
     """What differs between two sets of bindings; contacts are the same if their URIs are equal."""
 

@@ -30,7 +30,7 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.roles.registrar import Registrar
-from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, Admission
+from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, UNKNOWN_METHOD, Admission
 from reginfo.sip.routing import response_flow
 
 logger = logging.getLogger(__name__)
@@ -203,7 +203,9 @@ class Engine:
         self._errors.add(MALFORMED)
         request = salvage(octets) if error.status is not None else None
         if request is not None and error.status is not None:
-            self._respond(request, flow, fingerprint, Outcome(error.status, error.reason), now)
+            # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
+            outcome = UNKNOWN_METHOD if error.status == 501 else Outcome(error.status, error.reason)
+            self._respond(request, flow, fingerprint, outcome, now)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""

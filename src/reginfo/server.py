@@ -300,7 +300,7 @@ class Server:
             self._datagrams[0].send(output)
             return
         for endpoint in self._datagrams:
-            mine = [item for item in output if item[1].local == endpoint.local]
+            mine = [item for item in output if endpoint.carries(item[1])]
             if mine:
                 endpoint.send(mine)
 

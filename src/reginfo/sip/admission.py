@@ -5,6 +5,7 @@ the extension check and the body check.
 """
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from reginfo.fast import SipMessage
 from reginfo.model import Outcome
@@ -18,7 +19,7 @@ SERVED_METHODS = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL")
 MAX_BODY = 128 * 1024  # octets (SEC-5); a datagram never comes near it
 
 _ALLOW = ("Allow", ", ".join(SERVED_METHODS))
-_UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
+UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
 _METHOD_NOT_ALLOWED = Outcome(405, headers=(_ALLOW,))
 _UNSUPPORTED_SCHEME = Outcome(416)
 _FOREIGN_DOMAIN = Outcome(404, "Domain is not served here")
@@ -38,12 +39,13 @@ class Admission:
         self._max_body = max_body
         self._domains = frozenset(domain.lower() for domain in domains)
         self._hosts = self._domains | {address.lower() for address in addresses}
+        self._names = frozenset(domain for domain in self._domains if not _is_address(domain))
 
     def refuse(self, request: SipMessage) -> Outcome | None:
         """Return the refusal owed to request, or None to go on (UAS order, steps 4 to 7)."""
         method = request.method
         if method not in SERVED_METHODS:
-            return _METHOD_NOT_ALLOWED if method in KNOWN_METHODS else _UNKNOWN_METHOD
+            return _METHOD_NOT_ALLOWED if method in KNOWN_METHODS else UNKNOWN_METHOD
         if request.request_scheme not in ("sip", "sips"):
             return _UNSUPPORTED_SCHEME
         if request.request_host not in self._hosts:
@@ -68,4 +70,13 @@ class Admission:
         if host not in self._domains:
             return _WRONG_DOMAIN
         requested = request.request_host
-        return _WRONG_DOMAIN if requested != host and requested in self._domains else None
+        # An address in the Request-URI names this server, whatever it serves.
+        return _WRONG_DOMAIN if requested != host and requested in self._names else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
