@@ -1103,6 +1103,26 @@ cdef int _check_authorization(SipMessage self) except -1:
     return 0
 
 
+cdef int _check_require(SipMessage self) except -1:
+    # Require = "Require" HCOLON option-tag *(COMMA option-tag), option-tag = token   RFC 3261 25.1
+    cdef int i
+    cdef Cursor cur
+    for i in range(self.first[HEADER_REQUIRE] - 1, self.row_count):
+        if self.row[i].id != HEADER_REQUIRE:
+            continue
+        cur = _row_cursor(self, i)
+        while True:
+            skip_lws(&cur)
+            if run(&cur, TOKEN) == 0:
+                return _fail_in(HEADER_REQUIRE, b"malformed", offset(&cur))
+            skip_lws(&cur)
+            if at_end(&cur):
+                break
+            if not accept(&cur, c","):
+                return _fail_in(HEADER_REQUIRE, b"malformed", offset(&cur))
+    return 0
+
+
 cdef int _parse(SipMessage self, bint stream) except -1:
     cdef Cursor cur = cursor_over(base(self), 0, PyBytes_GET_SIZE(self._data))
     cdef SipUri parts
@@ -1125,6 +1145,8 @@ cdef int _parse(SipMessage self, bint stream) except -1:
     _check_body(self, &cur, stream)
     self.has_require = self.first[HEADER_REQUIRE] != 0
     if self.is_request:
+        if self.has_require:
+            _check_require(self)
         _check_media(self)
         if self.first[HEADER_AUTHORIZATION]:
             _check_authorization(self)

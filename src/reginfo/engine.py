@@ -169,7 +169,7 @@ class Engine:
                 logger.exception("message failed flow=%s", flow.text)
 
     def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
-        if octets[0] < _LOWEST_TOKEN_OCTET:
+        if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
             octets = octets.lstrip(b"\r\n")  # RFC 3261 7.5
             if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
                 return  # keep-alives and noise (TRN-15)
@@ -181,13 +181,12 @@ class Engine:
                 return
         try:
             request = parse_message(octets, stream=flow.reliable)
+            if request.is_request:
+                self._admit(request, flow, fingerprint, now)  # reads headers that not every request needs
+            else:
+                self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
         except SipParseError as error:
             self._refuse_malformed(octets, flow, fingerprint, error, now)
-            return
-        if request.is_request:
-            self._admit(request, flow, fingerprint, now)
-        else:
-            self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
 
     def answer_unframed(self, error: SipParseError, head: bytes, flow: Flow, now: Now) -> bytes | None:
         """Return the last answer on a stream whose framing is lost, if one is owed and possible (TRN-8)."""

@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from reginfo.admin.control import ControlServer
@@ -309,7 +309,8 @@ class Server:
             output = streams.send(output)
         # Their connections are gone: RFC 3261 18.2.2 connects to where the Via says.
         for octets, flow in output:
-            self._streams[0].send([(octets, fallback_flow(parse_message(octets), flow))])
+            with suppress(SipParseError):  # it repeats what was malformed, and no Via can be relied on
+                self._streams[0].send([(octets, fallback_flow(parse_message(octets), flow))])
 
     # -- time -------------------------------------------------------------------------------------------
 
