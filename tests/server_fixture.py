@@ -81,12 +81,13 @@ class RunningServer:
 
 @contextmanager
 def running_server(folder: Path, domains: Sequence[str], options: str = "") -> Generator[RunningServer, None, None]:
-    """Run a server for the length of a block; it has to survive it and end without an error."""
+    """Run a server for the length of a block; it has to survive it and end without an error in its log."""
     server = RunningServer(folder, domains, options)
     try:
         yield server
         assert server.process.poll() is None, f"the server died: {server.log.read_text()[-2000:]}"
         assert server.stop() == 0, server.log.read_text()[-2000:]
+        assert "Traceback" not in server.log.read_text(errors="replace"), server.log.read_text()[-2000:]
     finally:
         server.stop()
 

@@ -101,6 +101,14 @@ def test_answer_over_udp(server: RunningServer, name: str) -> None:
     assert spent < MAX_CPU
 
 
+@pytest.mark.parametrize("octets", [b"", b"\0", b"\r\n", b"\r", b" ", b"\xff" * 20])
+def test_noise_is_ignored_over_udp(server: RunningServer, octets: bytes) -> None:
+    """TRN-15: keep-alives, empty datagrams and what begins no message."""
+    with UdpPeer(server) as peer:
+        peer.send(octets)
+        assert probe(peer, DOMAIN) == []
+
+
 @pytest.mark.parametrize("name", OWED)
 def test_server_goes_on_after_it_came_over_tcp(server: RunningServer, name: str) -> None:
     """TRN-8."""

@@ -109,6 +109,50 @@ def test_torture_messages_parse_alike(row: Any) -> None:
     assert compiled(row.octets, stream=True) == expected(row.octets, stream=True)
 
 
+def with_row(row: bytes, method: bytes = b"OPTIONS", version: bytes = b"2.0") -> bytes:
+    """Return a request with one row more than it needs."""
+    return (
+        method + b" sip:h SIP/" + version + b"\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK-1\r\nFrom: <sip:a@h>;tag=1\r\n"
+        b"To: <sip:a@h>\r\nCall-ID: 1\r\nCSeq: 1 " + method + b"\r\n" + row + b"\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (with_row(b"Require: \0"), 400),
+        (with_row(b"Require: \xff"), 400),
+        (with_row(b"Require:"), 400),
+        (with_row(b"Require: a,"), 400),
+        (with_row(b"Accept: a/b,", b"SUBSCRIBE"), 400),
+        (with_row(b"Accept: a/", b"SUBSCRIBE"), 400),
+        (with_row(b"Accept: a/b;x=", b"SUBSCRIBE"), 400),
+        (with_row(b"X: \r"), 400),
+        (with_row(b"X: a\nContent-Length: 5"), 400),
+        (with_row(b"X: 1", version=b"2.1"), 505),
+        (with_row(b"X: 1", version=b"2."), 400),
+        (with_row(b'Authorization: Digest a="b'), 400),
+        (with_row(b"Contact: <sip:a>" + b",<sip:a>" * 40, b"REGISTER"), None),
+        (with_row(b"\r\n".join([b"Contact: <sip:a>"] * 130), b"REGISTER"), 403),
+        (with_row(b"\r\n".join([b"X: 1"] * 130)), 400),
+    ],
+)
+def test_what_was_found_once_stays_found(data: bytes, status: int | None) -> None:
+    """MSG-1, MSG-2, MSG-8, SEC-5: None is a message that parses."""
+    assert compiled(data) == expected(data)
+    assert (status is None) == isinstance(compiled(data), dict)
+    assert status is None or compiled(data) == ("refused", status)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [b"\r,\r\nContent-Length: 9", b"X: a\nContent-Length: 9", b"Content-Length: 0", b"Content-Length: 9", b"l: 9"],
+)
+def test_no_second_length_hides_from_the_framer(row: bytes) -> None:
+    """TRN-8: two readers of one stream see the same messages, or the stream ends."""
+    assert framed([with_row(row)]) == ([], 0, 400, with_row(row))
+
+
 @given(WIRE)
 def test_messages_parse_alike(data: bytes) -> None:
     """MSG-1 to MSG-18: both refuse with the same status, or both see the same message."""

@@ -163,6 +163,7 @@ class Message:
     cseq: int = 0
     cseq_method: str = ""
     max_forwards: int | None = None
+    contact_count: int = 0
     contacts: list[Contact] = field(default_factory=list)
     contact_star: bool = False
 
@@ -187,11 +188,6 @@ class Message:
     def row_values(self) -> list[tuple[str, str]]:
         """Rows by lower-case long name."""
         return [(text(name), text(value)) for name, value in self.rows]
-
-    @property
-    def contact_count(self) -> int:
-        """Contacts, the star not counted."""
-        return len(self.contacts)
 
     @property
     def request_scheme(self) -> str:
@@ -338,6 +334,13 @@ class Message:
     def accept(self) -> list[str]:
         """The media ranges of Accept, as written."""
         return self.items(b"accept")
+
+    def tokens(self, name: bytes) -> list[str]:
+        """Return the items of a list of tokens, which must be one."""
+        for value in self.values(name):
+            if not re.fullmatch(TOKEN, value):
+                raise Refused("not a token")
+        return self.items(name)
 
     def items(self, name: bytes) -> list[str]:
         """Return the items of a list, empty ones left out."""
@@ -675,6 +678,7 @@ def _common(message: Message, rest: bytes, stream: bool) -> None:
     _body(message, rest, stream)
     if not message.is_request:
         return
+    message.tokens(b"require")
     for value in message.values(b"authorization"):
         digest(value)
     if message.body:
@@ -703,7 +707,8 @@ def _contacts(message: Message) -> None:
             raise Refused("Contact: * is not alone")
         message.contact_star = True
         return
-    message.contacts = [contact(item) for item in values]
+    message.contact_count = len(values)
+    message.contacts = [contact(item) for item in values][:MAX_CONTACTS]
 
 
 def _body(message: Message, rest: bytes, stream: bool) -> None:
