@@ -48,6 +48,7 @@ DIRECTIVES = {
     "binding": True,
     "embedsignature": False,
     "freethreading_compatible": False,
+    "auto_pickle": False,  # views into buffers, sockets and tables are not values to copy
     "boundscheck": DEBUG,
     "wraparound": False,
     "initializedcheck": DEBUG,

@@ -135,7 +135,8 @@ def test_installed_wheel_works_by_itself(installed: Path, tmp_path: Path) -> Non
 
 
 def test_stubs_agree_with_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    command = (installed, "-m", "mypy.stubtest", "reginfo", "--allowlist", ALLOWLIST, "--concise")
+    # Only _fast has stubs; elsewhere the annotations are the code.
+    command = (installed, "-m", "mypy.stubtest", "reginfo._fast", "--allowlist", ALLOWLIST, "--concise")
     _run(*command, "--mypy-config-file", ROOT / "pyproject.toml", cwd=tmp_path)
 
 
