@@ -11,7 +11,7 @@ import pytest
 
 from tests.reference import sip_parser as reference
 from tests.server_fixture import RunningServer, TcpPeer, UdpPeer, answer, probe, running_server, status_of, via_port
-from tests.torture import ROWS, Row, rfc4475, rfc5118
+from tests.torture import ROWS, Row, rfc4475
 from tests.torture.row import Stream
 
 pytestmark = pytest.mark.network
@@ -169,18 +169,6 @@ def over_tcp(server: RunningServer, row: Row, domain: str) -> None:
             assert peer.at_end()
     with TcpPeer(server) as peer:
         assert probe(peer, domain) == []
-
-
-def test_every_row_of_both_tables_has_a_message() -> None:
-    """49 rows of RFC 4475, 12 of RFC 5118, each of our own making."""
-    assert (len(rfc4475.ROWS), len(rfc5118.ROWS)) == (49, 12)
-    assert len({row.name for row in ROWS}) == 61
-
-
-def test_no_message_is_a_copy(corpora: Path) -> None:
-    """The messages of this repository are not those of the RFCs."""
-    for row in ROWS:
-        assert original(row, corpora).octets != row.octets
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
