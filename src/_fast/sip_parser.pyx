@@ -60,6 +60,7 @@ from reginfo._fast._writer cimport Writer, allocate, put, put_octet, writer_free
 from reginfo._fast.uri cimport (
     MAX_PARAMETERS,
     SCHEME_OTHER,
+    SCHEME_SIP,
     SCHEME_SIPS,
     Host,
     SipUri,
@@ -1602,6 +1603,10 @@ cdef class SipMessage:
     @property
     def request_scheme(self) -> str:
         """The scheme of the Request-URI in lower case."""
+        if self.request_uri_value.kind == SCHEME_SIP:
+            return "sip"
+        if self.request_uri_value.kind == SCHEME_SIPS:
+            return "sips"
         return _span_text(base(self), self.request_uri_value.scheme).lower()
 
     @property
@@ -1698,6 +1703,18 @@ cdef class SipMessage:
         if self.to_uri.kind == SCHEME_OTHER:
             return ""
         return host_octets(&self.to_uri.host, base(self)).decode("ascii")
+
+    @property
+    def to_shares_host(self) -> bool:
+        """Whether To and Request-URI name one host, written alike but for case."""
+        cdef Span ours = self.to_uri.host.text
+        cdef Span theirs = self.request_uri_value.host.text
+        return (
+            ours.length == theirs.length
+            and self.to_uri.kind != SCHEME_OTHER
+            and self.request_uri_value.kind != SCHEME_OTHER
+            and same_ignoring_case(base(self) + ours.start, base(self) + theirs.start, ours.length)
+        )
 
     @property
     def call_id(self) -> str:

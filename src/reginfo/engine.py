@@ -68,19 +68,15 @@ def _source_uri(flow: Flow) -> str:
 class Registering:
     """A REGISTER on its way from arrival to answer."""
 
-    __slots__ = (
-        "aor",
-        "arrived_ms",
-        "change",
-        "fingerprint",
-        "flow",
-        "listing",
-        "outcome",
-        "repeated",
-        "request",
-        "trying",
-    )
     cause = "register"
+    # Class attributes until they change: most never do, and one is made per REGISTER.
+    repeated = False
+    "An absorbed retransmission: only the listing is rendered again."
+    trying = False
+    "A 100 has gone out."
+    outcome = ACCEPTED
+    change: Change | None = None
+    listing: bytes | None = None
 
     def __init__(self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, now_ms: int) -> None:
         self.request = request
@@ -88,11 +84,6 @@ class Registering:
         self.flow = flow
         self.fingerprint = fingerprint
         self.arrived_ms = now_ms
-        self.repeated = False  # an absorbed retransmission: only the listing is rendered again
-        self.trying = False  # a 100 has gone out
-        self.outcome = ACCEPTED
-        self.change: Change | None = None
-        self.listing: bytes | None = None
 
 
 class Command:

@@ -21,7 +21,12 @@ class Registrar:
     """Decides REGISTER requests under one policy."""
 
     def __init__(self, policy: RegistrarSection, max_contacts_per_request: int) -> None:
-        self._policy = policy
+        self._default_expires = policy.default_expires
+        self._min_expires = policy.min_expires
+        self._max_expires = policy.max_expires
+        self._jitter = policy.expires_jitter
+        self._max_contacts = policy.max_contacts
+        self._replaces_oldest = policy.max_contacts_policy == "replace-oldest"
         self._max_contacts_per_request = max_contacts_per_request
         self._too_brief = Outcome(423, headers=(("Min-Expires", str(policy.min_expires)),))
 
@@ -40,11 +45,10 @@ class Registrar:
             return _TOO_MANY_AT_ONCE
         if request.has_sips_contact and not self._sips_throughout(request):
             return _NOT_ALL_SIPS
-        policy = self._policy
         added = False
         for index in range(count):
-            requested = request.requested_expires(index, policy.default_expires)
-            if 0 < requested < policy.min_expires and requested < ONE_HOUR:
+            requested = request.requested_expires(index, self._default_expires)
+            if 0 < requested < self._min_expires and requested < ONE_HOUR:
                 draft.rollback()
                 return self._too_brief
             verdict = draft.bind(request, index, self._grant(requested, spread), requested, received, now_ms)
@@ -53,24 +57,25 @@ class Registrar:
                 return _STALE
             if verdict == ADDED:
                 added = True
-        if added and draft.count > policy.max_contacts and not self._make_room(draft):
+        if added and draft.count > self._max_contacts and not self._make_room(draft):
             draft.rollback()
             return _TOO_MANY
         return ACCEPTED
 
     def _grant(self, requested: int, spread: float) -> int:
         """Return the seconds granted: never more than asked (REG-9), spread so that refreshes do not herd."""
-        policy = self._policy
-        granted = min(requested, policy.max_expires)
-        shortened = granted - int(granted * policy.expires_jitter * spread)
-        return max(shortened, min(granted, policy.min_expires))
+        granted = requested if requested < self._max_expires else self._max_expires
+        shortened = granted - int(granted * self._jitter * spread)
+        if shortened >= self._min_expires:
+            return shortened
+        return granted if granted < self._min_expires else self._min_expires
 
     def _make_room(self, draft: Draft) -> bool:
         """End the oldest bindings if the policy says so; False if the AoR stays over its limit (REG-16)."""
-        if self._policy.max_contacts_policy != "replace-oldest":
+        if not self._replaces_oldest:
             return False
-        draft.evict_oldest(draft.count - self._policy.max_contacts)
-        return draft.count <= self._policy.max_contacts
+        draft.evict_oldest(draft.count - self._max_contacts)
+        return draft.count <= self._max_contacts
 
     @staticmethod
     def _clear(request: SipMessage, draft: Draft) -> Outcome:

@@ -66,10 +66,12 @@ class Admission:
 
     def refuse_domain(self, request: SipMessage) -> Outcome | None:
         """Return the refusal owed to an AoR outside the domain the Request-URI names (REG-4)."""
+        requested = request.request_host
+        if request.to_shares_host and requested in self._domains:
+            return None
         host = request.to_host
         if host not in self._domains:
             return _WRONG_DOMAIN
-        requested = request.request_host
         # An address in the Request-URI names this server, whatever it serves.
         return _WRONG_DOMAIN if requested != host and requested in self._names else None
 
