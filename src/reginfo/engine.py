@@ -68,7 +68,6 @@ def _source_uri(flow: Flow) -> str:
 class Registering:
     """A REGISTER on its way from arrival to answer."""
 
-    cause = "register"
     # Class attributes until they change: most never do, and one is made per REGISTER.
     repeated = False
     "An absorbed retransmission: only the listing is rendered again."
@@ -204,7 +203,7 @@ class Engine:
 
     def command(self, command: Command) -> None:
         """Queue a command behind what has arrived for its AoR before it."""
-        self._queue(command)
+        self._queue(command, self._queues.get(command.aor))
 
     def drain(self, retry_after: int) -> None:
         """Refuse every new request from now on with 503 (works already taken are finished)."""
@@ -219,15 +218,16 @@ class Engine:
         outcome = self._admission.refuse(request)
         if outcome is None and self._drain_retry_after:
             outcome = unavailable(self._drain_retry_after)
-        if outcome is None and method == "REGISTER":
-            outcome = self._admit_register(request, flow, fingerprint, now)
-            if outcome is None:
-                return
-        elif outcome is None:
-            outcome = self._answer_at_once(request)
+        if outcome is None:
+            if method == "REGISTER":
+                outcome = self._admit_register(request, flow, fingerprint, now.ms)
+                if outcome is None:
+                    return
+            else:
+                outcome = self._answer_at_once(request)
         self._respond(request, flow, fingerprint, outcome, now)
 
-    def _admit_register(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
+    def _admit_register(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
         """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
         try:
             aor = request.aor
@@ -243,8 +243,8 @@ class Engine:
         queue = self._queues.get(aor)
         if queue is not None and self._is_merged(request, queue):
             return _MERGED
-        self._transactions.remember(fingerprint, PENDING, now.ms)
-        self._queue(Registering(request, aor, flow, fingerprint, now.ms))
+        self._transactions.remember(fingerprint, PENDING, now_ms)
+        self._queue(Registering(request, aor, flow, fingerprint, now_ms), queue)
         return None
 
     def _answer_at_once(self, request: SipMessage) -> Outcome:
@@ -267,7 +267,7 @@ class Engine:
             request = parse_message(octets)
             work = Registering(request, request.aor, flow, fingerprint, now.ms)
             work.repeated = True
-            self._queue(work)
+            self._queue(work, self._queues.get(work.aor))
 
     @staticmethod
     def _is_merged(request: SipMessage, queue: list[Work]) -> bool:
@@ -305,14 +305,15 @@ class Engine:
         """Works between arrival and answer."""
         return self._pending
 
-    def _queue(self, work: Work) -> None:
-        queue = self._queues.get(work.aor)
+    def _queue(self, work: Work, queue: list[Work] | None) -> None:
+        """Put work at the end of its AoR's queue, None if there is none; it arrives unless the AoR is claimed."""
         if queue is None:
             self._queues[work.aor] = [work]
+            self._arrivals.append(work)
         else:
             queue.append(work)
-        if work.aor not in self._claimed:
-            self._arrivals.append(work)
+            if work.aor not in self._claimed:
+                self._arrivals.append(work)
         self._pending += 1
 
     def take_turn(self) -> Turn:
@@ -333,43 +334,40 @@ class Engine:
             draft = drafts.get(work.aor)
             if draft is None:
                 draft = drafts[work.aor] = Draft(work.aor, records[work.aor], now.ms)
-            change = self._decide(work, draft, now)
+            change = self._decide(work, draft, now.ms)
             if change is not None:
                 changes.append(change)
         return changes
 
-    def _decide(self, work: Work, draft: Draft, now: Now) -> Change | None:
+    def _decide(self, work: Work, draft: Draft, now_ms: int) -> Change | None:
         if isinstance(work, Command):
-            work.result = work.apply(draft, now.ms)
-            work.change = draft.finish(work.cause)
-        else:
-            if not work.repeated:
-                self._register(work, draft, now)
-            work.change = draft.finish(work.cause)
-            work.listing = draft.record
-        return work.change
-
-    def _register(self, work: Registering, draft: Draft, now: Now) -> None:
-        request, flow = work.request, work.flow
-        # Where the phone is reached if its Contact cannot be (kept per binding).
-        received = "" if request.via_host == flow.host else _source_uri(flow)
-        spread = (work.fingerprint & 0xFFFF) / 0x10000  # a keyed hash: uniform, and the same for a retry
-        try:
-            work.outcome = self._registrar.decide(request, draft, received, spread, now.ms)
-        except SipParseError as error:  # in what only binding reads
-            draft.rollback()
-            work.outcome = Outcome(error.status or 400, error.reason)
-        except Exception:  # a fault of ours costs this request, not the batch
-            self._errors.add(INTERNAL)
-            logger.exception("register failed aor=%s", work.aor)
-            draft.rollback()
-            work.outcome = Outcome(500)
+            work.result = work.apply(draft, now_ms)
+            work.change = change = draft.finish(work.cause)
+            return change
+        if not work.repeated:
+            request, flow = work.request, work.flow
+            # Where the phone is reached if its Contact cannot be (kept per binding).
+            received = "" if request.via_host == flow.host else _source_uri(flow)
+            spread = (work.fingerprint & 0xFFFF) / 0x10000  # a keyed hash: uniform, and the same for a retry
+            try:
+                work.outcome = self._registrar.decide(request, draft, received, spread, now_ms)
+            except SipParseError as error:  # in what only binding reads
+                draft.rollback()
+                work.outcome = Outcome(error.status or 400, error.reason)
+            except Exception:  # a fault of ours costs this request, not the batch
+                self._errors.add(INTERNAL)
+                logger.exception("register failed aor=%s", work.aor)
+                draft.rollback()
+                work.outcome = Outcome(500)
+        work.change = change = draft.finish("register")
+        work.listing = draft.record
+        return change
 
     def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
         """Give up committing works: what would change gets 503, fetches show the committed records."""
         for work in works:
             unloaded = work.aor not in records
-            if unloaded or self._decide(work, Draft(work.aor, records[work.aor], now.ms), now) is not None:
+            if unloaded or self._decide(work, Draft(work.aor, records[work.aor], now.ms), now.ms) is not None:
                 work.outcome = unavailable(retry_after)
                 work.change = None
 
@@ -385,17 +383,27 @@ class Engine:
 
     def _release(self, turn: Turn) -> None:
         self._pending -= len(turn.works)
-        decided: dict[str, int] = dict.fromkeys(turn.aors, 0)
-        for work in turn.works:
-            decided[work.aor] += 1
-        for aor, count in decided.items():
-            queue = self._queues[aor]
-            if count == len(queue):
-                del self._queues[aor]
-            else:
-                del queue[:count]
-                self._arrivals.extend(queue)
         self._claimed.difference_update(turn.aors)
+        queues = self._queues
+        waited = False
+        for aor in turn.aors:
+            if len(queues[aor]) == 1:
+                del queues[aor]
+            else:
+                waited = True
+        if waited:
+            self._release_queues(turn)
+
+    def _release_queues(self, turn: Turn) -> None:
+        """Take the works of a turn off the longer queues; what waited behind them arrives now."""
+        done = set(map(id, turn.works))
+        for aor in turn.aors:
+            queue = [work for work in self._queues.get(aor, ()) if id(work) not in done]
+            if queue:
+                self._queues[aor] = queue
+                self._arrivals.extend(queue)
+            else:
+                self._queues.pop(aor, None)
 
     # -- out --------------------------------------------------------------------------------------------
 
@@ -445,7 +453,17 @@ class Engine:
         listing: bytes | None = None,
     ) -> bytes:
         self._responses.add(outcome.status - 100)
-        accepted = outcome is ACCEPTED
+        if outcome is ACCEPTED:
+            return write_response(
+                request,
+                200,
+                to_tag=self._transactions.tag(fingerprint),
+                source=flow,
+                headers=self._identity,
+                listing=listing,
+                now_ms=now.ms,
+                date=self._date_at(now.wall),
+            )
         return write_response(
             request,
             outcome.status,
@@ -453,9 +471,6 @@ class Engine:
             to_tag=self._transactions.tag(fingerprint),
             source=flow,
             headers=outcome.headers + self._identity,
-            listing=listing if accepted else None,
-            now_ms=now.ms,
-            date=self._date_at(now.wall) if accepted else b"",
         )
 
     def _date_at(self, wall: float) -> bytes:
