@@ -1698,25 +1698,6 @@ cdef class SipMessage:
         return _text(<const unsigned char*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
 
     @property
-    def to_host(self) -> str:
-        """The host of the To URI as in `aor`; empty unless SIP or SIPS."""
-        if self.to_uri.kind == SCHEME_OTHER:
-            return ""
-        return host_octets(&self.to_uri.host, base(self)).decode("ascii")
-
-    @property
-    def to_shares_host(self) -> bool:
-        """Whether To and Request-URI name one host, written alike but for case."""
-        cdef Span ours = self.to_uri.host.text
-        cdef Span theirs = self.request_uri_value.host.text
-        return (
-            ours.length == theirs.length
-            and self.to_uri.kind != SCHEME_OTHER
-            and self.request_uri_value.kind != SCHEME_OTHER
-            and same_ignoring_case(base(self) + ours.start, base(self) + theirs.start, ours.length)
-        )
-
-    @property
     def call_id(self) -> str:
         """The Call-ID, compared octet by octet."""
         return _span_text(base(self), self.call_id_span)

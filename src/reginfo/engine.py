@@ -16,6 +16,7 @@ from email.utils import format_datetime
 
 from reginfo.fast import (
     LISTING,
+    NO_ANSWER,
     PENDING,
     Change,
     Counters,
@@ -30,7 +31,7 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.roles.registrar import Registrar
-from reginfo.sip.admission import KNOWN_METHODS, OPTIONS_ANSWER, UNKNOWN_METHOD, Admission
+from reginfo.sip.admission import OPTIONS_ANSWER, SERVED_METHODS, UNKNOWN_METHOD, Admission
 from reginfo.sip.routing import response_flow
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ TRYING_AFTER_MS = 3_500  # no final answer by then is owed a 100 (RFC 4320 secti
 EXPIRED_AFTER_MS = 32_000  # 64*T1: the client has given up, an answer has no transaction left (TX-6)
 OVERLOAD_RETRY_AFTER = 5  # seconds
 
-METHODS = sorted(KNOWN_METHODS)
+METHODS = (*SERVED_METHODS, "ACK", "INVITE", "MESSAGE", "PUBLISH", "SUBSCRIBE")
 OTHER = "other"
 _METHOD_SLOT = {method: slot for slot, method in enumerate(METHODS)}
 _OTHER_SLOT = len(METHODS)
@@ -213,33 +214,29 @@ class Engine:
         """Put a well-formed request to its method, or refuse it (UAS order, steps 4 to 11)."""
         method = request.method
         self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
-        if method == "ACK":
-            return  # acknowledges an answer that was not ours (TX-8)
-        outcome = self._admission.refuse(request)
-        if outcome is None and self._drain_retry_after:
+        verdict = self._admission.check(request)
+        if verdict:
+            if verdict == NO_ANSWER:
+                return  # an ACK of an answer that was not ours (TX-8)
+            outcome: Outcome | None = self._admission.refusal(verdict, request)
+        elif self._drain_retry_after:
             outcome = unavailable(self._drain_retry_after)
-        if outcome is None:
-            if method == "REGISTER":
-                outcome = self._admit_register(request, flow, fingerprint, now.ms)
-                if outcome is None:
-                    return
-            else:
-                outcome = self._answer_at_once(request)
-        self._respond(request, flow, fingerprint, outcome, now)
-
-    def _admit_register(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
-        """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
-        try:
-            aor = request.aor
-        except SipParseError as error:
-            return Outcome(400, error.reason)
-        outcome = self._admission.refuse_domain(request)
-        if outcome is None and request.body:
-            outcome = self._admission.refuse_body(request)
+        elif method == "REGISTER":
+            outcome = self._refuse_body_or_queue(request, flow, fingerprint, now.ms)
+        else:
+            outcome = self._answer_at_once(request)
         if outcome is not None:
-            return outcome
+            self._respond(request, flow, fingerprint, outcome, now)
+
+    def _refuse_body_or_queue(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
+        """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
+        if request.body:
+            outcome = self._admission.refuse_body(request)
+            if outcome is not None:
+                return outcome
         if self._pending >= MAX_PENDING:
             return unavailable(OVERLOAD_RETRY_AFTER)
+        aor = request.aor
         queue = self._queues.get(aor)
         if queue is not None and self._is_merged(request, queue):
             return _MERGED

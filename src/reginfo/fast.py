@@ -20,6 +20,19 @@ from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
+from reginfo._fast.screen import (
+    AOR_NOT_SIP,
+    AOR_OF_OTHER_DOMAIN,
+    FOREIGN_DOMAIN,
+    GO_ON,
+    METHOD_NOT_ALLOWED,
+    NO_ANSWER,
+    UNKNOWN_EXTENSION,
+    UNKNOWN_METHOD,
+    UNSUPPORTED_SCHEME,
+    URI_TOO_LONG,
+    Screen,
+)
 from reginfo._fast.sip_parser import (
     Contact,
     DigestCredentials,
@@ -38,13 +51,23 @@ from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
 __all__ = [
     "ADDED",
+    "AOR_NOT_SIP",
+    "AOR_OF_OTHER_DOMAIN",
     "FINGERPRINT",
+    "FOREIGN_DOMAIN",
+    "GO_ON",
     "LISTING",
+    "METHOD_NOT_ALLOWED",
+    "NO_ANSWER",
     "PENDING",
     "REFRESHED",
     "REMOVED",
     "STALE",
     "UNCHANGED",
+    "UNKNOWN_EXTENSION",
+    "UNKNOWN_METHOD",
+    "UNSUPPORTED_SCHEME",
+    "URI_TOO_LONG",
     "Absorbed",
     "Binding",
     "BindingTable",
@@ -61,6 +84,7 @@ __all__ = [
     "NameAddr",
     "RegisterLoad",
     "Registration",
+    "Screen",
     "SipMessage",
     "SipParseError",
     "StreamFramer",

@@ -1,0 +1,95 @@
+"""Screening: what RFC 3261 section 8.2 asks of every request before its method sees it.
+
+Only what the request itself shows is asked here, in the order of section 8.2: method, Request-URI, extensions, and
+for a REGISTER whether its address-of-record belongs to the domain it was sent to (section 10.3 steps 1 and 5).
+What a verdict is answered with is the caller's.
+"""
+
+from collections.abc import Iterable
+
+cimport cython
+
+from reginfo._fast.sip_parser cimport (
+    METHOD_ACK,
+    METHOD_REGISTER,
+    METHOD_UNKNOWN,
+    SipMessage,
+    base,
+)
+from reginfo._fast.uri cimport (
+    SCHEME_OTHER,
+    host_octets,
+)
+
+cdef enum:
+    GO_ON_
+    NO_ANSWER_
+    UNKNOWN_METHOD_
+    METHOD_NOT_ALLOWED_
+    URI_TOO_LONG_
+    UNSUPPORTED_SCHEME_
+    FOREIGN_DOMAIN_
+    UNKNOWN_EXTENSION_
+    AOR_NOT_SIP_
+    AOR_OF_OTHER_DOMAIN_
+
+GO_ON = GO_ON_
+NO_ANSWER = NO_ANSWER_                      # ACK
+UNKNOWN_METHOD = UNKNOWN_METHOD_            # 501
+METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED_    # 405
+URI_TOO_LONG = URI_TOO_LONG_                # 414
+UNSUPPORTED_SCHEME = UNSUPPORTED_SCHEME_    # 416
+FOREIGN_DOMAIN = FOREIGN_DOMAIN_            # 404
+UNKNOWN_EXTENSION = UNKNOWN_EXTENSION_      # 420
+AOR_NOT_SIP = AOR_NOT_SIP_                  # 400
+AOR_OF_OTHER_DOMAIN = AOR_OF_OTHER_DOMAIN_  # 404
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Screen:
+    """The checks of one server: the methods it serves and the hosts it answers for."""
+
+    cdef frozenset _methods
+    cdef frozenset _domains
+    cdef frozenset _hosts
+    cdef Py_ssize_t _max_uri
+
+    def __init__(
+        self, methods: Iterable[str], domains: Iterable[str], addresses: Iterable[str], max_uri: cython.Py_ssize_t
+    ) -> None:
+        """domains have addresses-of-record; addresses are the server's own, good in a Request-URI only.
+
+        Both are hosts as a canonical AoR shows them; max_uri is in octets.
+        """
+        self._methods = frozenset(methods)
+        self._domains = frozenset([domain.encode() for domain in domains])
+        self._hosts = self._domains | frozenset([address.encode() for address in addresses])
+        self._max_uri = max_uri
+
+    def check(self, request: SipMessage) -> int:
+        """Return GO_ON, or the first of the other verdicts that applies to a parsed request."""
+        cdef bytes host, aor_host
+        if request.method_id == METHOD_ACK:
+            return NO_ANSWER_
+        if request.method not in self._methods:
+            return UNKNOWN_METHOD_ if request.method_id == METHOD_UNKNOWN else METHOD_NOT_ALLOWED_
+        if request.request_uri_value.text.length > self._max_uri:
+            return URI_TOO_LONG_
+        if request.request_uri_value.kind == SCHEME_OTHER:
+            return UNSUPPORTED_SCHEME_
+        host = host_octets(&request.request_uri_value.host, base(request))
+        if host not in self._hosts:
+            return FOREIGN_DOMAIN_
+        if request.has_require:
+            return UNKNOWN_EXTENSION_
+        if request.method_id != METHOD_REGISTER:
+            return GO_ON_
+        if request.to_uri.kind == SCHEME_OTHER:
+            return AOR_NOT_SIP_
+        if request.to_uri.text.length > self._max_uri:
+            return AOR_OF_OTHER_DOMAIN_
+        aor_host = host_octets(&request.to_uri.host, base(request))
+        if aor_host not in self._domains or (host != aor_host and host in self._domains):
+            return AOR_OF_OTHER_DOMAIN_
+        return GO_ON_
