@@ -117,8 +117,8 @@ debug: $(TESTING)  ## tests/fast on a build with bounds checks and assertions, w
 	PYTHONPATH=build/debug/lib $(BIN)/python -m pytest tests/fast
 
 # Over-reads of bytes objects hide inside pymalloc's arenas, hence PYTHONMALLOC; CPython's own immortal objects are
-# leaks to LeakSanitizer.  The guard page places objects unaligned on purpose, which is what UBSan is there to tell.
-SANITIZED := tests/fast tests/torture --ignore tests/fast/test_guard_page.py
+# leaks to LeakSanitizer.
+SANITIZED := tests/fast tests/torture
 sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and UndefinedBehaviorSanitizer
 	REGINFO_SAN=address,undefined $(BIN)/python setup.py -q build
 	PYTHONPATH=build/sanitize/lib PYTHONMALLOC=malloc \
