@@ -8,6 +8,12 @@ REFRESHED: Final[int]
 REMOVED: Final[int]
 UNCHANGED: Final[int]
 STALE: Final[int]
+GRANTED: Final[int]
+TOO_BRIEF: Final[int]
+OUT_OF_ORDER: Final[int]
+STAR_WITHOUT_ZERO: Final[int]
+TOO_MANY: Final[int]
+TOO_MANY_AT_ONCE: Final[int]
 
 @final
 class Binding:
@@ -135,6 +141,20 @@ class Change:
     def from_octets(seq: int, octets: bytes) -> Change: ...
 
 @final
+class RegisterPolicy:
+    def __init__(
+        self,
+        *,
+        default_expires: int = 3600,
+        min_expires: int = 60,
+        max_expires: int = 7200,
+        jitter: float = 0.0,
+        max_contacts: int = 10,
+        replaces_oldest: bool = False,
+        max_contacts_per_request: int = 32,
+    ) -> None: ...
+
+@final
 class Draft:
     def __init__(self, aor: str, record: bytes | None, now_ms: int) -> None: ...
     @property
@@ -151,6 +171,7 @@ class Draft:
         now_ms: int,
         flow: str = "",
     ) -> int: ...
+    def register(self, request: SipMessage, policy: RegisterPolicy, spread: int, received: str, now_ms: int) -> int: ...
     def clear(self, call_id: str | bytes, cseq: int) -> int: ...
     def expire(self, now_ms: int) -> int: ...
     def remove(self, contact: str | None, event: str) -> int: ...

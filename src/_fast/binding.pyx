@@ -122,6 +122,25 @@ UNCHANGED: int = UNCHANGED_  # the committed state says so already, or there was
 STALE: int = STALE_          # same Call-ID and CSeq not higher: the request fails (RFC 3261 section 10.3)
 
 # Contact events of RFC 3680 section 5.2, as rows hold them.
+cdef enum:                      # what becomes of a whole REGISTER
+    GRANTED_ = 0
+    TOO_BRIEF_
+    OUT_OF_ORDER_
+    STAR_WITHOUT_ZERO_
+    TOO_MANY_
+    TOO_MANY_AT_ONCE_
+
+GRANTED: int = GRANTED_
+TOO_BRIEF: int = TOO_BRIEF_                     # 423: an expiry below the minimum
+OUT_OF_ORDER: int = OUT_OF_ORDER_               # 500: a CSeq that is not higher
+STAR_WITHOUT_ZERO: int = STAR_WITHOUT_ZERO_     # 400: `Contact: *` without Expires: 0
+TOO_MANY: int = TOO_MANY_                       # 403: more bindings than an AoR may have
+TOO_MANY_AT_ONCE: int = TOO_MANY_AT_ONCE_       # 403: more contacts than a request may have
+
+cdef enum:
+    ONE_HOUR = 3600             # seconds; an expiry of that is never too brief (RFC 3261 10.3 step 7)
+    SPREADS = 65536
+
 cdef enum Event:
     LIVE = -1
     REGISTERED = 0
@@ -866,6 +885,50 @@ cdef bytes new_record(
     return record
 
 
+# -- what is granted ---------------------------------------------------------------------------------------
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class RegisterPolicy:
+    """What a registrar grants: expiries in seconds, and how many contacts."""
+
+    cdef uint32_t default_expires
+    cdef uint32_t min_expires
+    cdef uint32_t max_expires
+    cdef double jitter
+    cdef Py_ssize_t max_contacts
+    cdef bint replaces_oldest
+    cdef int max_contacts_per_request
+
+    def __init__(
+        self,
+        *,
+        default_expires: uint32_t = 3600,
+        min_expires: uint32_t = 60,
+        max_expires: uint32_t = 7200,
+        jitter: float = 0.0,
+        max_contacts: cython.Py_ssize_t = 10,
+        replaces_oldest: bool = False,
+        max_contacts_per_request: cython.int = MAX_CONTACTS,
+    ) -> None:
+        """jitter is the share of the granted time that chance may take off; 32 contacts fit a request."""
+        if not 1 <= max_contacts_per_request <= <int>MAX_CONTACTS:
+            raise ValueError("max_contacts_per_request is 1 to 32")
+        self.default_expires = default_expires
+        self.min_expires = min_expires
+        self.max_expires = max_expires
+        self.jitter = jitter
+        self.max_contacts = max_contacts
+        self.replaces_oldest = replaces_oldest
+        self.max_contacts_per_request = max_contacts_per_request
+
+    cdef uint32_t granted(self, uint32_t requested, uint32_t spread) noexcept nogil:
+        # Never more than asked (RFC 3261 10.3 step 7), spread so that refreshes do not herd, never below the minimum.
+        cdef uint32_t most = min(requested, self.max_expires)
+        cdef uint32_t shortened = most - <uint32_t>(most * self.jitter * (spread % SPREADS) / SPREADS)
+        return max(shortened, min(most, self.min_expires))
+
+
 # -- the working copy --------------------------------------------------------------------------------------
 
 @cython.final
@@ -1152,6 +1215,53 @@ cdef class Draft:
         slot.ended = LIVE
         keep_alive(display_name, path, user_agent)
         return REFRESHED_ if slot.before != ABSENT else ADDED_
+
+    def register(
+        self, request: SipMessage, policy: RegisterPolicy, spread: uint32_t, received: str, now_ms: int64_t
+    ) -> int:
+        """Bind, refresh or remove what a REGISTER asks for: all of it, or nothing (RFC 3261 section 10.3).
+
+        spread is drawn from 0 to 65,535 for this request and places the granted time inside the policy's jitter.
+        Returns GRANTED, or the verdict that leaves the draft as it was.
+        """
+        cdef uint32_t requested
+        cdef int bound, i
+        cdef bint added = False
+        cdef Py_ssize_t excess
+        if request.contact_count == 0:
+            return self._clear_all(request) if request.contact_star else GRANTED_   # nothing asked: a fetch
+        if request.contact_count > policy.max_contacts_per_request:
+            return TOO_MANY_AT_ONCE_
+        for i in range(request.contact_count):
+            requested = policy.default_expires
+            if request.contact[i].has_expires:
+                requested = request.contact[i].expires
+            elif request.has_expires:
+                requested = request.expires_value
+            if 0 < requested < policy.min_expires and requested < ONE_HOUR:
+                self._begin()
+                return TOO_BRIEF_
+            bound = self.bind(request, i, policy.granted(requested, spread), requested, received, now_ms)
+            if bound == STALE_:
+                self._begin()
+                return OUT_OF_ORDER_
+            if bound == ADDED_:
+                added = True
+        excess = self.count - policy.max_contacts if added else 0
+        if excess > 0 and not (policy.replaces_oldest and self.evict_oldest(excess) == excess):
+            self._begin()
+            return TOO_MANY_
+        return GRANTED_
+
+    cdef int _clear_all(self, SipMessage request) except -1:
+        # `Contact: *`, which the parser lets stand alone only, needs an Expires header of 0 (10.3 step 6).
+        cdef const uint8_t* call_id = &base(request)[request.call_id_span.start]
+        if not request.has_expires or request.expires_value != 0:
+            return STAR_WITHOUT_ZERO_
+        if self.clear(PyBytes_FromStringAndSize(<const char*>call_id, request.call_id_span.length), request.cseq) < 0:
+            self._begin()
+            return OUT_OF_ORDER_
+        return GRANTED_
 
     def clear(self, call_id: str | bytes, cseq: uint32_t) -> int:
         """Remove every local binding for `Contact: *`; the number removed, or -1 if one is stale.

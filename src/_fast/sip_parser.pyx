@@ -1721,20 +1721,6 @@ cdef class SipMessage:
                 return True
         return False
 
-    def requested_expires(self, index: int, default: int) -> int:
-        """The delta-seconds asked for contact index: its parameter, else the Expires header, else default.
-
-        RFC 3261 10.3 step 7; IndexError beyond the contacts held.
-        """
-        cdef int i = index
-        if i < 0 or i >= min(self.contact_count, <int>MAX_CONTACTS):
-            raise IndexError(index)
-        if self.contact[i].has_expires:
-            return self.contact[i].expires
-        if self.has_expires:
-            return self.expires_value
-        return default
-
     @property
     def contacts(self) -> list[Contact]:
         """The contacts in order, at most 32 of them: `contact_count` says how many there are."""

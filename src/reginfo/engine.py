@@ -345,7 +345,7 @@ class Engine:
             request, flow = work.request, work.flow
             # Where the phone is reached if its Contact cannot be (kept per binding).
             received = "" if request.via_host == flow.host else _source_uri(flow)
-            spread = (work.fingerprint & 0xFFFF) / 0x10000  # a keyed hash: uniform, and the same for a retry
+            spread = work.fingerprint & 0xFFFF  # a keyed hash: uniform, and the same for a retry
             try:
                 work.outcome = self._registrar.decide(request, draft, received, spread, now_ms)
             except SipParseError as error:  # in what only binding reads
