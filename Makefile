@@ -95,7 +95,7 @@ soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills, one min
 lint: $(LINTING) types  ## formatting, ruff, cython-lint, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint src/_fast
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint src/_fast  # it calls pycodestyle by name
 
 # mypy does not follow the mapping of an editable install, so it is shown the layout of the wheel.
 types: $(LINTING) $(BUILT)
