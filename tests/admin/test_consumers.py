@@ -34,9 +34,9 @@ class Journal:
             if change.record:
                 self.records[aor] = change.record
 
-    def add(self, aor: str, uri: str, seconds: int = 60) -> None:
+    def add(self, aor: str, uri: str, seconds: int = 60, cause: str = "operator") -> None:
         binding = Binding(uri=uri, call_id="1@host", cseq=1, expires_at=self.now_ms + seconds * 1000)
-        self.change(aor, lambda draft: draft.add(binding))
+        self.change(aor, lambda draft: draft.add(binding), cause)
 
     def remove(self, aor: str, uri: str | None) -> None:
         self.change(aor, lambda draft: draft.remove(uri, "deactivated"))
@@ -157,13 +157,39 @@ def test_each_contact_event_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert " cause=expiry method=None code=None " in lines[-1]
 
 
-def test_refreshes_are_logged_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_register_did_is_logged_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing above DEBUG for an accepted request."""
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0], cause="register")
+    journal.now_ms += 1_000
+    journal.add(USERS[0], CONTACTS[0], cause="register")
+    journal.change(USERS[0], lambda draft: draft.remove(None, "unregistered"), "register")
+    assert logged(caplog, logging.INFO, journal.changes) == []
+    lines = logged(caplog, logging.DEBUG, journal.changes)
+    assert [line.split()[0] for line in lines] == ["created", "refreshed", "unregistered"]
+    assert all(" cause=register method=REGISTER code=200 " in line for line in lines)
+
+
+def test_what_an_operator_did_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal()
     journal.add(USERS[0], CONTACTS[0])
     journal.now_ms += 1_000
     journal.add(USERS[0], CONTACTS[0])
-    assert [line.split()[0] for line in logged(caplog, logging.INFO, journal.changes)] == ["created"]
-    assert [line.split()[0] for line in logged(caplog, logging.DEBUG, journal.changes)] == ["created", "refreshed"]
+    journal.remove(USERS[0], None)
+    lines = logged(caplog, logging.INFO, journal.changes)
+    assert [line.split()[0] for line in lines] == ["created", "refreshed", "deactivated"]
+    assert all(" cause=operator method=None code=None " in line for line in lines)
+
+
+def test_an_expiry_is_logged_at_info_also_where_a_register_found_it(caplog: pytest.LogCaptureFixture) -> None:
+    """A REGISTER may come before the timer: the contact that ran out leaves in its change (REG-17)."""
+    journal = Journal()
+    journal.add(USERS[0], CONTACTS[0], seconds=10)
+    journal.now_ms += 11_000
+    journal.add(USERS[0], CONTACTS[1], cause="register")
+    [line] = logged(caplog, logging.INFO, journal.changes[1:])
+    assert line.startswith(f"expired aor={USERS[0]} contact={CONTACTS[0]} ")
+    assert " cause=expiry method=None code=None " in line
 
 
 def test_a_beginning_without_events_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """One line per contact event, from the feed.
 
-Refreshes, nearly all of the traffic, are logged at DEBUG only.
+What an accepted REGISTER did, nearly all of the traffic, is logged at DEBUG; what ran out, and what an operator
+did, at INFO.
 """
 
 import logging
@@ -13,6 +14,7 @@ from reginfo.model import ContactEvent
 logger = logging.getLogger(__name__)
 
 REGISTER: Final = "register"  # cause of a change that a request made; all other causes have no method
+EXPIRY: Final = "expiry"
 
 
 class LogConsumer:
@@ -23,19 +25,22 @@ class LogConsumer:
 
     def read(self, changes: Sequence[Change]) -> None:
         """Log committed changes, in feed order."""
+        debugging = logger.isEnabledFor(logging.DEBUG)
         for change in changes:
-            if change.only_refreshes and not logger.isEnabledFor(logging.DEBUG):
+            if change.only_refreshes and change.cause == REGISTER and not debugging:
                 continue
-            by_request = change.cause == REGISTER
             for binding, event in change.contacts:
+                # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
+                cause = EXPIRY if event == ContactEvent.EXPIRED else change.cause
+                by_request = cause == REGISTER
                 logger.log(
-                    logging.DEBUG if event == ContactEvent.REFRESHED else logging.INFO,
+                    logging.DEBUG if by_request else logging.INFO,
                     "%s aor=%s contact=%s callid=%s cause=%s method=%s code=%s src=%s",
                     event,
                     change.aor,
                     binding.uri,
                     binding.call_id,
-                    change.cause,
+                    cause,
                     "REGISTER" if by_request else None,
                     200 if by_request else None,
                     binding.flow or binding.received or None,
