@@ -1,0 +1,57 @@
+"""Where responses go: TRN-4, TRN-5, MSG-16."""
+
+import pytest
+
+from reginfo.fast import Flow, parse_message
+from reginfo.sip.routing import fallback_flow, response_flow
+from tests.harness import LOCAL, request
+
+SOURCE = ("203.0.113.7", 40123)
+UDP = Flow("udp", LOCAL, SOURCE)
+TCP = Flow("tcp", LOCAL, SOURCE, 7)
+
+
+@pytest.mark.parametrize(
+    ("via", "remote"),
+    [
+        ("192.0.2.10;rport", SOURCE),
+        ("192.0.2.10:5062", ("203.0.113.7", 5062)),
+        ("192.0.2.10", ("203.0.113.7", 5060)),
+        ("192.0.2.10;received=198.51.100.1", ("203.0.113.7", 5060)),
+        ("192.0.2.10:5062;maddr=192.0.2.20", ("192.0.2.20", 5062)),
+        ("192.0.2.10;maddr=[2001:db8::1]", ("2001:db8::1", 5060)),
+        ("192.0.2.10:5062;maddr=elsewhere.example.com", ("203.0.113.7", 5062)),
+    ],
+)
+def test_over_udp_the_via_has_its_say(via: str, remote: tuple[str, int]) -> None:
+    """TRN-4: maddr, else the source address with rport, else with the Via's port."""
+    if "2001" in remote[0]:
+        flow = Flow("udp", ("2001:db8::9", 5060), ("2001:db8::2", 40123))
+    else:
+        flow = UDP
+    assert response_flow(parse_message(request(via=via)), flow).remote == remote
+
+
+@pytest.mark.parametrize("via", ["phone.invalid:5070", "phone.invalid", "_sip._udp.example.com"])
+def test_a_name_in_the_via_is_never_looked_up(via: str) -> None:
+    """TRN-5 does not arise: TRN-3 has added received, so the address is known and only the port is the Via's."""
+    message = parse_message(request(via=via))
+    port = message.top_via.port or 5060
+    assert response_flow(message, UDP).remote == (SOURCE[0], port)
+    assert fallback_flow(message, TCP).remote == (SOURCE[0], port)
+
+
+def test_over_a_connection_the_answer_takes_it_whatever_the_via_says() -> None:
+    """TRN-4: reliable transports answer where the request came from."""
+    message = parse_message(request(via="192.0.2.10:5062;maddr=192.0.2.20"))
+    assert response_flow(message, TCP) is TCP
+
+
+@pytest.mark.parametrize(("transport", "default"), [("TCP", 5060), ("TLS", 5061), ("tls", 5061), ("SCTP", 5060)])
+def test_without_its_connection_the_answer_goes_to_the_port_of_the_via(transport: str, default: int) -> None:
+    """TRN-4: connect to received, at the sent-by port or the default one of the transport (TRN-1)."""
+    octets = request(via="192.0.2.10").replace(b"SIP/2.0/UDP", f"SIP/2.0/{transport}".encode())
+    again = fallback_flow(parse_message(octets), TCP)
+    assert (again.remote, again.connection) == ((SOURCE[0], default), 0)
+    again = fallback_flow(parse_message(octets.replace(b"192.0.2.10", b"192.0.2.10:5070")), TCP)
+    assert again.remote == (SOURCE[0], 5070)
