@@ -334,10 +334,9 @@ def test_record_and_route_headers_leave_no_trace(house: House) -> None:
 
 def test_no_body_is_understood_but_an_optional_one_is_ignored(house: House) -> None:
     """MSG-18."""
-    body = {"body": b"hello"}
     rows = [contact(A), "Content-Type: text/x-unknown"]
-    answer = house.register(*rows, **body)
+    answer = house.register(*rows, body=b"hello")
     assert (answer.status, answer.header("Accept")) == (415, "")
     assert house.contacts() == []
-    assert house.register(*rows, "Content-Disposition: x;handling=optional", **body).status == 200
+    assert house.register(*rows, "Content-Disposition: x;handling=optional", body=b"hello").status == 200
     assert house.contacts() == [A]
