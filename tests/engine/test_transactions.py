@@ -172,6 +172,19 @@ def test_response_goes_to_rport_or_the_via_port(house: House, via: str, source: 
     assert (flow.host, flow.port) == ("192.0.2.10", port)
 
 
+@pytest.mark.parametrize("maddr", ["[fe80::1%lo]", "fe80::1%lo", "[fe80::1%25lo]"])
+@pytest.mark.parametrize("method", ["REGISTER", "OPTIONS", "FOO"])
+def test_maddr_with_a_zone_does_not_cost_the_turn(house: House, method: str, maddr: str) -> None:
+    """TRN-4: a zone is local to the sender and no part of an IPv6address; the answer goes to the source, and what
+    came in the same batch and what follows for the AoR is answered too."""
+    odd = request(method, via=f"192.0.2.10:5062;maddr={maddr}")
+    also = request("REGISTER", contact(), cseq=2)
+    assert [answer.cseq_method for answer in house.send_all([odd, also])] == [method, "REGISTER"]
+    assert house.contacts() == ["sip:alice@192.0.2.10:5060"]
+    assert house.register(cseq=3).status == 200
+    assert house.engine.pending == 0
+
+
 def test_maddr_takes_the_response(house: House) -> None:
     """TRN-4 (1)."""
     octets = request("OPTIONS", via="192.0.2.10:5062;maddr=192.0.2.20")

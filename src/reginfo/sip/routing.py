@@ -42,4 +42,5 @@ def _is_address(host: str) -> bool:
         ip_address(host.strip("[]"))
     except ValueError:
         return False
-    return True
+    # A zone (RFC 4007) means something to the sender only, and RFC 3261 25.1 has none.
+    return "%" not in host
