@@ -44,6 +44,12 @@ def refusal(text: str = "", environ: dict[str, str] | None = None, **options: ob
 # ---- sources
 
 
+def test_tcp_stands_behind_the_udp_listener_of_its_address() -> None:
+    """TRN-1: whatever was written first, UDP chooses the port that both get."""
+    config = Config(listen=("tcp:127.0.0.1:0", "tcp:[::1]:0", "udp:127.0.0.1:0"))
+    assert list(map(str, config.listeners)) == ["tcp:[::1]:0", "udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
+
+
 def test_defaults_serve_example_com_on_loopback() -> None:
     config = load_config(environ={}).config
     assert config == Config()

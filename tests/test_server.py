@@ -1,7 +1,9 @@
 """The server in its event loop, over real sockets on loopback."""
 
 import asyncio
+import errno
 import random
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from reginfo.config import AdminSection, Config, RegistrarSection, StoreSection
 from reginfo.engine import Command
 from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
 from reginfo.model import Now
+from reginfo.net.stream import StreamServer
 from reginfo.server import Clock, Server
 from tests.harness import House, contact, request, visible
 
@@ -234,6 +237,78 @@ async def test_draining_answers_503_and_finishes(tmp_path: Path) -> None:
         server._engine.drain(10)
         answer = await phone.ask(request("REGISTER", contact()))
         assert (answer.status, answer.retry_after) == (503, 10)
+
+
+async def test_free_ports_are_free_for_both_transports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRN-1: the port the system gave to UDP may be somebody else's TCP port; then another one is taken.
+    A further listener gets a port of its own."""
+    taken: list[int] = []
+    start = StreamServer.start
+
+    async def first_is_taken(streams: StreamServer) -> None:
+        if not taken:
+            taken.append(streams.local[1])
+            raise OSError(errno.EADDRINUSE, "in use")
+        await start(streams)
+
+    monkeypatch.setattr(StreamServer, "start", first_is_taken)
+    config = Config(
+        listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0"),
+        admin=AdminSection(socket=str(tmp_path / "control.sock")),
+        store=MEMORY,
+    )
+    server = Server(config)
+    try:
+        await server.start()
+        udp, tcp, other = server.listeners
+        assert (udp.transport, udp.host, udp.port) == ("udp", tcp.host, tcp.port)
+        assert taken[0] != 0
+        assert (tcp.transport, other.transport, other.host) == ("tcp", "tcp", "127.0.0.2")
+        async with udp_phone(server) as phone:
+            assert (await phone.ask(request("OPTIONS"))).status == 200
+    finally:
+        await server.close()
+
+
+async def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
+    """TRN-1: a port that was asked for is not replaced by another one; the error names the address."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        server = Server(Config(listen=(f"udp:{address}",), admin=AdminSection(socket=""), store=MEMORY))
+        try:
+            with pytest.raises(OSError, match=f"bind {address}"):
+                await server.start()
+        finally:
+            await server.close()
+
+
+async def test_a_lost_connection_is_replaced_from_the_listener_it_came_to(tmp_path: Path) -> None:
+    """TRN-4: of several listeners the one that took the request connects to the sent-by port of its Via."""
+    config = Config(
+        listen=("tcp:127.0.0.1:0", "tcp:127.0.0.2:0"),
+        admin=AdminSection(socket=str(tmp_path / "control.sock")),
+        store=MEMORY,
+    )
+    server = Server(config)
+    arrived: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set_result((writer.get_extra_info("peername")[0], await reader.readuntil(b"\r\n")))
+        writer.close()
+
+    phone = await asyncio.start_server(take, "127.0.0.3", 0)
+    port = phone.sockets[0].getsockname()[1]
+    try:
+        await server.start()
+        octets = request("OPTIONS", via=f"127.0.0.3:{port}")
+        local = ("127.0.0.2", server.listeners[1].port)
+        server._on_batch([(octets, Flow("tcp", local, ("127.0.0.3", 9), 999_999_999))])
+        async with asyncio.timeout(10):
+            assert await arrived == ("127.0.0.2", b"SIP/2.0 200 OK\r\n")
+    finally:
+        await server.close()
+        phone.close()
 
 
 def test_clock_ignores_a_set_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,15 +158,17 @@ class Config(Section, frozen=True, kw_only=True):
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """Addresses to bind, in order; every UDP port is a TCP port too (RFC 3261 18.2.1).
+        """Addresses to bind, in order; every UDP port is a TCP port too, right behind it (RFC 3261 18.2.1).
 
         Where udp asks for port 0, the tcp listener of port 0 behind it means the port udp was given.
         """
+        given = [parse_listener(text) for text in self.listen]
         wanted: dict[Listener, None] = {}
-        for listener in map(parse_listener, self.listen):
-            wanted[listener] = None
+        for listener in given:
             if listener.transport == "udp":
-                wanted[listener._replace(transport="tcp")] = None
+                wanted[listener] = wanted[listener._replace(transport="tcp")] = None
+            elif listener._replace(transport="udp") not in given:
+                wanted[listener] = None
         return tuple(wanted)
 
 

@@ -5,6 +5,7 @@ moves octets.
 """
 
 import asyncio
+import errno
 import logging
 import secrets
 import signal
@@ -51,6 +52,7 @@ TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 TICKS_PER_SAVE = 10
 DUE_CALLS_PER_TICK = 8  # bounded, so that a mass expiry does not stall the loop
 EXPIRIES_PER_CALL = 250
+FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
 class Clock:
@@ -220,31 +222,42 @@ class Server:
             half_message=caps.stream_message_timeout,
             idle=caps.idle_timeout,
         )
-        port = 0
         for listener in self.config.listeners:
             if listener.transport == "udp":
-                datagrams = UdpEndpoint(self._loop, listener.host, listener.port, self._on_batch, self._on_error)
-                await datagrams.start()
+                await self._listen_both(listener, limits)
+            elif listener._replace(transport="udp") not in self.config.listeners:
+                await self._listen_streams(listener, limits)
+        self._open.push_async_callback(self._drain)
+
+    async def _listen_both(self, listener: Listener, limits: StreamLimits) -> None:
+        """Bind UDP and TCP to one port (TRN-1); where any port will do, one that is free for both."""
+        tries = 1 if listener.port else FREE_PORT_TRIES
+        while True:
+            tries -= 1
+            datagrams = UdpEndpoint(self._loop, listener.host, listener.port, self._on_batch, self._on_error)
+            await datagrams.start()
+            bound = listener._replace(port=datagrams.local[1])
+            self.listeners += (bound,)
+            try:
+                await self._listen_streams(bound._replace(transport="tcp"), limits)
+            except OSError as error:
+                self.listeners = self.listeners[:-1]
+                await datagrams.close()
+                if error.errno != errno.EADDRINUSE or not tries:
+                    raise
+            else:
                 self._open.push_async_callback(datagrams.close)
                 self._datagrams.append(datagrams)
-                port = datagrams.local[1]
-            else:
-                # Port 0 behind a UDP listener means the port that one was given (TRN-1).
-                streams = StreamServer(
-                    self._loop,
-                    listener.host,
-                    listener.port or port,
-                    self._on_batch,
-                    self._on_lost,
-                    self._on_bad,
-                    limits=limits,
-                )
-                await streams.start()
-                self._open.push_async_callback(streams.close)
-                self._streams.append(streams)
-                port = streams.local[1]
-            self.listeners += (listener._replace(port=port),)
-        self._open.push_async_callback(self._drain)
+                return
+
+    async def _listen_streams(self, listener: Listener, limits: StreamLimits) -> None:
+        streams = StreamServer(
+            self._loop, listener.host, listener.port, self._on_batch, self._on_lost, self._on_bad, limits=limits
+        )
+        await streams.start()
+        self._open.push_async_callback(streams.close)
+        self._streams.append(streams)
+        self.listeners += (listener._replace(port=streams.local[1]),)
 
     # -- input ------------------------------------------------------------------------------------------
 
@@ -310,7 +323,11 @@ class Server:
         # Their connections are gone: RFC 3261 18.2.2 connects to where the Via says.
         for octets, flow in output:
             with suppress(SipParseError):  # it repeats what was malformed, and no Via can be relied on
-                self._streams[0].send([(octets, fallback_flow(parse_message(octets), flow))])
+                towards = fallback_flow(parse_message(octets), flow)
+                for streams in self._streams:
+                    if streams.carries(flow):
+                        streams.send([(octets, towards)])
+                        break
 
     # -- time -------------------------------------------------------------------------------------------
 

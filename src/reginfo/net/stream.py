@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -97,6 +98,12 @@ class StreamServer:
     def __len__(self) -> int:
         return len(self._connections)
 
+    def carries(self, flow: Flow) -> bool:
+        """Tell whether a flow is one of this listener; a wildcard address carries every host of its family."""
+        host, port = flow.local
+        mine = self._where[0]
+        return port == self._where[1] and (host == mine or mine == ("::" if ":" in host else "0.0.0.0"))
+
     async def start(self) -> None:
         """Bind and begin to accept; OSError if the address cannot be had."""
         host, port = self._where
@@ -109,9 +116,9 @@ class StreamServer:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((host, port))
             listener.listen(BACKLOG)
-        except OSError:
+        except OSError as error:
             listener.close()
-            raise
+            raise OSError(error.errno, f"bind {host}:{port}: {os.strerror(error.errno or 0)}") from error
         self._listener = listener
         self._where = (host, listener.getsockname()[1])
         self._resume()
