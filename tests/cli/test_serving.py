@@ -82,7 +82,7 @@ def test_a_server_registers_answers_its_operator_and_leaves_with_a_summary(
     assert "Traceback" not in err
     assert not Path("reginfo.sock").exists()
     events = [line.split("event=")[1].split()[0] for line in err.splitlines() if "aor=sip:" in line]
-    assert events == ["registered", "created", "deactivated"]
+    assert events == ["created", "deactivated"]  # what a phone does is there at DEBUG
 
 
 def test_bindings_survive_a_restart(spawn: Spawn, run: Run) -> None:
