@@ -22,20 +22,9 @@ from pathlib import Path
 
 import click
 
-from reginfo.cli.bench import (
-    Bench,
-    Measurement,
-    Peer,
-    await_answer,
-    echo_server,
-    free_port,
-    markdown,
-    middle,
-    registrar,
-    running,
-    write_csv,
-    write_plot,
-)
+from reginfo.cli._measurements import Measurement, markdown, middle, write_csv, write_plot
+from reginfo.cli._peers import Peer, await_answer, echo_server, free_port, registrar, running
+from reginfo.cli.bench import Bench
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import sipp_table
-from reginfo.cli import bench
-from reginfo.cli.bench import Measurement, Peer
+from reginfo.cli._measurements import Measurement, markdown, middle
+from reginfo.cli._peers import Peer, await_answer, echo_server, free_port
+from reginfo.cli.bench import Bench
+from reginfo.config import parse_listener
 from reginfo.errors import ReginfoError
 from tests.cli.conftest import Run
 
@@ -103,7 +105,7 @@ def test_ineffective_attempts_end_with_1(run: Run, answering: Callable[[bytes], 
     assert "100 % (0 lost, 2 failed)" in ran.out
 
 
-@pytest.mark.parametrize("target", ["127.0.0.1:5060", "tcp:127.0.0.1:5060", "udp:127.0.0.1", "udp::5060"])
+@pytest.mark.parametrize("target", ["127.0.0.1:5060", "tcp:127.0.0.1:5060", "udp:localhost:5060", "udp::5060"])
 def test_a_target_that_is_no_udp_address_is_a_usage_error(run: Run, target: str) -> None:
     assert run("bench", "server", "--target", target).code == 2
 
@@ -112,10 +114,10 @@ def test_a_target_that_is_no_udp_address_is_a_usage_error(run: Run, target: str)
 def test_echo_says_where_it_listens_and_sends_back(spawn: Callable[..., "subprocess.Popen[str]"]) -> None:
     process = spawn("bench", "echo")
     assert process.stdout is not None
-    host, port = bench._address(process.stdout.readline().strip())
+    where = parse_listener(process.stdout.readline().strip())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(10)
-        client.sendto(b"\0octets", (host, port))
+        client.sendto(b"\0octets", (where.host, where.port))
         assert client.recv(100) == b"\0octets"
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 1
@@ -123,8 +125,8 @@ def test_echo_says_where_it_listens_and_sends_back(spawn: Callable[..., "subproc
 
 @network
 def test_the_echo_is_measured_with_its_cpu_and_memory() -> None:
-    with bench.echo_server() as peer:
-        load = bench.Bench(peer, 100)
+    with echo_server() as peer:
+        load = Bench(peer, 100)
         filled, refreshed = load.fill(), load.refresh(2000)
     assert (filled.phase, filled.requests, refreshed.phase, refreshed.requests) == ("register", 100, "refresh", 2000)
     assert filled.bytes_per_binding is not None
@@ -137,20 +139,20 @@ def test_a_server_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> No
     with subprocess.Popen(["true"]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(ReginfoError, match="did not start: no such option"):
-            bench.await_answer(Peer("reginfo", "127.0.0.1", bench.free_port(), ended.pid), tmp_path)
+            await_answer(Peer("reginfo", "127.0.0.1", free_port(), ended.pid), tmp_path)
 
 
 def test_the_middle_of_runs_is_their_median_and_losses_add_up() -> None:
     runs = [
         dataclasses.replace(RUN, rate=rate, cpu_us=cpu, lost=1) for rate, cpu in ((1.0, 9.0), (5.0, 2.0), (3.0, 4.0))
     ]
-    middle = bench.middle(runs)
-    assert (middle.rate, middle.cpu_us, middle.lost, middle.requests) == (3.0, 4.0, 3, 3000)
-    assert bench.middle([dataclasses.replace(RUN, cpu_us=None)]).cpu_us is None
+    medians = middle(runs)
+    assert (medians.rate, medians.cpu_us, medians.lost, medians.requests) == (3.0, 4.0, 3, 3000)
+    assert middle([dataclasses.replace(RUN, cpu_us=None)]).cpu_us is None
 
 
 def test_the_table_is_markdown_with_a_dash_for_what_is_not_known() -> None:
-    lines = bench.markdown([RUN, dataclasses.replace(RUN, p50_ms=math.nan, cpu_us=None)]).splitlines()
+    lines = markdown([RUN, dataclasses.replace(RUN, p50_ms=math.nan, cpu_us=None)]).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert set(lines[1]) == {"|", "-"}
     assert "| 100,000 " in lines[2]
@@ -182,7 +184,7 @@ def test_kamailio_and_sipp_are_driven_as_the_table_needs(
     monkeypatch.setattr(sipp_table, "STEP_SECONDS", 1)
     with sipp_table.kamailio() as peer:
         step = sipp_table.sipp_step(peer, 200)
-        filled = bench.Bench(peer, 500).fill()
+        filled = Bench(peer, 500).fill()
     assert (step.requests, step.lost, step.generator) == (200, 0, "SIPp")
     assert filled.requests == 500
     assert filled.failed == 0
