@@ -13,6 +13,7 @@ import pytest
 
 from reginfo.config import AdminSection, Config, RegistrarSection, StoreSection
 from reginfo.engine import Command
+from reginfo.errors import StoreUnavailable
 from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
 from reginfo.model import Now
 from reginfo.net.stream import StreamServer
@@ -309,6 +310,56 @@ async def test_a_lost_connection_is_replaced_from_the_listener_it_came_to(tmp_pa
     finally:
         await server.close()
         phone.close()
+
+
+async def test_a_store_that_cannot_save_the_clock_does_not_end_expiry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F3 and F9 at once: bindings expire on, and the step of the wall clock is saved when the disk is back."""
+    async with serving(tmp_path) as server, udp_phone(server) as phone:
+        failures = 0
+        save = server._store.save_clock_offset
+
+        async def failing(offset_ms: int) -> None:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise StoreUnavailable("the disk is failing", retry_after=1)
+            await save(offset_ms)
+
+        monkeypatch.setattr(server._store, "save_clock_offset", failing)
+        monkeypatch.setattr("reginfo.server.SAVE_MS", 0)
+        await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 60)))
+        server._clock._anchor_ms -= 3_600_000  # as if the wall clock was set forward by an hour
+        later = server._clock.now
+        monkeypatch.setattr(server._clock, "now", lambda: Now(later().ms + 3_660_001, later().wall))
+        async with asyncio.timeout(10):
+            while server.statistics()["events"]["expired"] == 0 or server._store.clock_offset == 0:
+                await asyncio.sleep(0.02)
+        assert failures == 2
+        assert abs(server._store.clock_offset - 3_600_000) < 1_000
+
+
+async def test_one_failing_tick_does_not_end_expiry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """REG-17: a fault of ours in one tick is logged, and the next tick expires what is due."""
+    async with serving(tmp_path) as server, udp_phone(server) as phone:
+        failures = 0
+        due = server._store.due
+
+        async def failing(now_ms: int, limit: int) -> list[str]:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise RuntimeError("a fault")
+            return await due(now_ms, limit)
+
+        monkeypatch.setattr(server._store, "due", failing)
+        await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 60)))
+        later = server._clock.now
+        monkeypatch.setattr(server._clock, "now", lambda: Now(later().ms + 60_001, later().wall))
+        async with asyncio.timeout(10):
+            while server.statistics()["events"]["expired"] == 0:
+                await asyncio.sleep(0.02)
 
 
 def test_clock_ignores_a_set_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from reginfo.admin.event_log import LogConsumer
 from reginfo.admin.metrics import MetricsConsumer
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.config import Config, Listener
-from reginfo.engine import Command, Engine, Work
+from reginfo.engine import MAX_PENDING, Command, Engine, Work
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import (
     Binding,
@@ -49,9 +49,11 @@ CONFLICT_RETRY_AFTER = 1  # seconds
 OPERATOR_CALL_ID = "operator"  # of bindings that no REGISTER made
 DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
-TICKS_PER_SAVE = 10
-DUE_CALLS_PER_TICK = 8  # bounded, so that a mass expiry does not stall the loop
+SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
+SAVE_MS = 1_000
+DUE_CALLS_PER_TICK = 2  # bounded, so that a mass expiry does not stall the loop
 EXPIRIES_PER_CALL = 250
+FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
@@ -196,8 +198,9 @@ class Server:
         control = ControlServer(config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
         await control.start()
         self._open.push_async_callback(control.close)
-        ticker = asyncio.create_task(self._tick())
-        self._open.callback(ticker.cancel)
+        for work in (self._tick(), self._feed()):
+            task = asyncio.create_task(work)
+            self._open.callback(task.cancel)
 
     async def close(self) -> None:
         """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
@@ -205,7 +208,7 @@ class Server:
 
     async def _finish(self) -> None:
         for reader in self._readers:
-            await reader.pump()
+            await reader.pump(FINISH_SECONDS)
             await reader.save()
 
     async def _drain(self) -> None:
@@ -332,31 +335,52 @@ class Server:
     # -- time -------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        """Expire, say 100 Trying, feed the consumers; once a second save cursors and watch the clock."""
-        count = 0
+        """Expire and say 100 Trying; once a second save cursors and watch the clock."""
+        saved_ms = 0
+        pause = TICK
         while True:
-            await asyncio.sleep(TICK)
-            count += 1
+            await asyncio.sleep(pause)
             now = self._clock.now()
-            await self._expire(now.ms)
-            self._engine.tick(now)
-            self._schedule()
-            for reader in self._readers:
-                await reader.pump()
-            if count % TICKS_PER_SAVE == 0:
-                for reader in self._readers:
-                    await reader.save()
-                if self._clock.stepped():
-                    logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
-                    await self._store.save_clock_offset(self._clock.offset_ms)
+            try:
+                pause = SHORT_TICK if await self._expire(now.ms) else TICK
+                self._engine.tick(now)
+                self._schedule()
+                if now.ms - saved_ms >= SAVE_MS:
+                    saved_ms = now.ms
+                    await self._save()
+            except Exception:  # what failed now is tried again; a ticker that ended would end all expiry
+                logger.exception("tick failed")
 
-    async def _expire(self, now_ms: int) -> None:
-        """Queue what has expired; a mass of it is spread over ticks."""
+    async def _expire(self, now_ms: int) -> bool:
+        """Queue what has expired, a mass of it in pieces; True if more waits."""
+        if self._engine.pending >= MAX_PENDING // 2:
+            return False  # changes take their time, and what is due comes again
         for _ in range(DUE_CALLS_PER_TICK):
             first = self._store.next_due_ms()
             if first is None or first > now_ms:
-                return
+                return False
             self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_CALL))
+        return True
+
+    async def _save(self) -> None:
+        for reader in self._readers:
+            await reader.save()
+        if self._clock.stepped():
+            logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
+        if self._clock.offset_ms != self._store.clock_offset:
+            with suppress(StoreUnavailable):  # asked again in a second
+                await self._store.save_clock_offset(self._clock.offset_ms)
+
+    async def _feed(self) -> None:
+        """Take the consumers along, for some milliseconds at a time."""
+        while True:
+            behind = any(reader.lag for reader in self._readers)
+            await asyncio.sleep(SHORT_TICK if behind else TICK)
+            for reader in self._readers:
+                try:
+                    await reader.pump()
+                except Exception:  # one consumer's fault is not the others'
+                    logger.exception("feed reader failed")
 
     # -- what operators do ------------------------------------------------------------------------------
 

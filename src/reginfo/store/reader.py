@@ -5,6 +5,7 @@ learn.  Delivery is at least once: a consumer that dies between reading and savi
 """
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -14,8 +15,8 @@ from reginfo.store.base import Store
 
 logger = logging.getLogger(__name__)
 
-CHANGES_PER_READ = 1_000
-READS_PER_PUMP = 20  # a consumer that fell far behind gives the loop back in between
+CHANGES_PER_READ = 64  # some 2 ms where each of them is a line of the log
+PUMP_SECONDS = 0.003  # a consumer that fell far behind gives the loop back in between
 RECORDS_PER_PAGE = 1_000
 
 
@@ -65,11 +66,10 @@ class FeedReader:
             self._saved = self._seq
             consumer.restore(state)
 
-    async def pump(self) -> None:
-        """Read on, as far as a bounded piece of work goes."""
-        for _ in range(READS_PER_PUMP):
-            if not self.lag:
-                return
+    async def pump(self, seconds: float = PUMP_SECONDS) -> None:
+        """Read on for so long at most; a store that cannot be read now is asked again next time."""
+        until = time.monotonic() + seconds
+        while self.lag:
             try:
                 changes = await self._store.changes(
                     self._seq, CHANGES_PER_READ, refreshes=self._consumer.wants_refreshes
@@ -78,10 +78,14 @@ class FeedReader:
                 logger.warning("feed gap consumer=%s after=%d oldest=%d", self._consumer.name, self._seq, gap.oldest)
                 await self._reset()
                 return
+            except StoreUnavailable:
+                return
             if not changes:
                 return
             self._consumer.read(changes)
             self._seq = changes[-1].seq
+            if time.monotonic() >= until:
+                return
 
     async def save(self) -> None:
         """Save the cursor if it has moved; a store that cannot now is asked again next time."""
