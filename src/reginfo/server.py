@@ -33,7 +33,8 @@ from reginfo.fast import (
     parse_message,
 )
 from reginfo.model import ACCEPTED, Now
-from reginfo.net.stream import StreamLimits, StreamServer
+from reginfo.net.connection import StreamLimits
+from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission

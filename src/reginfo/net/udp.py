@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable, Sequence
 
 from reginfo.fast import DatagramSocket, Flow
+from reginfo.net.addresses import carries
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +61,8 @@ class UdpEndpoint:
         return len(self._backlog)
 
     def carries(self, flow: Flow) -> bool:
-        """Tell whether an answer by that flow leaves from here; a wildcard address carries every host of its family."""
-        host, port = flow.local
-        mine = self._where[0]
-        return port == self._where[1] and (host == mine or mine == ("::" if ":" in host else "0.0.0.0"))
+        """Tell whether an answer by that flow leaves from here."""
+        return carries(self._where, flow)
 
     async def start(self) -> None:
         """Bind and begin to read; OSError if the address cannot be had."""
