@@ -17,6 +17,7 @@ from reginfo._fast.sip_parser cimport (
     base,
 )
 from reginfo._fast.uri cimport (
+    HOST_NAME,
     SCHEME_OTHER,
     host_octets,
 )
@@ -90,6 +91,9 @@ cdef class Screen:
         if request.to_uri.text.length > self._max_uri:
             return AOR_OF_OTHER_DOMAIN_
         aor_host = host_octets(&request.to_uri.host, base(request))
-        if aor_host not in self._domains or (host != aor_host and host in self._domains):
+        if aor_host not in self._domains:
+            return AOR_OF_OTHER_DOMAIN_
+        # An address in the Request-URI names this server, whatever it serves.
+        if request.request_uri_value.host.kind == HOST_NAME and host != aor_host and host in self._domains:
             return AOR_OF_OTHER_DOMAIN_
         return GO_ON_
