@@ -59,11 +59,17 @@ def contact(uri: str = "sip:alice@192.0.2.10:5060", expires: int | str | None = 
 class House:
     """One server's inside.  `send` runs everything to its end; time stands still until `sleep`."""
 
-    def __init__(self, store: Store | None = None, domains: Iterable[str] = ("example.com",), **policy: Any) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        domains: Iterable[str] = ("example.com",),
+        transactions: Transactions | None = None,
+        **policy: Any,
+    ) -> None:
         policy.setdefault("expires_jitter", 0.0)
         self.now_ms = START_MS
         self.store = store or TableStore()
-        self.transactions = Transactions(bytes(16))
+        self.transactions = Transactions(bytes(16)) if transactions is None else transactions
         self.engine = Engine(
             self.transactions, Admission(domains, ["127.0.0.1"]), Registrar(RegistrarSection(**policy), 32)
         )

@@ -129,7 +129,7 @@ async def test_udp_and_tcp_at_once_equal_the_sequential_replay(
         frozen = clock.now()
         monkeypatch.setattr(clock, "now", lambda: frozen)
 
-        def recorded_receive(batch: Sequence[tuple[bytes, Flow]], now: Now) -> None:
+        def recorded_receive(batch: list[tuple[bytes, Flow]], now: Now) -> None:
             order.extend(batch)
             receive(batch, now)
 
@@ -164,9 +164,7 @@ async def test_udp_and_tcp_at_once_equal_the_sequential_replay(
             taken = [item[0] for item in order if not isinstance(item, str) and parse_message(item[0]).call_id == name]
             assert taken == requests
 
-        house = House()
-        house.transactions = engine._transactions
-        house.engine._transactions = engine._transactions
+        house = House(transactions=engine._transactions)
         house.now_ms = frozen.ms
         replayed: dict[str, bytes] = {}
         for item in order:

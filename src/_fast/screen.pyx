@@ -22,18 +22,6 @@ from reginfo._fast.uri cimport (
     host_octets,
 )
 
-cdef enum:
-    GO_ON_
-    NO_ANSWER_
-    UNKNOWN_METHOD_
-    METHOD_NOT_ALLOWED_
-    URI_TOO_LONG_
-    UNSUPPORTED_SCHEME_
-    FOREIGN_DOMAIN_
-    UNKNOWN_EXTENSION_
-    AOR_NOT_SIP_
-    AOR_OF_OTHER_DOMAIN_
-
 GO_ON = GO_ON_
 NO_ANSWER = NO_ANSWER_                      # ACK
 UNKNOWN_METHOD = UNKNOWN_METHOD_            # 501
@@ -51,11 +39,6 @@ AOR_OF_OTHER_DOMAIN = AOR_OF_OTHER_DOMAIN_  # 404
 cdef class Screen:
     """The checks of one server: the methods it serves and the hosts it answers for."""
 
-    cdef frozenset _methods
-    cdef frozenset _domains
-    cdef frozenset _hosts
-    cdef Py_ssize_t _max_uri
-
     def __init__(
         self, methods: Iterable[str], domains: Iterable[str], addresses: Iterable[str], max_uri: cython.Py_ssize_t
     ) -> None:
@@ -70,6 +53,9 @@ cdef class Screen:
 
     def check(self, request: SipMessage) -> int:
         """Return GO_ON, or the first of the other verdicts that applies to a parsed request."""
+        return self.verdict(request)
+
+    cdef int verdict(self, SipMessage request) except -1:
         cdef bytes host, aor_host
         if request.method_id == METHOD_ACK:
             return NO_ANSWER_

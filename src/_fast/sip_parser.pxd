@@ -164,6 +164,9 @@ cdef class SipMessage:
     cdef ContactValue[FEW_CONTACTS] few_contacts
 
 
+    cdef str canonical_to(self)
+
+
 cdef inline const unsigned char* base(SipMessage message) noexcept:
     return <const unsigned char*>PyBytes_AS_STRING(message._data)
 
@@ -173,3 +176,6 @@ cdef bytes contact_params(SipMessage message, int i)
 
 # A span with each fold made one SP.
 cdef bytes unfolded(const unsigned char* octets, Py_ssize_t n)
+
+# What parse_message does.
+cdef SipMessage message_of(bytes data, bint stream)

@@ -1691,6 +1691,9 @@ cdef class SipMessage:
     @property
     def aor(self) -> str:
         """The canonical address-of-record of To (RFC 3261 10.3 step 5); SipParseError if that is no SIP URI."""
+        return self.canonical_to()
+
+    cdef str canonical_to(self):
         cdef bytes octets
         if self.to_uri.kind == SCHEME_OTHER:
             _fail_in(HEADER_TO, b"not a SIP or SIPS URI", self.to_uri.text.start)
@@ -1928,6 +1931,10 @@ def parse_message(data: bytes, *, stream: bool = False) -> SipMessage:
     A datagram's octets beyond Content-Length are dropped and a body without it runs to the end (RFC 3261 18.3);
     with stream=True Content-Length must be present and exact.  One pass; nothing is decoded yet.
     """
+    return message_of(data, stream)
+
+
+cdef SipMessage message_of(bytes data, bint stream):
     cdef SipMessage message = SipMessage.__new__(SipMessage)
     message._data = data
     message.is_request = True

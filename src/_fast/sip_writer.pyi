@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.sip_parser import SipMessage
 
+def received_uri(request: SipMessage, source: Flow) -> str: ...
 def write_response(
     request: SipMessage,
     status: int,

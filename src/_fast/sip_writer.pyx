@@ -49,7 +49,7 @@ from reginfo._fast._writer cimport (
     writer_init,
     writer_take,
 )
-from reginfo._fast.datagrams cimport Flow
+from reginfo._fast.datagrams cimport UDP, Flow
 from reginfo._fast.sip_parser cimport (
     HEADER_CALL_ID,
     HEADER_CSEQ,
@@ -343,6 +343,15 @@ cdef bint has_tag(SipMessage request, Span value) noexcept:
 
 
 # -- messages ----------------------------------------------------------------------------------------------
+
+def received_uri(request: SipMessage, source: Flow) -> str:
+    """Return the source of a request as a SIP URI if its top Via names another host, else an empty string."""
+    if is_source(base(request), request.via.host, source):
+        return ""
+    host = source.host
+    where = f"sip:[{host}]:{source.remote_port}" if ":" in host else f"sip:{host}:{source.remote_port}"
+    return where if source.kind == UDP else f"{where};transport={source.transport}"
+
 
 def write_response(
     request: SipMessage,

@@ -60,17 +60,6 @@ PENDING = Absorbed.PENDING
 LISTING = Absorbed.LISTING
 
 
-cdef struct Entry:
-    Link link           # link.hash is the lower half of the fingerprint
-    uint32_t upper
-    uint32_t value
-
-
-cdef struct Answer:
-    PyObject* octets    # owned, or NULL
-    uint64_t fingerprint
-
-
 cdef inline Entry* _entry(const Index* index, uint32_t entry) noexcept nogil:
     return &(<Entry*>index.blocks[entry >> BLOCK_BITS])[entry & BLOCK_MASK]
 
@@ -93,16 +82,6 @@ cdef class Transactions:
 
     capacity bounds the entries of a generation, answers the octets kept; key is 16 secret octets.
     """
-
-    cdef Index[2] generations
-    cdef int current
-    cdef int64_t started_at     # of the current generation
-    cdef uint32_t capacity
-    cdef uint32_t answers
-    cdef uint32_t next_answer
-    cdef Answer* ring
-    cdef uint64_t[2] source_key
-    cdef uint64_t[2] tag_key
 
     def __cinit__(self, key: bytes, capacity: int = 1 << 20, answers: int = 16384) -> None:
         cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(key)
@@ -138,6 +117,9 @@ cdef class Transactions:
 
     def fingerprint(self, octets: bytes, flow: Flow) -> int:
         """Return the 64 bits that stand for these octets from this source; never 0."""
+        return self.digest(octets, flow)
+
+    cdef uint64_t digest(self, bytes octets, Flow flow) noexcept:
         cdef SipHash h
         cdef uint8_t[4] source
         source[0] = flow.kind
@@ -171,7 +153,9 @@ cdef class Transactions:
 
     def find(self, fingerprint: int, now_ms: int) -> bytes | Absorbed | None:
         """Return what was remembered, or None: PENDING, LISTING or the octets of the answer."""
-        cdef uint64_t number = fingerprint
+        return self.known(fingerprint, now_ms)
+
+    cdef object known(self, uint64_t number, int64_t now_ms):
         cdef uint32_t entry
         cdef uint32_t value
         cdef Index* generation
@@ -194,7 +178,9 @@ cdef class Transactions:
 
     def remember(self, fingerprint: int, answer: bytes | Absorbed, now_ms: int) -> None:
         """Remember an answer for 32 s at least, in place of what was remembered before."""
-        cdef uint64_t number = fingerprint
+        self.keep_answer(fingerprint, answer, now_ms)
+
+    cdef int keep_answer(self, uint64_t number, object answer, int64_t now_ms) except -1:
         cdef uint32_t entry
         cdef uint32_t value
         cdef Index* generation
@@ -216,6 +202,7 @@ cdef class Transactions:
             entry = index_add(generation, <uint32_t>number)
             _entry(generation, entry).upper = <uint32_t>(number >> 32)
         _entry(generation, entry).value = value
+        return 0
 
     cdef uint32_t keep(self, bytes octets, uint64_t fingerprint):
         # The place of an answer in the ring; the oldest one there is forgotten.

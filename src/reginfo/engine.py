@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 
 from reginfo.fast import (
     LISTING,
@@ -22,10 +23,13 @@ from reginfo.fast import (
     Counters,
     Draft,
     Flow,
+    Intake,
+    Registering,
     SipMessage,
     SipParseError,
     Transactions,
     parse_message,
+    received_uri,
     salvage,
     write_response,
 )
@@ -58,32 +62,6 @@ _LOWEST_TOKEN_OCTET = 0x21
 def unavailable(retry_after: int) -> Outcome:
     """Return the 503 that asks the client to come back (RFC 3261 21.5.4)."""
     return Outcome(503, headers=(("Retry-After", str(retry_after)),))
-
-
-def _source_uri(flow: Flow) -> str:
-    host = f"[{flow.host}]" if ":" in flow.host else flow.host
-    transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
-    return f"sip:{host}:{flow.port}{transport}"
-
-
-class Registering:
-    """A REGISTER on its way from arrival to answer."""
-
-    # Class attributes until they change: most never do, and one is made per REGISTER.
-    repeated = False
-    "An absorbed retransmission: only the listing is rendered again."
-    trying = False
-    "A 100 has gone out."
-    outcome = ACCEPTED
-    change: Change | None = None
-    listing: bytes | None = None
-
-    def __init__(self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, now_ms: int) -> None:
-        self.request = request
-        self.aor = aor
-        self.flow = flow
-        self.fingerprint = fingerprint
-        self.arrived_ms = now_ms
 
 
 class Command:
@@ -129,11 +107,11 @@ class Engine:
     ) -> None:
         """server_header is the value of Server in responses (RFC 3261 20.35), none if empty."""
         self._transactions = transactions
+        self._intake = Intake(transactions, admission.screen)
         self.follow(admission, registrar, server_header)
         self._arrivals: list[Work] = []
         self._queues: dict[str, list[Work]] = {}
         self._claimed: set[str] = set()
-        self._pending = 0
         self._output: list[tuple[bytes, Flow]] = []
         self._date = b""
         self._date_second = -1
@@ -145,19 +123,25 @@ class Engine:
     def follow(self, admission: Admission, registrar: Registrar, server_header: str = "") -> None:
         """Decide by other rules from now on, also what waits already."""
         self._admission = admission
+        self._intake.follow(admission.screen)
         self._registrar = registrar
         self._identity = (("Server", server_header),) if server_header else ()
 
     # -- in ---------------------------------------------------------------------------------------------
 
-    def receive(self, batch: Sequence[tuple[bytes, Flow]], now: Now) -> None:
+    def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
         """Take a batch of datagrams or framed messages in arrival order."""
-        for octets, flow in batch:
-            try:
-                self._receive(octets, flow, now)
-            except Exception:  # one message must not take the batch down with it
-                self._errors.add(INTERNAL)
-                logger.exception("message failed flow=%s", flow.text)
+        limit = 0 if self._drain_retry_after else MAX_PENDING
+        other = partial(self._receive_any, now)
+        taken = self._intake.take(batch, now.ms, self._queues, self._arrivals, limit, other)
+        self._requests.add(_METHOD_SLOT["REGISTER"], taken)
+
+    def _receive_any(self, now: Now, octets: bytes, flow: Flow) -> None:
+        try:
+            self._receive(octets, flow, now)
+        except Exception:  # one message must not take the batch down with it
+            self._errors.add(INTERNAL)
+            logger.exception("message failed flow=%s", flow.text)
 
     def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
         if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
@@ -186,7 +170,7 @@ class Engine:
         if request is None or error.status is None:
             return None
         fingerprint = self._transactions.fingerprint(head, flow)
-        return self._write(request, flow, fingerprint, Outcome(error.status, error.reason), now)
+        return self._write(request, flow, fingerprint, Outcome(error.status, error.reason))
 
     def _refuse_malformed(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
         """Answer what could not be parsed, as far as an answer is owed and possible."""
@@ -195,7 +179,7 @@ class Engine:
         if request is not None and error.status is not None:
             # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
             outcome = UNKNOWN_METHOD if error.status == 501 else Outcome(error.status, error.reason)
-            self._respond(request, flow, fingerprint, outcome, now)
+            self._respond(request, flow, fingerprint, outcome, now.ms)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""
@@ -214,7 +198,7 @@ class Engine:
         """Put a well-formed request to its method, or refuse it (UAS order, steps 4 to 11)."""
         method = request.method
         self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
-        verdict = self._admission.check(request)
+        verdict = self._admission.screen.check(request)
         if verdict:
             if verdict == NO_ANSWER:
                 return  # an ACK of an answer that was not ours (TX-8)
@@ -226,7 +210,7 @@ class Engine:
         else:
             outcome = self._answer_at_once(request)
         if outcome is not None:
-            self._respond(request, flow, fingerprint, outcome, now)
+            self._respond(request, flow, fingerprint, outcome, now.ms)
 
     def _refuse_body_or_queue(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
         """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
@@ -234,13 +218,14 @@ class Engine:
             outcome = self._admission.refuse_body(request)
             if outcome is not None:
                 return outcome
-        if self._pending >= MAX_PENDING:
+        if self._intake.pending >= MAX_PENDING:
             return unavailable(OVERLOAD_RETRY_AFTER)
         aor = request.aor
         queue = self._queues.get(aor)
         if queue is not None and self._is_merged(request, queue):
             return _MERGED
-        self._transactions.remember(fingerprint, PENDING, now_ms)
+        if not flow.reliable:
+            self._transactions.remember(fingerprint, PENDING, now_ms)
         self._queue(Registering(request, aor, flow, fingerprint, now_ms), queue)
         return None
 
@@ -300,7 +285,7 @@ class Engine:
     @property
     def pending(self) -> int:
         """Works between arrival and answer."""
-        return self._pending
+        return self._intake.pending
 
     def _queue(self, work: Work, queue: list[Work] | None) -> None:
         """Put work at the end of its AoR's queue, None if there is none; it arrives unless the AoR is claimed."""
@@ -311,7 +296,7 @@ class Engine:
             queue.append(work)
             if work.aor not in self._claimed:
                 self._arrivals.append(work)
-        self._pending += 1
+        self._intake.pending += 1
 
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
@@ -327,11 +312,13 @@ class Engine:
         """
         drafts: dict[str, Draft] = {}
         changes = []
+        now_ms = now.ms
         for work in works:
-            draft = drafts.get(work.aor)
+            aor = work.aor
+            draft = drafts.get(aor)
             if draft is None:
-                draft = drafts[work.aor] = Draft(work.aor, records[work.aor], now.ms)
-            change = self._decide(work, draft, now.ms)
+                draft = drafts[aor] = Draft(aor, records[aor], now_ms)
+            change = self._decide(work, draft, now_ms)
             if change is not None:
                 changes.append(change)
         return changes
@@ -342,12 +329,15 @@ class Engine:
             work.change = change = draft.finish(work.cause)
             return change
         if not work.repeated:
-            request, flow = work.request, work.flow
-            # Where the phone is reached if its Contact cannot be (kept per binding).
-            received = "" if request.via_host == flow.host else _source_uri(flow)
-            spread = work.fingerprint & 0xFFFF  # a keyed hash: uniform, and the same for a retry
+            request = work.request
             try:
-                work.outcome = self._registrar.decide(request, draft, received, spread, now_ms)
+                work.outcome = self._registrar.decide(
+                    request,
+                    draft,
+                    received_uri(request, work.flow),  # where the phone is reached if its Contact cannot be
+                    work.fingerprint & 0xFFFF,  # a keyed hash: uniform, and the same for a retry
+                    now_ms,
+                )
             except SipParseError as error:  # in what only binding reads
                 draft.rollback()
                 work.outcome = Outcome(error.status or 400, error.reason)
@@ -370,16 +360,20 @@ class Engine:
 
     def settle(self, turn: Turn, now: Now) -> None:
         """Answer the works of a turn that is committed or given up, and release its AoRs."""
+        given_up_before = now.ms - EXPIRED_AFTER_MS
         for work in turn.works:
             if isinstance(work, Command):
                 if work.done is not None:
                     work.done(work)
-            elif now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
-                self._respond(work.request, work.flow, work.fingerprint, work.outcome, now, work.listing)
+            elif work.arrived_ms > given_up_before:
+                if work.outcome is ACCEPTED:
+                    self._accept(work, now)
+                else:
+                    self._respond(work.request, work.flow, work.fingerprint, work.outcome, now.ms)
         self._release(turn)
 
     def _release(self, turn: Turn) -> None:
-        self._pending -= len(turn.works)
+        self._intake.pending -= len(turn.works)
         self._claimed.difference_update(turn.aors)
         queues = self._queues
         waited = False
@@ -406,7 +400,7 @@ class Engine:
 
     def tick(self, now: Now) -> None:
         """Send 100 for every REGISTER that has waited 3.5 s for its final answer (RFC 4320)."""
-        if not self._pending:
+        if not self._intake.pending:
             return
         for queue in self._queues.values():
             for work in queue:
@@ -425,42 +419,35 @@ class Engine:
         output, self._output = self._output, []
         return output
 
-    def _respond(
-        self,
-        request: SipMessage,
-        flow: Flow,
-        fingerprint: int,
-        outcome: Outcome,
-        now: Now,
-        listing: bytes | None = None,
-    ) -> None:
-        """Send the final answer and remember it for retransmissions of its request."""
-        octets = self._write(request, flow, fingerprint, outcome, now, listing)
+    def _accept(self, work: Registering, now: Now) -> None:
+        """Answer 200 with the bindings (REG-12); a retransmission of the request has them rendered again."""
+        request, flow, fingerprint = work.request, work.flow, work.fingerprint
+        octets = write_response(
+            request,
+            200,
+            to_tag=self._transactions.tag(fingerprint),
+            source=flow,
+            headers=self._identity,
+            listing=work.listing,
+            now_ms=now.ms,
+            date=self._date_at(now.wall),
+        )
+        self._responses.add(100)
+        if flow.reliable:
+            self._output.append((octets, flow))
+        else:
+            self._output.append((octets, response_flow(request, flow)))
+            self._transactions.remember(fingerprint, LISTING, now.ms)
+
+    def _respond(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now_ms: int) -> None:
+        """Send a final answer without bindings, and remember it for retransmissions of its request."""
+        octets = self._write(request, flow, fingerprint, outcome)
         self._output.append((octets, response_flow(request, flow)))
         if not flow.reliable:
-            self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
+            self._transactions.remember(fingerprint, octets, now_ms)
 
-    def _write(
-        self,
-        request: SipMessage,
-        flow: Flow,
-        fingerprint: int,
-        outcome: Outcome,
-        now: Now,
-        listing: bytes | None = None,
-    ) -> bytes:
+    def _write(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome) -> bytes:
         self._responses.add(outcome.status - 100)
-        if outcome is ACCEPTED:
-            return write_response(
-                request,
-                200,
-                to_tag=self._transactions.tag(fingerprint),
-                source=flow,
-                headers=self._identity,
-                listing=listing,
-                now_ms=now.ms,
-                date=self._date_at(now.wall),
-            )
         return write_response(
             request,
             outcome.status,

@@ -26,6 +26,7 @@ from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
+from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
 from reginfo._fast.screen import (
     AOR_NOT_SIP,
@@ -52,11 +53,12 @@ from reginfo._fast.sip_parser import (
     parse_message,
     salvage,
 )
-from reginfo._fast.sip_writer import write_request, write_response
+from reginfo._fast.sip_writer import received_uri, write_request, write_response
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
 __all__ = [
+    "ACCEPTED",
     "ADDED",
     "AOR_NOT_SIP",
     "AOR_OF_OTHER_DOMAIN",
@@ -93,10 +95,13 @@ __all__ = [
     "Draft",
     "Event",
     "Flow",
+    "Intake",
     "LoadReport",
     "NameAddr",
+    "Outcome",
     "RegisterLoad",
     "RegisterPolicy",
+    "Registering",
     "Registration",
     "Screen",
     "SipMessage",
@@ -112,6 +117,7 @@ __all__ = [
     "echo",
     "parse_message",
     "parse_uri",
+    "received_uri",
     "record_revision",
     "salvage",
     "uris_equal",

@@ -1,10 +1,9 @@
 """The nouns of registration: bindings, registrations, changes, and the words RFC 3680 has for them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from reginfo.fast import Binding, Change, ContactDelta, Registration
+from reginfo.fast import ACCEPTED, Binding, Change, ContactDelta, Outcome, Registration
 
 __all__ = [
     "ACCEPTED",
@@ -26,20 +25,6 @@ class Now(NamedTuple):
     "Milliseconds of engine time, which never jumps."
     wall: float
     "Seconds since the epoch by the wall clock."
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a request comes to: the final response, but for what is copied from the request."""
-
-    status: int
-    reason: str | None = None
-    "Reason phrase; None for the one that belongs to the status."
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-ACCEPTED = Outcome(200)
-"The one outcome that lists the bindings of the AoR."
 
 
 class ContactEvent(StrEnum):

@@ -265,7 +265,7 @@ class Server:
 
     # -- input ------------------------------------------------------------------------------------------
 
-    def _on_batch(self, batch: Sequence[tuple[bytes, Flow]]) -> None:
+    def _on_batch(self, batch: list[tuple[bytes, Flow]]) -> None:
         self._engine.receive(batch, self._clock.now())
         self._schedule()
 

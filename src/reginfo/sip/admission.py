@@ -45,8 +45,8 @@ class Admission:
     ) -> None:
         """domains are served; addresses are this server's own hosts, good in a Request-URI only."""
         self._max_body = max_body
-        self.check = Screen(SERVED_METHODS, domains, addresses, max_uri).check
-        "SipMessage -> verdict: GO_ON, NO_ANSWER, or what refusal() answers."
+        self.screen = Screen(SERVED_METHODS, domains, addresses, max_uri)
+        "Its verdict is GO_ON, NO_ANSWER, or what refusal() answers."
 
     @staticmethod
     def refusal(verdict: int, request: SipMessage) -> Outcome:

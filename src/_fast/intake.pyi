@@ -1,0 +1,56 @@
+from collections.abc import Callable
+from typing import Final, TypeVar, final
+
+from reginfo._fast.binding import Change
+from reginfo._fast.datagrams import Flow
+from reginfo._fast.screen import Screen
+from reginfo._fast.sip_parser import SipMessage
+from reginfo._fast.transactions import Transactions
+
+_Work = TypeVar("_Work")
+
+@final
+class Outcome:
+    def __init__(self, status: int, reason: str | None = None, headers: tuple[tuple[str, str], ...] = ()) -> None: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+
+ACCEPTED: Final[Outcome]
+
+@final
+class Registering:
+    repeated: bool
+    trying: bool
+    outcome: Outcome
+    change: Change | None
+    listing: bytes | None
+    def __init__(self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, arrived_ms: int) -> None: ...
+    @property
+    def request(self) -> SipMessage: ...
+    @property
+    def aor(self) -> str: ...
+    @property
+    def flow(self) -> Flow: ...
+    @property
+    def fingerprint(self) -> int: ...
+    @property
+    def arrived_ms(self) -> int: ...
+
+@final
+class Intake:
+    pending: int
+    def __init__(self, transactions: Transactions, screen: Screen) -> None: ...
+    def follow(self, screen: Screen) -> None: ...
+    def take(
+        self,
+        batch: list[tuple[bytes, Flow]],
+        now_ms: int,
+        queues: dict[str, list[_Work]],
+        arrivals: list[_Work],
+        limit: int,
+        other: Callable[[bytes, Flow], None],
+    ) -> int: ...

@@ -1,0 +1,162 @@
+"""Intake: the common road of a batch, from octets to queued REGISTERs.
+
+Nearly all traffic of a registrar is REGISTERs that nothing can be said against: no retransmission, well formed,
+passed by the screen, for an AoR that is idle.  Those are queued here; everything else is handed on in its place.
+No decision is made here that is not made by the same objects on the general road.
+"""
+
+from collections.abc import Callable
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+
+from reginfo._fast.datagrams cimport UDP, Flow
+from reginfo._fast.screen cimport GO_ON_, Screen
+from reginfo._fast.sip_parser cimport (
+    METHOD_REGISTER,
+    SipMessage,
+    message_of,
+)
+from reginfo._fast.transactions cimport Transactions
+
+from reginfo._fast.errors import SipParseError
+from reginfo._fast.transactions import PENDING
+
+cdef enum:
+    LOWEST_TOKEN_OCTET = 0x21
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Outcome:
+    """What a request comes to: the final response, but for what is copied from the request."""
+
+    cdef readonly int status
+    cdef readonly str reason        # None for the phrase that belongs to the status
+    cdef readonly tuple headers     # of (name, value)
+
+    def __init__(
+        self, status: cython.int, reason: str | None = None, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.status}, {self.reason!r}, {self.headers!r})"
+
+
+# The one outcome that lists the bindings of the AoR.
+ACCEPTED = Outcome(200)
+cdef Outcome _accepted = ACCEPTED
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Registering:
+    """A REGISTER on its way from arrival to answer."""
+
+    cdef readonly SipMessage request
+    cdef readonly str aor
+    cdef readonly Flow flow
+    cdef readonly uint64_t fingerprint
+    cdef readonly int64_t arrived_ms
+    cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
+    cdef public bint trying         # a 100 has gone out
+    cdef public Outcome outcome
+    cdef public object change
+    cdef public bytes listing
+
+    def __init__(
+        self, request: SipMessage, aor: str, flow: Flow, fingerprint: uint64_t, arrived_ms: int64_t
+    ) -> None:
+        self.request = request
+        self.aor = aor
+        self.flow = flow
+        self.fingerprint = fingerprint
+        self.arrived_ms = arrived_ms
+        self.outcome = _accepted
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Intake:
+    """Takes batches for one engine."""
+
+    cdef Transactions transactions
+    cdef Screen screen
+    cdef public Py_ssize_t pending      # works between arrival and answer, others included
+
+    def __init__(self, transactions: Transactions, screen: Screen) -> None:
+        self.transactions = transactions
+        self.screen = screen
+
+    def follow(self, screen: Screen) -> None:
+        """Go on under another screen."""
+        self.screen = screen
+
+    def take(
+        self,
+        batch: list[tuple[bytes, Flow]],
+        now_ms: int64_t,
+        queues: dict[str, list[object]],
+        arrivals: list[object],
+        limit: cython.Py_ssize_t,
+        other: Callable[[bytes, Flow], None],
+    ) -> int:
+        """Queue the plain REGISTERs of a batch while fewer than limit works are pending, and return how many.
+
+        Each is put into queues as the only work of its AoR and appended to arrivals; other() is called, in order,
+        for every other message.
+        """
+        cdef Registering work
+        cdef bytes octets
+        cdef Flow flow
+        cdef int taken = 0
+        for octets, flow in batch:
+            work = self.plain(octets, flow, now_ms, queues) if self.pending < limit else None
+            if work is None:
+                other(octets, flow)
+                continue
+            queues[work.aor] = [work]
+            arrivals.append(work)
+            self.pending += 1
+            taken += 1
+        return taken
+
+    cdef Registering plain(self, bytes octets, Flow flow, int64_t now_ms, dict queues):
+        # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
+        cdef SipMessage request
+        cdef Registering work
+        cdef uint64_t fingerprint
+        cdef str aor
+        if PyBytes_GET_SIZE(octets) == 0 or <unsigned char>PyBytes_AS_STRING(octets)[0] < LOWEST_TOKEN_OCTET:
+            return None
+        fingerprint = self.transactions.digest(octets, flow)
+        if flow.kind == UDP and self.transactions.known(fingerprint, now_ms) is not None:
+            return None
+        try:
+            request = message_of(octets, flow.kind != UDP)
+        except SipParseError:
+            return None
+        if (
+            not request.is_request
+            or request.method_id != METHOD_REGISTER
+            or request.body_span.length
+            or self.screen.verdict(request) != GO_ON_
+        ):
+            return None
+        aor = request.canonical_to()
+        if aor in queues:
+            return None
+        if flow.kind == UDP:
+            self.transactions.keep_answer(fingerprint, PENDING, now_ms)
+        work = Registering.__new__(Registering)
+        work.request = request
+        work.aor = aor
+        work.flow = flow
+        work.fingerprint = fingerprint
+        work.arrived_ms = now_ms
+        work.outcome = _accepted
+        return work

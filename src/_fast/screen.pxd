@@ -1,0 +1,24 @@
+"""Layout of the screen, for the intake."""
+
+from reginfo._fast.sip_parser cimport SipMessage
+
+cdef enum:
+    GO_ON_
+    NO_ANSWER_
+    UNKNOWN_METHOD_
+    METHOD_NOT_ALLOWED_
+    URI_TOO_LONG_
+    UNSUPPORTED_SCHEME_
+    FOREIGN_DOMAIN_
+    UNKNOWN_EXTENSION_
+    AOR_NOT_SIP_
+    AOR_OF_OTHER_DOMAIN_
+
+
+cdef class Screen:
+    cdef frozenset _methods
+    cdef frozenset _domains
+    cdef frozenset _hosts
+    cdef Py_ssize_t _max_uri
+
+    cdef int verdict(self, SipMessage request) except -1
