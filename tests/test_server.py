@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import random
+import resource
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -265,6 +266,37 @@ async def test_free_ports_are_free_for_both_transports(tmp_path: Path, monkeypat
         assert (tcp.transport, other.transport, other.host) == ("tcp", "tcp", "127.0.0.2")
         async with udp_phone(server) as phone:
             assert (await phone.ask(request("OPTIONS"))).status == 200
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "connections", "raised"),
+    [
+        ((64, 64), 16, []),
+        ((64, 4096), 1920, [4096]),
+        ((1024, 524_288), 4096, [8448]),
+        ((524_288, 524_288), 4096, []),
+        ((1024, resource.RLIM_INFINITY), 4096, [8448]),
+    ],
+)
+async def test_connections_leave_descriptors_to_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], connections: int, raised: list[int]
+) -> None:
+    """F16: strangers who connect do not take the descriptors by which registrations are kept."""
+    soft: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: soft.append(wanted[0]))
+    config = Config(
+        listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0"),
+        admin=AdminSection(socket=str(tmp_path / "control.sock")),
+        store=MEMORY,
+    )
+    server = Server(config)
+    try:
+        await server.start()
+        assert [streams.limits.max_connections for streams in server._streams] == [connections] * 2
+        assert soft == raised
     finally:
         await server.close()
 

@@ -7,6 +7,7 @@ moves octets.
 import asyncio
 import errno
 import logging
+import resource
 import secrets
 import signal
 import time
@@ -55,6 +56,7 @@ SAVE_MS = 1_000
 DUE_CALLS_PER_TICK = 2  # bounded, so that a mass expiry does not stall the loop
 EXPIRIES_PER_CALL = 250
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
+RESERVED_DESCRIPTORS = 256  # for the files of the store, the sockets and the operators
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
@@ -138,6 +140,25 @@ def _rules(config: Config) -> tuple[Admission, Registrar, str]:
     )
 
 
+def _affordable(connections: int, listeners: int) -> int:
+    """Return how many connections each listener may hold so that the store and the operator always get a descriptor.
+
+    The soft limit of the process is raised as far as that is needed and allowed.
+    """
+    wanted = connections * listeners + RESERVED_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    attainable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    if soft < attainable:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (attainable, hard))
+    if attainable == wanted:
+        return connections
+    affordable = (attainable - min(RESERVED_DESCRIPTORS, attainable // 2)) // listeners
+    logger.warning("few descriptors limit=%d connections=%d configured=%d", attainable, affordable, connections)
+    return affordable
+
+
 class Server:
     """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
 
@@ -219,8 +240,9 @@ class Server:
 
     async def _listen(self) -> None:
         caps = self.config.limits
+        tcp = sum(listener.transport == "tcp" for listener in self.config.listeners)
         limits = StreamLimits(
-            max_connections=caps.max_connections,
+            max_connections=_affordable(caps.max_connections, tcp),
             max_connections_per_address=caps.max_connections_per_address,
             max_message=caps.max_stream_message,
             half_message=caps.stream_message_timeout,
