@@ -54,3 +54,13 @@ class Intake:
         limit: int,
         other: Callable[[bytes, Flow], None],
     ) -> int: ...
+    def answer(
+        self,
+        works: list[_Work],
+        now_ms: int,
+        oldest_ms: int,
+        date: bytes,
+        headers: tuple[tuple[str, str], ...],
+        output: list[tuple[bytes, Flow]],
+        other: Callable[[_Work], None],
+    ) -> int: ...

@@ -1,8 +1,8 @@
-"""Intake: the common road of a batch, from octets to queued REGISTERs.
+"""Intake: the common road of a batch, from octets to queued REGISTERs, and back from decided ones to octets.
 
 Nearly all traffic of a registrar is REGISTERs that nothing can be said against: no retransmission, well formed,
-passed by the screen, for an AoR that is idle.  Those are queued here; everything else is handed on in its place.
-No decision is made here that is not made by the same objects on the general road.
+passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and answered here;
+everything else is handed on in its place.  No decision is made here that is not made by the same objects on the general road.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,15 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     message_of,
 )
+from reginfo._fast.sip_writer cimport response_to
 from reginfo._fast.transactions cimport Transactions
 
 from reginfo._fast.errors import SipParseError
-from reginfo._fast.transactions import PENDING
+from reginfo._fast.transactions import LISTING, PENDING
 
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
+    SIP_PORT = 5060
 
 
 @cython.final
@@ -124,6 +126,66 @@ cdef class Intake:
             self.pending += 1
             taken += 1
         return taken
+
+    def answer(
+        self,
+        works: list[object],
+        now_ms: int64_t,
+        oldest_ms: int64_t,
+        date: bytes,
+        headers: tuple[tuple[str, str], ...],
+        output: list[tuple[bytes, Flow]],
+        other: Callable[[object], None],
+    ) -> int:
+        """Append the 200 of every accepted REGISTER of works to output, and return how many.
+
+        Each lists the bindings as decided (RFC 3261 10.3 step 8) and is remembered for retransmissions of its
+        request.  other() is called, in order, for every other work, and for one that arrived before oldest_ms or
+        whose Via wants more than a port.
+        """
+        cdef Registering work
+        cdef bytes octets
+        cdef Flow flow
+        cdef int answered = 0
+        for item in works:
+            if type(item) is not Registering:
+                other(item)
+                continue
+            work = item
+            flow = self.answer_flow(work)
+            if work.outcome is not _accepted or work.arrived_ms < oldest_ms or flow is None:
+                other(item)
+                continue
+            octets = response_to(
+                work.request,
+                200,
+                None,
+                self.transactions.tag_of(work.fingerprint),
+                work.flow,
+                headers,
+                work.listing,
+                now_ms,
+                date,
+                b"",
+            )
+            output.append((octets, flow))
+            if flow.kind == UDP:
+                self.transactions.keep_answer(work.fingerprint, LISTING, now_ms)
+            answered += 1
+        return answered
+
+    cdef Flow answer_flow(self, Registering work):
+        # Where an answer goes that goes to the source, or to its address at the port of the Via (RFC 3261 18.2.2,
+        # RFC 3581 section 4); None for maddr.
+        cdef int port
+        if work.flow.kind != UDP:
+            return work.flow
+        if work.request.via.maddr.length:
+            return None
+        port = work.request.via.port if work.request.via.port > 0 else SIP_PORT
+        if work.request.via.rport >= 0 or port == work.flow.remote_port:
+            return work.flow
+        return work.flow.reply(port)
 
     cdef Registering plain(self, bytes octets, Flow flow, int64_t now_ms, dict queues):
         # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.

@@ -372,6 +372,21 @@ def write_response(
     is given, and To gains to_tag if it has no tag and the response is not a 100.  listing is a record whose local
     bindings are listed as of now_ms.  ValueError for a value that holds CR, LF or NUL.
     """
+    return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body)
+
+
+cdef bytes response_to(
+    SipMessage request,
+    int code,
+    str reason,
+    str to_tag,
+    Flow source,
+    object headers,
+    bytes listing,
+    int64_t now_ms,
+    bytes date,
+    bytes body,
+):
     cdef Writer w
     cdef const uint8_t* p = base(request)
     cdef const HeaderRow* row
@@ -379,7 +394,6 @@ def write_response(
     cdef unsigned int seen = 0      # bits of the single headers copied: a response has one of each
     cdef bint top = True
     cdef bytes line
-    cdef int code = status
     cdef int i
     cdef int header
     if not request.is_request:

@@ -28,6 +28,7 @@ cdef class Transactions:
     cdef uint64_t[2] source_key
     cdef uint64_t[2] tag_key
 
+    cdef str tag_of(self, uint64_t number)
     cdef uint64_t digest(self, bytes octets, Flow flow) noexcept
     cdef object known(self, uint64_t number, int64_t now_ms)
     cdef int keep_answer(self, uint64_t number, object answer, int64_t now_ms) except -1

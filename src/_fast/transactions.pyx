@@ -11,6 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.unicode cimport PyUnicode_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from reginfo._fast._index cimport (
@@ -134,9 +135,15 @@ cdef class Transactions:
 
     def tag(self, fingerprint: int) -> str:
         """Return the tag a response to this request bears, 16 hexadecimal digits (RFC 3261 8.2.6.2, 19.3)."""
-        cdef uint64_t number = fingerprint
+        return self.tag_of(fingerprint)
+
+    cdef str tag_of(self, uint64_t number):
+        cdef char[16] digits
+        cdef int i
         number = siphash(self.tag_key[0], self.tag_key[1], <const uint8_t*>&number, sizeof(number))
-        return f"{number:016x}"
+        for i in range(16):
+            digits[i] = b"0123456789abcdef"[(number >> (60 - 4 * i)) & 15]
+        return PyUnicode_FromStringAndSize(digits, 16)
 
     cdef void rotate(self) noexcept:
         self.current ^= 1

@@ -170,7 +170,7 @@ class Engine:
         if request is None or error.status is None:
             return None
         fingerprint = self._transactions.fingerprint(head, flow)
-        return self._write(request, flow, fingerprint, Outcome(error.status, error.reason))
+        return self._write(request, flow, fingerprint, Outcome(error.status, error.reason), now)
 
     def _refuse_malformed(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
         """Answer what could not be parsed, as far as an answer is owed and possible."""
@@ -179,7 +179,7 @@ class Engine:
         if request is not None and error.status is not None:
             # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
             outcome = UNKNOWN_METHOD if error.status == 501 else Outcome(error.status, error.reason)
-            self._respond(request, flow, fingerprint, outcome, now.ms)
+            self._respond(request, flow, fingerprint, outcome, now)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""
@@ -210,7 +210,7 @@ class Engine:
         else:
             outcome = self._answer_at_once(request)
         if outcome is not None:
-            self._respond(request, flow, fingerprint, outcome, now.ms)
+            self._respond(request, flow, fingerprint, outcome, now)
 
     def _refuse_body_or_queue(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
         """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
@@ -360,17 +360,24 @@ class Engine:
 
     def settle(self, turn: Turn, now: Now) -> None:
         """Answer the works of a turn that is committed or given up, and release its AoRs."""
-        given_up_before = now.ms - EXPIRED_AFTER_MS
-        for work in turn.works:
-            if isinstance(work, Command):
-                if work.done is not None:
-                    work.done(work)
-            elif work.arrived_ms > given_up_before:
-                if work.outcome is ACCEPTED:
-                    self._accept(work, now)
-                else:
-                    self._respond(work.request, work.flow, work.fingerprint, work.outcome, now.ms)
+        answered = self._intake.answer(
+            turn.works,
+            now.ms,
+            now.ms - EXPIRED_AFTER_MS + 1,
+            self._date_at(now.wall),
+            self._identity,
+            self._output,
+            partial(self._conclude, now),
+        )
+        self._responses.add(100, answered)
         self._release(turn)
+
+    def _conclude(self, now: Now, work: Work) -> None:
+        if isinstance(work, Command):
+            if work.done is not None:
+                work.done(work)
+        elif now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
+            self._respond(work.request, work.flow, work.fingerprint, work.outcome, now, work.listing)
 
     def _release(self, turn: Turn) -> None:
         self._intake.pending -= len(turn.works)
@@ -419,35 +426,32 @@ class Engine:
         output, self._output = self._output, []
         return output
 
-    def _accept(self, work: Registering, now: Now) -> None:
-        """Answer 200 with the bindings (REG-12); a retransmission of the request has them rendered again."""
-        request, flow, fingerprint = work.request, work.flow, work.fingerprint
-        octets = write_response(
-            request,
-            200,
-            to_tag=self._transactions.tag(fingerprint),
-            source=flow,
-            headers=self._identity,
-            listing=work.listing,
-            now_ms=now.ms,
-            date=self._date_at(now.wall),
-        )
-        self._responses.add(100)
-        if flow.reliable:
-            self._output.append((octets, flow))
-        else:
-            self._output.append((octets, response_flow(request, flow)))
-            self._transactions.remember(fingerprint, LISTING, now.ms)
-
-    def _respond(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now_ms: int) -> None:
-        """Send a final answer without bindings, and remember it for retransmissions of its request."""
-        octets = self._write(request, flow, fingerprint, outcome)
+    def _respond(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> None:
+        """Send a final answer and remember it for retransmissions of its request."""
+        octets = self._write(request, flow, fingerprint, outcome, now, listing)
         self._output.append((octets, response_flow(request, flow)))
         if not flow.reliable:
-            self._transactions.remember(fingerprint, octets, now_ms)
+            self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
 
-    def _write(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome) -> bytes:
+    def _write(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> bytes:
         self._responses.add(outcome.status - 100)
+        accepted = outcome is ACCEPTED
         return write_response(
             request,
             outcome.status,
@@ -455,6 +459,9 @@ class Engine:
             to_tag=self._transactions.tag(fingerprint),
             source=flow,
             headers=outcome.headers + self._identity,
+            listing=listing if accepted else None,
+            now_ms=now.ms,
+            date=self._date_at(now.wall) if accepted else b"",
         )
 
     def _date_at(self, wall: float) -> bytes:

@@ -1,0 +1,20 @@
+"""Writing responses, for extensions that answer many."""
+
+from libc.stdint cimport int64_t
+
+from reginfo._fast.datagrams cimport Flow
+from reginfo._fast.sip_parser cimport SipMessage
+
+# What write_response does; reason, source and listing may be None.
+cdef bytes response_to(
+    SipMessage request,
+    int code,
+    str reason,
+    str to_tag,
+    Flow source,
+    object headers,
+    bytes listing,
+    int64_t now_ms,
+    bytes date,
+    bytes body,
+)
