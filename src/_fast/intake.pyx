@@ -2,7 +2,8 @@
 
 Nearly all traffic of a registrar is REGISTERs that nothing can be said against: no retransmission, well formed,
 passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and answered here;
-everything else is handed on in its place.  No decision is made here that is not made by the same objects on the general road.
+everything else is handed on in its place.  No decision is made here that is not made by the same objects on the
+general road.
 """
 
 from collections.abc import Callable

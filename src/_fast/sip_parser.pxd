@@ -163,7 +163,6 @@ cdef class SipMessage:
     cdef HeaderRow[FEW_HEADERS] few_rows
     cdef ContactValue[FEW_CONTACTS] few_contacts
 
-
     cdef str canonical_to(self)
 
 

@@ -18,7 +18,6 @@ from reginfo._fast._index cimport (
     BLOCK_BITS,
     BLOCK_MASK,
     Index,
-    Link,
     index_add,
     index_clear,
     index_close,
