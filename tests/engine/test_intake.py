@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reginfo.engine import MAX_PENDING
+from reginfo.engine import MAX_PENDING, Work
 from reginfo.fast import Flow, Intake, Screen, Transactions
 from tests.engine.test_order import STREAM
 from tests.harness import PHONE, House, contact, finish, request
@@ -15,7 +15,7 @@ Batch = list[tuple[bytes, Flow]]
 
 
 class GeneralRoad:
-    """An intake that hands everything on."""
+    """An intake that hands everything on, messages and works."""
 
     def __init__(self) -> None:
         self.pending = 0
@@ -33,6 +33,20 @@ class GeneralRoad:
             other(octets, flow)
         return 0
 
+    def answer(
+        self,
+        works: list[Work],
+        now_ms: int,
+        oldest_ms: int,
+        date: bytes,
+        headers: object,
+        output: Batch,
+        other: Callable[[Work], None],
+    ) -> int:
+        for work in works:
+            other(work)
+        return 0
+
 
 REQUESTS = [
     request("REGISTER", contact(), user=user, call_id=call_id, cseq=cseq, branch=f"z9hG4bK{user}{call_id}{cseq}")
@@ -41,6 +55,10 @@ REQUESTS = [
     for cseq in (1, 2)
 ] + [
     request(branch="z9hG4bKfetch"),
+    *(
+        request("REGISTER", contact(), user="carol", cseq=cseq, via=via, branch=f"z9hG4bKcarol{cseq}")
+        for cseq, via in enumerate(("192.0.2.10:5062", "192.0.2.10;maddr=192.0.2.20", "h:5070;rport;maddr=192.0.2.20"))
+    ),
     request("REGISTER", "Contact: *", "Expires: 0", cseq=9, branch="z9hG4bKstar"),
     request("REGISTER", contact(expires=5), branch="z9hG4bKbrief"),
     request("REGISTER", contact(), "Require: foo", branch="z9hG4bKrequire"),
