@@ -24,6 +24,8 @@ cdef class Transactions:
     cdef uint32_t capacity
     cdef uint32_t answers
     cdef uint32_t next_answer
+    cdef uint32_t oldest_answer
+    cdef int64_t room               # octets that answers may still take
     cdef Answer* ring
     cdef uint64_t[2] source_key
     cdef uint64_t[2] tag_key
@@ -35,3 +37,4 @@ cdef class Transactions:
     cdef void rotate(self) noexcept
     cdef void turn(self, int64_t now_ms) noexcept
     cdef uint32_t keep(self, bytes octets, uint64_t fingerprint)
+    cdef int drop(self, uint32_t place) except -1

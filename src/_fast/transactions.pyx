@@ -80,10 +80,13 @@ cdef inline uint32_t _find(const Index* index, uint64_t fingerprint) noexcept no
 cdef class Transactions:
     """The answered requests of the last 32 to 64 s, by fingerprint.
 
-    capacity bounds the entries of a generation, answers the octets kept; key is 16 secret octets.
+    capacity bounds the entries of a generation, answers and answer_octets the answers kept and their size, of which
+    the last one stays whatever its size; key is 16 secret octets.
     """
 
-    def __cinit__(self, key: bytes, capacity: int = 1 << 20, answers: int = 16384) -> None:
+    def __cinit__(
+        self, key: bytes, capacity: int = 1 << 20, answers: int = 16384, answer_octets: int = 32 << 20
+    ) -> None:
         cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(key)
         if len(key) != KEY_OCTETS:
             raise ValueError("the key of Transactions is 16 octets")
@@ -96,6 +99,7 @@ cdef class Transactions:
         self.tag_key[1] = siphash(self.source_key[1], self.source_key[0], b"tag", 3)
         self.capacity = capacity
         self.answers = answers
+        self.room = answer_octets
         index_open(&self.generations[0], sizeof(Entry), 1)
         index_open(&self.generations[1], sizeof(Entry), 1)
         self.ring = <Answer*>PyMem_Calloc(answers, sizeof(Answer))
@@ -178,7 +182,7 @@ cdef class Transactions:
             return PENDING
         if value == LISTED:
             return LISTING
-        if self.ring[value - KEPT].fingerprint != number:
+        if self.ring[value - KEPT].fingerprint != number or self.ring[value - KEPT].octets == NULL:
             return None
         return <bytes>self.ring[value - KEPT].octets
 
@@ -211,15 +215,29 @@ cdef class Transactions:
         return 0
 
     cdef uint32_t keep(self, bytes octets, uint64_t fingerprint):
-        # The place of an answer in the ring; the oldest one there is forgotten.
+        # The place of an answer in the ring; the oldest ones are forgotten for want of a place or of room.
         cdef uint32_t place = self.next_answer
-        cdef PyObject* old = self.ring[place].octets
+        self.drop(place)
         Py_INCREF(octets)
         self.ring[place].octets = <PyObject*>octets
         self.ring[place].fingerprint = fingerprint
+        self.room -= PyBytes_GET_SIZE(octets)
         self.next_answer = (place + 1) % self.answers
-        Py_XDECREF(old)
+        if self.ring[self.oldest_answer].octets == NULL:
+            self.oldest_answer = place
+        while self.room < 0 and self.oldest_answer != place:
+            self.drop(self.oldest_answer)
         return place
+
+    cdef int drop(self, uint32_t place) except -1:
+        # Forget the answer in a place; only the oldest one is ever dropped.
+        cdef PyObject* old = self.ring[place].octets
+        if old != NULL:
+            self.ring[place].octets = NULL
+            self.room += PyBytes_GET_SIZE(<bytes>old)
+            self.oldest_answer = (place + 1) % self.answers
+            Py_XDECREF(old)
+        return 0
 
     def forget(self, fingerprint: int) -> None:
         """Remember nothing of a request any more: its next copy is a new one."""

@@ -124,6 +124,23 @@ def test_beyond_the_ring_the_oldest_answer_is_lost_and_no_other_one_taken_for_it
     assert [transactions.find(number, NOW) for number in range(4)] == [None, b"1", b"2", b"3"]
 
 
+def test_beyond_the_octets_the_oldest_answers_are_lost() -> None:
+    # SEC-3: large answers are as bounded as many are; n and n+1 octets
+    transactions = Transactions(KEY, answers=10, answer_octets=30)
+    for number in range(3):
+        transactions.remember(number, bytes(10), NOW)
+    assert all(transactions.find(number, NOW) for number in range(3))
+    transactions.remember(3, b"x", NOW)
+    assert [number for number in range(4) if transactions.find(number, NOW)] == [1, 2, 3]
+    transactions.remember(4, bytes(29), NOW)
+    assert [number for number in range(5) if transactions.find(number, NOW)] == [3, 4]
+    transactions.remember(5, bytes(1000), NOW)
+    assert [number for number in range(6) if transactions.find(number, NOW)] == [5]
+    for number in range(6, 30):
+        transactions.remember(number, b"x", NOW)
+    assert [number for number in range(30) if transactions.find(number, NOW)] == list(range(20, 30))
+
+
 def test_fingerprints_that_share_half_of_their_bits_are_told_apart() -> None:
     transactions = Transactions(KEY)
     for upper in range(10):
@@ -175,11 +192,11 @@ FINGERPRINTS = st.integers(1, 12).map(lambda number: number * 0x9E3779B97F4A7C15
 class TransactionsMachine(RuleBasedStateMachine):
     """Transactions and the reference get the same calls."""
 
-    @initialize(capacity=st.integers(1, 10), answers=st.integers(1, 5))
-    def begin(self, capacity: int, answers: int) -> None:
+    @initialize(capacity=st.integers(1, 10), answers=st.integers(1, 5), octets=st.integers(1, 60))
+    def begin(self, capacity: int, answers: int, octets: int) -> None:
         self.now = NOW
-        self.fast = Transactions(KEY, capacity, answers)
-        self.slow = ReferenceTransactions(capacity, answers)
+        self.fast = Transactions(KEY, capacity, answers, octets)
+        self.slow = ReferenceTransactions(capacity, answers, octets)
         self.count = 0
 
     @rule(fingerprint=FINGERPRINTS, kind=st.sampled_from([PENDING, LISTING, None]))

@@ -10,11 +10,12 @@ GENERATION_MS = 32_000
 class ReferenceTransactions:
     """What Transactions remembers."""
 
-    def __init__(self, capacity: int, answers: int) -> None:
+    def __init__(self, capacity: int, answers: int, answer_octets: int) -> None:
         self._young: dict[int, bytes | Absorbed] = {}
         self._old: dict[int, bytes | Absorbed] = {}
         self._kept: deque[tuple[int, bytes]] = deque(maxlen=answers)
         self._capacity = capacity
+        self._answer_octets = answer_octets
         self._started_at = 0
 
     def __len__(self) -> int:
@@ -31,6 +32,8 @@ class ReferenceTransactions:
         self._turn(now_ms)
         if isinstance(answer, bytes):
             self._kept.append((fingerprint, answer))
+            while len(self._kept) > 1 and sum(len(kept) for _, kept in self._kept) > self._answer_octets:
+                self._kept.popleft()
         if fingerprint not in self._young and len(self._young) == self._capacity:
             self._rotate()
             self._started_at = now_ms
