@@ -40,6 +40,8 @@ class Registering:
     @property
     def arrived_ms(self) -> int: ...
 
+def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
+
 @final
 class Intake:
     pending: int

@@ -82,6 +82,30 @@ cdef class Registering:
         self.outcome = _accepted
 
 
+cdef Flow response_flow_(SipMessage request, Flow flow):
+    cdef int port
+    if flow.kind != UDP or request.via_count == 0:
+        return flow
+    port = request.via.port if request.via.port > 0 else SIP_PORT
+    if request.via.maddr.length:
+        try:
+            return flow.with_remote((<str>request.top_via.maddr).strip("[]"), port)
+        except ValueError:  # a name, or no address at all: as if it were not there
+            pass
+    if request.via.rport >= 0 or port == flow.remote_port:
+        return flow
+    return flow.reply(port)
+
+
+def response_flow(request: SipMessage, flow: Flow) -> Flow:
+    """Return the flow the response to a request takes, which came over flow (RFC 3261 18.2.2, RFC 3581 section 4).
+
+    A reliable transport answers on its connection, a Via that cannot be read where it came from.  Over UDP maddr goes
+    first, then the source port if the request asked for it (rport), else the port of the Via.
+    """
+    return response_flow_(request, flow)
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Intake:
@@ -141,8 +165,7 @@ cdef class Intake:
         """Append the 200 of every accepted REGISTER of works to output, and return how many.
 
         Each lists the bindings as decided (RFC 3261 10.3 step 8) and is remembered for retransmissions of its
-        request.  other() is called, in order, for every other work, and for one that arrived before oldest_ms or
-        whose Via wants more than a port.
+        request.  other() is called, in order, for every other work, and for one that arrived before oldest_ms.
         """
         cdef Registering work
         cdef bytes octets
@@ -153,10 +176,10 @@ cdef class Intake:
                 other(item)
                 continue
             work = item
-            flow = self.answer_flow(work)
-            if work.outcome is not _accepted or work.arrived_ms < oldest_ms or flow is None:
+            if work.outcome is not _accepted or work.arrived_ms < oldest_ms:
                 other(item)
                 continue
+            flow = response_flow_(work.request, work.flow)
             octets = response_to(
                 work.request,
                 200,
@@ -174,19 +197,6 @@ cdef class Intake:
                 self.transactions.keep_answer(work.fingerprint, LISTING, now_ms)
             answered += 1
         return answered
-
-    cdef Flow answer_flow(self, Registering work):
-        # Where an answer goes that goes to the source, or to its address at the port of the Via (RFC 3261 18.2.2,
-        # RFC 3581 section 4); None for maddr.
-        cdef int port
-        if work.flow.kind != UDP:
-            return work.flow
-        if work.request.via.maddr.length:
-            return None
-        port = work.request.via.port if work.request.via.port > 0 else SIP_PORT
-        if work.request.via.rport >= 0 or port == work.flow.remote_port:
-            return work.flow
-        return work.flow.reply(port)
 
     cdef Registering plain(self, bytes octets, Flow flow, int64_t now_ms, dict queues):
         # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.

@@ -30,13 +30,13 @@ from reginfo.fast import (
     Transactions,
     parse_message,
     received_uri,
+    response_flow,
     salvage,
     write_response,
 )
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import OPTIONS_ANSWER, SERVED_METHODS, UNKNOWN_METHOD, Admission
-from reginfo.sip.routing import response_flow
 
 logger = logging.getLogger(__name__)
 

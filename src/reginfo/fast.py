@@ -26,7 +26,7 @@ from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
-from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering
+from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
 from reginfo._fast.screen import (
     AOR_NOT_SIP,
@@ -119,6 +119,7 @@ __all__ = [
     "parse_uri",
     "received_uri",
     "record_revision",
+    "response_flow",
     "salvage",
     "uris_equal",
     "write_request",

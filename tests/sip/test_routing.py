@@ -2,8 +2,8 @@
 
 import pytest
 
-from reginfo.fast import Flow, parse_message
-from reginfo.sip.routing import fallback_flow, response_flow
+from reginfo.fast import Flow, parse_message, response_flow, salvage
+from reginfo.sip.routing import fallback_flow
 from tests.harness import LOCAL, request
 
 SOURCE = ("203.0.113.7", 40123)
@@ -15,6 +15,8 @@ TCP = Flow("tcp", LOCAL, SOURCE, 7)
     ("via", "remote"),
     [
         ("192.0.2.10;rport", SOURCE),
+        ("192.0.2.10:5062;rport;maddr=192.0.2.20", ("192.0.2.20", 5062)),
+        ("192.0.2.10;rport;maddr=elsewhere.example.com", SOURCE),
         ("192.0.2.10:5062", ("203.0.113.7", 5062)),
         ("192.0.2.10", ("203.0.113.7", 5060)),
         ("192.0.2.10;received=198.51.100.1", ("203.0.113.7", 5060)),
@@ -39,6 +41,14 @@ def test_a_name_in_the_via_is_never_looked_up(via: str) -> None:
     port = message.top_via.port or 5060
     assert response_flow(message, UDP).remote == (SOURCE[0], port)
     assert fallback_flow(message, TCP).remote == (SOURCE[0], port)
+
+
+@pytest.mark.parametrize("via", ["", "nonsense", "192.0.2.10:5062;maddr"])
+def test_what_can_be_salvaged_is_answered_where_it_came_from(via: str) -> None:
+    """TRN-4: a Via that is not understood says nothing."""
+    message = salvage(request(via=via))
+    assert message is not None
+    assert response_flow(message, UDP).host == SOURCE[0]
 
 
 def test_over_a_connection_the_answer_takes_it_whatever_the_via_says() -> None:
