@@ -182,8 +182,13 @@ class Engine:
             self._respond(request, flow, fingerprint, outcome, now)
 
     def expire(self, aors: Iterable[str]) -> None:
-        """Queue the expiry of AoRs that have a binding whose time is reached (REG-17)."""
+        """Queue the expiry of AoRs that have a binding whose time is reached (REG-17).
+
+        Beyond the bound of pending works they are left: the store names them again.
+        """
         for aor in aors:
+            if self._intake.pending >= MAX_PENDING:
+                return
             self.command(Command(aor, Draft.expire, "expiry"))
 
     def command(self, command: Command) -> None:
@@ -245,7 +250,7 @@ class Engine:
         if isinstance(known, bytes):
             request = salvage(octets)
             self._output.append((known, flow if request is None else response_flow(request, flow)))
-        elif known is LISTING:
+        elif known is LISTING and self._intake.pending < MAX_PENDING:
             request = parse_message(octets)
             work = Registering(request, request.aor, flow, fingerprint, now.ms)
             work.repeated = True

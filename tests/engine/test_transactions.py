@@ -228,6 +228,22 @@ def test_pending_works_at_the_limit_and_beyond(house: House, monkeypatch: pytest
     assert next(answer for answer in answers if answer.status == 503).retry_after is not None
 
 
+def test_retransmissions_and_expiries_are_bounded_like_requests(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-3: while a commit hangs both come again and again; beyond the limit they are dropped, to come again."""
+    octets = request("REGISTER", contact(expires=600))
+    house.send(octets)
+    monkeypatch.setattr("reginfo.engine.MAX_PENDING", 3)
+    house.engine.receive([(octets, PHONE)] * 2, house.now())
+    assert house.engine.pending == 2
+    house.engine.expire([f"sip:u{number}@example.com" for number in range(5)])
+    assert house.engine.pending == 3
+    house.engine.receive([(octets, PHONE)], house.now())
+    assert house.engine.pending == 3
+    house.settle()
+    assert len(house.engine.take_output()) == 2
+    assert house.ask(octets).status == 200
+
+
 def test_draining_refuses_what_is_new(house: House) -> None:
     """Requests that arrive after drain() get 503 + Retry-After; their state is untouched."""
     house.engine.drain(10)
