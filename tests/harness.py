@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from reginfo.config import RegistrarSection
+from reginfo.config import LimitsSection, RegistrarSection
 from reginfo.engine import Command, Engine
 from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_message
 from reginfo.model import Now
 from reginfo.roles.registrar import Registrar
 from reginfo.server import run_turn
-from reginfo.sip.admission import Admission
+from reginfo.sip.admission import DEFAULT_LIMITS, Admission
 from reginfo.store.base import Store
 from reginfo.store.table import TableStore
 
@@ -64,6 +64,7 @@ class House:
         store: Store | None = None,
         domains: Iterable[str] = ("example.com",),
         transactions: Transactions | None = None,
+        limits: LimitsSection = DEFAULT_LIMITS,
         **policy: Any,
     ) -> None:
         policy.setdefault("expires_jitter", 0.0)
@@ -71,7 +72,7 @@ class House:
         self.store = store or TableStore()
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
         self.engine = Engine(
-            self.transactions, Admission(domains, ["127.0.0.1"]), Registrar(RegistrarSection(**policy), 32)
+            self.transactions, Admission(domains, ["127.0.0.1"], limits), Registrar(RegistrarSection(**policy), 32)
         )
 
     def now(self) -> Now:

@@ -113,15 +113,17 @@ cdef class Intake:
 
     cdef Transactions transactions
     cdef Screen screen
+    cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
 
-    def __init__(self, transactions: Transactions, screen: Screen) -> None:
+    def __init__(self, transactions: Transactions, screen: Screen, max_message: cython.Py_ssize_t) -> None:
         self.transactions = transactions
-        self.screen = screen
+        self.follow(screen, max_message)
 
-    def follow(self, screen: Screen) -> None:
-        """Go on under another screen."""
+    def follow(self, screen: Screen, max_message: cython.Py_ssize_t) -> None:
+        """Go on under another screen and limit of datagrams."""
         self.screen = screen
+        self.max_message = max_message
 
     def take(
         self,
@@ -205,6 +207,8 @@ cdef class Intake:
         cdef uint64_t fingerprint
         cdef str aor
         if PyBytes_GET_SIZE(octets) == 0 or <unsigned char>PyBytes_AS_STRING(octets)[0] < LOWEST_TOKEN_OCTET:
+            return None
+        if flow.kind == UDP and PyBytes_GET_SIZE(octets) > self.max_message:
             return None
         fingerprint = self.transactions.digest(octets, flow)
         if flow.kind == UDP and self.transactions.known(fingerprint, now_ms) is not None:

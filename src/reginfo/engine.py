@@ -107,7 +107,7 @@ class Engine:
     ) -> None:
         """server_header is the value of Server in responses (RFC 3261 20.35), none if empty."""
         self._transactions = transactions
-        self._intake = Intake(transactions, admission.screen)
+        self._intake = Intake(transactions, admission.screen, admission.max_message)
         self.follow(admission, registrar, server_header)
         self._arrivals: list[Work] = []
         self._queues: dict[str, list[Work]] = {}
@@ -123,7 +123,7 @@ class Engine:
     def follow(self, admission: Admission, registrar: Registrar, server_header: str = "") -> None:
         """Decide by other rules from now on, also what waits already."""
         self._admission = admission
-        self._intake.follow(admission.screen)
+        self._intake.follow(admission.screen, admission.max_message)
         self._registrar = registrar
         self._identity = (("Server", server_header),) if server_header else ()
 
@@ -153,6 +153,10 @@ class Engine:
             known = self._transactions.find(fingerprint, now.ms)
             if known is not None:
                 self._repeat(octets, flow, fingerprint, known, now)
+                return
+            if len(octets) > self._admission.max_message:
+                too_large = SipParseError("datagram beyond max_message", offset=0, status=513)
+                self._refuse_malformed(octets, flow, fingerprint, too_large, now)
                 return
         try:
             request = parse_message(octets, stream=flow.reliable)

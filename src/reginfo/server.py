@@ -134,7 +134,7 @@ def _rules(config: Config) -> tuple[Admission, Registrar, str]:
     hosts = [listener.sip_host for listener in config.listeners]
     limits = config.limits
     return (
-        Admission(config.domains, hosts, limits.max_body, limits.max_uri),
+        Admission(config.domains, hosts, limits),
         Registrar(config.registrar, limits.max_contacts_per_request),
         config.server_header,
     )

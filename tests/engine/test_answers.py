@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reginfo.config import RegistrarSection
-from reginfo.fast import SipMessage
+from reginfo.config import LimitsSection, RegistrarSection
+from reginfo.fast import Flow, SipMessage
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
-from tests.harness import House, contact, request
+from tests.harness import LOCAL, PHONE, House, contact, request
 
 REGISTRAR_STATUS = {200, 400, 403, 404, 413, 415, 416, 420, 423, 482, 500, 501, 503}
 "What this registrar may answer a REGISTER with while it authenticates nobody (REG-19)."
@@ -121,3 +121,28 @@ def test_no_secret_reaches_the_log(fault: str, caplog: pytest.LogCaptureFixture)
         House().send(request("REGISTER", contact(A, 600), row, *([fault] if fault else [])))
         House().send(request("REGISTER", row[:-1], contact(A, 600)))
     assert secret not in caplog.text
+
+
+def filled(octets: int, *rows: str) -> bytes:
+    """Return a REGISTER of exactly so many octets."""
+    short = request("REGISTER", contact(A, 600), *rows, "X: ", branch="z9hG4bKfilled")
+    return short.replace(b"X: ", b"X: " + b"x" * (octets - len(short)))
+
+
+@pytest.mark.parametrize("rows", [(), ("Require: foo",)])
+def test_a_datagram_at_its_limit_and_beyond(rows: tuple[str, ...]) -> None:
+    """SEC-5, UAS order step 1: 513 beyond max_message, whatever else is wrong; streams have a limit of their own."""
+    house = House(limits=LimitsSection(max_message=600))
+    usual = 420 if rows else 200
+    assert house.ask(filled(600, *rows)).status == usual
+    answer = house.ask(filled(601, *rows))
+    assert (answer.status, answer.call_id) == (513, "call-1")
+    assert house.ask(filled(601, *rows), Flow("tcp", LOCAL, PHONE.remote, 1)).status == usual
+
+
+@pytest.mark.parametrize(("limits", "status"), [({"max_body": 5}, 415), ({"max_body": 4}, 413), ({"max_uri": 64}, 414)])
+def test_the_configured_limits_are_those_that_hold(limits: dict[str, int], status: int) -> None:
+    """SEC-5: 413 and 414 by configuration."""
+    house = House(limits=LimitsSection(**limits))
+    uri = "sip:example.com" if "max_body" in limits else "sip:example.com;x=" + "y" * 64
+    assert house.register(contact(A, 600), "Content-Type: a/b", uri=uri, body=b"hello").status == status

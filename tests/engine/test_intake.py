@@ -99,7 +99,7 @@ def test_both_roads_lead_to_the_same_answers_counters_and_state(batches: list[Ba
 
 
 def test_what_is_plain_is_taken_and_what_is_not_is_handed_on_in_its_place() -> None:
-    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024))
+    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), 65_535)
     queues: dict[str, list[object]] = {}
     taken: list[object] = []
     handed_on: list[bytes] = []
@@ -118,7 +118,7 @@ def test_what_is_plain_is_taken_and_what_is_not_is_handed_on_in_its_place() -> N
 
 def test_nothing_is_taken_beyond_the_limit() -> None:
     """SEC-3: the general road has the answer, 503."""
-    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024))
+    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), 65_535)
     handed_on: list[bytes] = []
     batch = [(REQUESTS[0], PHONE), (REQUESTS[4], PHONE)]
     taken: list[object] = []

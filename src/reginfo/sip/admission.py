@@ -7,12 +7,12 @@ its answer.  Authentication will stand between the extension check and the body 
 from collections.abc import Iterable
 
 from reginfo import fast
+from reginfo.config import LimitsSection
 from reginfo.fast import Screen, SipMessage
 from reginfo.model import Outcome
 
 SERVED_METHODS = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL")
-MAX_BODY = 128 * 1024  # octets (SEC-5)
-MAX_URI = 1024  # octets (SEC-5)
+DEFAULT_LIMITS = LimitsSection()
 
 _ALLOW = ("Allow", ", ".join(SERVED_METHODS))
 UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
@@ -37,15 +37,13 @@ class Admission:
     """Refuses what no method should see (RFC 3261 8.2.1 to 8.2.3)."""
 
     def __init__(
-        self,
-        domains: Iterable[str],
-        addresses: Iterable[str] = (),
-        max_body: int = MAX_BODY,
-        max_uri: int = MAX_URI,
+        self, domains: Iterable[str], addresses: Iterable[str] = (), limits: LimitsSection = DEFAULT_LIMITS
     ) -> None:
         """domains are served; addresses are this server's own hosts, good in a Request-URI only."""
-        self._max_body = max_body
-        self.screen = Screen(SERVED_METHODS, domains, addresses, max_uri)
+        self._max_body = limits.max_body
+        self.max_message = limits.max_message
+        "Octets of a datagram; beyond it 513 is owed."
+        self.screen = Screen(SERVED_METHODS, domains, addresses, limits.max_uri)
         "Its verdict is GO_ON, NO_ANSWER, or what refusal() answers."
 
     @staticmethod
