@@ -69,7 +69,7 @@ class House:
     ) -> None:
         policy.setdefault("expires_jitter", 0.0)
         self.now_ms = START_MS
-        self.store = store or TableStore()
+        self.store = TableStore() if store is None else store
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
         self.engine = Engine(
             self.transactions, Admission(domains, ["127.0.0.1"], limits), Registrar(RegistrarSection(**policy), 32)

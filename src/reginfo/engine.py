@@ -59,6 +59,20 @@ _CANCELLED = Outcome(200)
 _LOWEST_TOKEN_OCTET = 0x21
 
 
+_Mark = tuple[object, object, object]
+
+
+def _request_mark(request: SipMessage) -> _Mark:
+    """Return what a request has in common with itself come by another path (RFC 3261 8.2.2.2)."""
+    return (request.call_id, request.cseq, request.from_.tag)
+
+
+def _branch_mark(request: SipMessage) -> _Mark:
+    """Return what a request has in common with the CANCEL of it (RFC 3261 9.2, 17.2.3)."""
+    via = request.top_via
+    return (via.branch, via.host, via.port)
+
+
 def unavailable(retry_after: int) -> Outcome:
     """Return the 503 that asks the client to come back (RFC 3261 21.5.4)."""
     return Outcome(503, headers=(("Retry-After", str(retry_after)),))
@@ -67,7 +81,7 @@ def unavailable(retry_after: int) -> Outcome:
 class Command:
     """A change of one AoR that no request asked for: an expiry, or what an operator does."""
 
-    __slots__ = ("aor", "apply", "cause", "change", "done", "outcome", "result")
+    __slots__ = ("aor", "apply", "cause", "change", "done", "error", "outcome", "result")
 
     def __init__(
         self,
@@ -82,6 +96,7 @@ class Command:
         self.cause = cause
         self.done = done
         self.result = 0
+        self.error: Exception | None = None  # what apply raised; nothing has changed then
         self.outcome = ACCEPTED
         self.change: Change | None = None
 
@@ -112,6 +127,7 @@ class Engine:
         self._arrivals: list[Work] = []
         self._queues: dict[str, list[Work]] = {}
         self._claimed: set[str] = set()
+        self._ongoing: dict[str, set[_Mark]] = {}  # AoRs with a queue that somebody asked about
         self._output: list[tuple[bytes, Flow]] = []
         self._date = b""
         self._date_second = -1
@@ -231,7 +247,7 @@ class Engine:
             return unavailable(OVERLOAD_RETRY_AFTER)
         aor = request.aor
         queue = self._queues.get(aor)
-        if queue is not None and self._is_merged(request, queue):
+        if queue is not None and self._is_merged(request, aor, queue):
             return _MERGED
         if not flow.reliable:
             self._transactions.remember(fingerprint, PENDING, now_ms)
@@ -260,29 +276,32 @@ class Engine:
             work.repeated = True
             self._queue(work, self._queues.get(work.aor))
 
-    @staticmethod
-    def _is_merged(request: SipMessage, queue: list[Work]) -> bool:
-        """Tell whether an ongoing REGISTER is this one come by another path (TX-5)."""
-        if request.to.tag is not None:
-            return False
-        mark = (request.call_id, request.cseq, request.from_.tag)
-        return any(
-            isinstance(work, Registering)
-            and not work.repeated
-            and mark == (work.request.call_id, work.request.cseq, work.request.from_.tag)
-            for work in queue
-        )
+    def _is_merged(self, request: SipMessage, aor: str, queue: list[Work]) -> bool:
+        """Tell whether an ongoing REGISTER is this one come by another path (TX-5); else it is ongoing from now on."""
+        ongoing = self._ongoing_in(aor, queue)
+        merged = request.to.tag is None and _request_mark(request) in ongoing
+        if not merged:
+            ongoing.update((_request_mark(request), _branch_mark(request)))
+        return merged
 
     def _is_pending(self, cancel: SipMessage) -> bool:
         """Tell whether the request that CANCEL names is in flight (TX-8)."""
         try:
-            queue = self._queues.get(cancel.aor, [])
+            aor = cancel.aor
         except SipParseError:
             return False
-        via = cancel.top_via
-        mark = (via.branch, via.host, via.port)
-        vias = [work.request.top_via for work in queue if isinstance(work, Registering)]
-        return any(mark == (via.branch, via.host, via.port) for via in vias)
+        queue = self._queues.get(aor)
+        return queue is not None and _branch_mark(cancel) in self._ongoing_in(aor, queue)
+
+    def _ongoing_in(self, aor: str, queue: list[Work]) -> set[_Mark]:
+        """Return what tells the REGISTERs in the queue of an AoR; gathered once, however many come behind them."""
+        ongoing = self._ongoing.get(aor)
+        if ongoing is None:
+            ongoing = self._ongoing[aor] = set()
+            for work in queue:
+                if isinstance(work, Registering) and not work.repeated:
+                    ongoing.update((_request_mark(work.request), _branch_mark(work.request)))
+        return ongoing
 
     # -- turns ------------------------------------------------------------------------------------------
 
@@ -334,7 +353,11 @@ class Engine:
 
     def _decide(self, work: Work, draft: Draft, now_ms: int) -> Change | None:
         if isinstance(work, Command):
-            work.result = work.apply(draft, now_ms)
+            try:
+                work.result = work.apply(draft, now_ms)
+            except Exception as error:  # its caller hears of it; what else is in the turn goes on
+                draft.rollback()
+                work.error = error
             work.change = change = draft.finish(work.cause)
             return change
         if not work.repeated:
@@ -362,35 +385,54 @@ class Engine:
     def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
         """Give up committing works: what would change gets 503, fetches show the committed records."""
         for work in works:
-            unloaded = work.aor not in records
-            if unloaded or self._decide(work, Draft(work.aor, records[work.aor], now.ms), now.ms) is not None:
+            if self._would_change(work, records, now.ms):
                 work.outcome = unavailable(retry_after)
                 work.change = None
 
+    def _would_change(self, work: Work, records: dict[str, bytes | None], now_ms: int) -> bool:
+        """Tell whether a work changes the committed record, as far as that can be known."""
+        if work.aor not in records:
+            return True
+        try:
+            return self._decide(work, Draft(work.aor, records[work.aor], now_ms), now_ms) is not None
+        except Exception:
+            self._errors.add(INTERNAL)
+            logger.exception("record not readable aor=%s", work.aor)
+            return True
+
     def settle(self, turn: Turn, now: Now) -> None:
         """Answer the works of a turn that is committed or given up, and release its AoRs."""
-        answered = self._intake.answer(
-            turn.works,
-            now.ms,
-            now.ms - EXPIRED_AFTER_MS + 1,
-            self._date_at(now.wall),
-            self._identity,
-            self._output,
-            partial(self._conclude, now),
-        )
-        self._responses.add(100, answered)
-        self._release(turn)
+        try:
+            answered = self._intake.answer(
+                turn.works,
+                now.ms,
+                now.ms - EXPIRED_AFTER_MS + 1,
+                self._date_at(now.wall),
+                self._identity,
+                self._output,
+                partial(self._conclude, now),
+            )
+            self._responses.add(100, answered)
+        finally:
+            self._release(turn)
 
     def _conclude(self, now: Now, work: Work) -> None:
-        if isinstance(work, Command):
-            if work.done is not None:
-                work.done(work)
-        elif now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
-            self._respond(work.request, work.flow, work.fingerprint, work.outcome, now, work.listing)
+        try:
+            if isinstance(work, Command):
+                if work.done is not None:
+                    work.done(work)
+            elif now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
+                self._respond(work.request, work.flow, work.fingerprint, work.outcome, now, work.listing)
+        except Exception:  # one answer must not cost those behind it
+            self._errors.add(INTERNAL)
+            logger.exception("answer failed aor=%s", work.aor)
 
     def _release(self, turn: Turn) -> None:
         self._intake.pending -= len(turn.works)
         self._claimed.difference_update(turn.aors)
+        if self._ongoing:
+            for aor in turn.aors:
+                self._ongoing.pop(aor, None)
         queues = self._queues
         waited = False
         for aor in turn.aors:

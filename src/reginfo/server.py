@@ -112,6 +112,8 @@ async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None
                 del records[aor]
     except StoreUnavailable as error:
         retry_after = error.retry_after
+    except Exception:  # AoRs that were never released would be served no more
+        logger.exception("turn failed")
     if works:
         engine.fail(works, records, retry_after, now())
     engine.settle(turn, now())
@@ -460,6 +462,8 @@ class Server:
         self._engine.command(Command(canonical_aor(aor), apply, "operator", done.set_result))
         self._schedule()
         command = await done
+        if command.error is not None:
+            raise command.error
         if command.outcome is not ACCEPTED:
             raise StoreUnavailable("the store takes no changes now", retry_after=CONFLICT_RETRY_AFTER)
         return command.result
