@@ -18,7 +18,7 @@ from reginfo.errors import StoreUnavailable
 from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
 from reginfo.model import Now
 from reginfo.net.stream import StreamServer
-from reginfo.server import Clock, Server
+from reginfo.server import Server
 from tests.harness import House, contact, request, visible
 
 pytestmark = pytest.mark.network
@@ -390,21 +390,6 @@ async def test_one_failing_tick_does_not_end_expiry(tmp_path: Path, monkeypatch:
         async with asyncio.timeout(10):
             while server.statistics()["events"]["expired"] == 0:
                 await asyncio.sleep(0.02)
-
-
-def test_clock_ignores_a_set_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F9: engine time goes on; the offset carries the step to the next start."""
-    wall, elapsed = [1_000_000_000_000], [5_000]
-    monkeypatch.setattr("reginfo.server.time.time_ns", lambda: wall[0] * 1_000_000)
-    monkeypatch.setattr("reginfo.server.time.clock_gettime_ns", lambda _: elapsed[0] * 1_000_000)
-    clock = Clock()
-    start = clock.now().ms
-    assert not clock.stepped()
-    wall[0] += 3_600_000 + 1_000
-    elapsed[0] += 1_000
-    assert clock.stepped()
-    assert clock.now().ms == start + 1_000
-    assert Clock(clock.offset_ms).now().ms == clock.now().ms
 
 
 def test_draft_is_what_commands_change() -> None:

@@ -7,7 +7,6 @@ moves octets.
 import asyncio
 import errno
 import logging
-import resource
 import secrets
 import signal
 import time
@@ -35,12 +34,14 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Now
 from reginfo.net.connection import StreamLimits
+from reginfo.net.descriptors import affordable
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
 from reginfo.sip.routing import fallback_flow
 from reginfo.store.base import Durability, Store
+from reginfo.store.clock import Clock
 from reginfo.store.embedded import open_store
 from reginfo.store.reader import FeedReader
 
@@ -56,36 +57,7 @@ SAVE_MS = 1_000
 DUE_CALLS_PER_TICK = 2  # bounded, so that a mass expiry does not stall the loop
 EXPIRIES_PER_CALL = 250
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
-RESERVED_DESCRIPTORS = 256  # for the files of the store, the sockets and the operators
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
-
-
-class Clock:
-    """Engine time: a clock that never jumps, anchored to wall time once and kept over restarts.
-
-    Wall time is engine time plus an offset.  The offset is nil at first; when the wall clock is set, the
-    offset moves and engine time does not, so no binding ends early or late.
-    """
-
-    def __init__(self, offset_ms: int = 0) -> None:
-        self.offset_ms = offset_ms
-        self._anchor_ms = time.time_ns() // 1_000_000 - offset_ms - self._elapsed_ms()
-
-    def now(self) -> Now:
-        return Now(self._anchor_ms + self._elapsed_ms(), time.time())
-
-    def stepped(self) -> bool:
-        """Take note of a set wall clock; True if the offset has moved by more than a second."""
-        offset_ms = time.time_ns() // 1_000_000 - self._anchor_ms - self._elapsed_ms()
-        if abs(offset_ms - self.offset_ms) <= 1_000:
-            return False
-        self.offset_ms = offset_ms
-        return True
-
-    @staticmethod
-    def _elapsed_ms() -> int:
-        # Counts suspended time too: a binding lapses while the machine sleeps.
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None:
@@ -142,25 +114,6 @@ def _rules(config: Config) -> tuple[Admission, Registrar, str]:
     )
 
 
-def _affordable(connections: int, listeners: int) -> int:
-    """Return how many connections each listener may hold so that the store and the operator always get a descriptor.
-
-    The soft limit of the process is raised as far as that is needed and allowed.
-    """
-    wanted = connections * listeners + RESERVED_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    attainable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return connections
-    if soft < attainable:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (attainable, hard))
-    if attainable == wanted:
-        return connections
-    affordable = (attainable - min(RESERVED_DESCRIPTORS, attainable // 2)) // listeners
-    logger.warning("few descriptors limit=%d connections=%d configured=%d", attainable, affordable, connections)
-    return affordable
-
-
 class Server:
     """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
 
@@ -199,7 +152,8 @@ class Server:
     def reload(self, config: Config) -> None:
         """Follow another configuration as far as that is possible while serving.
 
-        Domains, what is granted and the Server header move; addresses, store and limits need a restart.
+        Domains, what is granted, the limits of a message and the Server header move; addresses, store, control socket
+        and the limits of connections need a restart.
         """
         self._engine.follow(*_rules(config))
 
@@ -238,13 +192,13 @@ class Server:
     async def _drain(self) -> None:
         self._engine.drain(DRAIN_RETRY_AFTER)
         while self._turns or self._engine.has_works:
-            await asyncio.sleep(0)
+            await (asyncio.wait(self._turns) if self._turns else asyncio.sleep(0))
 
     async def _listen(self) -> None:
         caps = self.config.limits
         tcp = sum(listener.transport == "tcp" for listener in self.config.listeners)
         limits = StreamLimits(
-            max_connections=_affordable(caps.max_connections, tcp),
+            max_connections=affordable(caps.max_connections, tcp),
             max_connections_per_address=caps.max_connections_per_address,
             max_message=caps.max_stream_message,
             half_message=caps.stream_message_timeout,
