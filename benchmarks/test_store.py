@@ -13,7 +13,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from reginfo.fast import Binding, Change, Draft
 from reginfo.store.base import Durability, Store
-from reginfo.store.embedded import EmbeddedStore, open_store
+from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.levels import open_store
 
 NOW_MS = 1_700_000_000_000
 ROWS = 100_000

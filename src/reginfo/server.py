@@ -42,7 +42,7 @@ from reginfo.sip.admission import Admission
 from reginfo.sip.routing import fallback_flow
 from reginfo.store.base import Durability, Store
 from reginfo.store.clock import Clock
-from reginfo.store.embedded import open_store
+from reginfo.store.levels import open_store
 from reginfo.store.reader import FeedReader
 
 logger = logging.getLogger(__name__)

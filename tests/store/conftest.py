@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from reginfo.store.base import Store
-from reginfo.store.embedded import BatchedStore, EmbeddedStore, SyncedStore
+from reginfo.store.batched import BatchedStore
+from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.synced import SyncedStore
 from reginfo.store.table import TableStore
 
 EMBEDDED = {"batched": BatchedStore, "committed": EmbeddedStore, "synced": SyncedStore}

@@ -8,9 +8,12 @@ import pytest
 
 from reginfo.errors import FeedGap, StoreUnavailable
 from reginfo.fast import Draft
-from reginfo.store import embedded
+from reginfo.store import batched
 from reginfo.store.base import Durability
-from reginfo.store.embedded import BatchedStore, EmbeddedStore, SyncedStore, open_store
+from reginfo.store.batched import BatchedStore
+from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.levels import open_store
+from reginfo.store.synced import SyncedStore
 from reginfo.store.table import TableStore
 from tests.store.conftest import Opener
 from tests.store.samples import NOW_MS, aor, bind, bound, end, ended
@@ -110,7 +113,7 @@ async def test_batched_writes_when_the_time_is_over(tmp_path: Path, monkeypatch:
     await crashed.close()
     await store.close()
 
-    monkeypatch.setattr(embedded, "BATCH_WAIT_S", 0)
+    monkeypatch.setattr(batched, "BATCH_WAIT_S", 0)
     store = BatchedStore(tmp_path / "store")
     await store.commit([bound(aor(2))], [(b"key", b"other")])
     await asyncio.sleep(0)
@@ -121,10 +124,10 @@ async def test_batched_writes_when_the_time_is_over(tmp_path: Path, monkeypatch:
     await store.close()
 
 
-@pytest.mark.parametrize(("last", "written"), [(1, 0), (2, embedded.BATCH_CHANGES + 1)])
+@pytest.mark.parametrize(("last", "written"), [(1, 0), (2, batched.BATCH_CHANGES + 1)])
 async def test_batched_does_not_gather_more_than_its_limit(tmp_path: Path, last: int, written: int) -> None:
     store = BatchedStore(tmp_path / "store")
-    changes = [bound(aor(number)) for number in range(embedded.BATCH_CHANGES - 1 + last)]
+    changes = [bound(aor(number)) for number in range(batched.BATCH_CHANGES - 1 + last)]
     await store.commit(changes[:-last])
     await store.commit(changes[-last:])
     crashed = await image(tmp_path / "store", tmp_path / "image")

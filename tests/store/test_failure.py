@@ -10,7 +10,9 @@ import pytest
 from rocksdict import WriteBatch
 
 from reginfo.errors import StoreUnavailable
-from reginfo.store.embedded import BatchedStore, EmbeddedStore, SyncedStore
+from reginfo.store.batched import BatchedStore
+from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.synced import SyncedStore
 from tests.store.conftest import EMBEDDED, Opener
 from tests.store.samples import aor, bound, ended
 

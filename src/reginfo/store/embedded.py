@@ -1,7 +1,7 @@
 """The embedded store: the table in memory decides, RocksDB beneath it remembers.
 
-One call of commit is one write batch.  The three classes differ in when a change becomes visible: once
-the operating system has it, before that, or once the disk has it.
+One call of commit is one write batch.  Here a change becomes visible once the operating system has it; in
+store.batched before that, in store.synced once the disk has it.
 
 When a write fails, memory stays as it is and keeps answering; a task opens the database again and makes
 it agree with memory.  Until then nothing is accepted.
@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rocksdict import WriteBatch
 
 from reginfo.errors import FeedGap, StoreRefused, StoreUnavailable
 from reginfo.fast import BindingTable, Change
-from reginfo.store.base import Cursor, Durability, StateItem, Store
+from reginfo.store.base import Cursor, StateItem
 from reginfo.store.disk import (
     CURSOR,
     CURSOR_END,
@@ -41,12 +40,6 @@ from reginfo.store.folder import StoreFolder
 from reginfo.store.table import TableStore
 
 logger = logging.getLogger(__name__)
-
-BATCH_WAIT_S = 0.1
-"Longest time an answered change of a batched store is in memory only."
-
-BATCH_CHANGES = 2048
-"Changes a batched store keeps unwritten at most: some 10 ms of work."
 
 _LAST_SEQ = b"mseq"
 _FIRST_SEQ = b"mfirst"
@@ -325,125 +318,3 @@ class EmbeddedStore(TableStore):
     async def save_clock_offset(self, offset_ms: int) -> None:
         self._put_now(_CLOCK_OFFSET, _octets(offset_ms))
         self._clock_offset = offset_ms
-
-
-class BatchedStore(EmbeddedStore):
-    """Changes are visible at once and written together a little later (batched)."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    async def _keep(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
-        waiting = self.last_seq - self._written + len(changes)
-        if waiting > min(BATCH_CHANGES, self._ring.size):
-            self._flush()
-            self._check_disk()
-            await super()._keep(changes, state)
-            return
-        self._apply(changes, state)
-        self._ahead.clear()
-        self._stale_state.update(key for key, _ in state)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(BATCH_WAIT_S, self._flush)
-
-    def _flush(self) -> None:
-        """Write what is in memory only; if that fails it stays there, and recovery writes it."""
-        self._stop_timer()
-        if self._recovery is not None:
-            return
-        pending = self._ring.after(self._written, self.last_seq) or []
-        state = [(key, self._state.get(key)) for key in self._stale_state]
-        if pending or state:
-            with contextlib.suppress(StoreUnavailable):
-                self._write(pending, state)
-                self._stale_state.clear()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _put_now(self, key: bytes, value: bytes) -> None:
-        self._flush()
-        super()._put_now(key, value)
-
-    async def _settle(self) -> None:
-        self._stop_timer()
-
-    async def close(self) -> None:
-        self._flush()
-        await super().close()
-
-
-@dataclass(slots=True)
-class _Group:
-    """Calls that wait for the same fsync."""
-
-    done: asyncio.Future[None]
-    calls: list[tuple[Sequence[Change], Sequence[StateItem]]] = field(default_factory=list)
-
-
-class SyncedStore(EmbeddedStore):
-    """Changes are visible once the disk has them; calls that wait share one fsync (synced)."""
-
-    _gathering: _Group | None = None
-    _syncer: asyncio.Task[None] | None = None
-
-    async def _keep(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
-        self._write(changes, state)
-        loop = asyncio.get_running_loop()
-        if self._gathering is None:
-            self._gathering = _Group(loop.create_future())
-        if self._syncer is None:
-            self._syncer = loop.create_task(self._sync())
-        self._gathering.calls.append((changes, state))
-        # A caller that is cancelled does not take back what others wait for as well.
-        await asyncio.shield(self._gathering.done)
-
-    async def _sync(self) -> None:
-        """Sync the groups one after another; while one is on its way the next one gathers."""
-        loop = asyncio.get_running_loop()
-        while (group := self._take()) is not None:
-            try:
-                await loop.run_in_executor(None, self._disk.sync)
-            except StoreUnavailable as error:
-                self._give_up(group, error)
-                if (late := self._take()) is not None:
-                    self._give_up(late, error)
-            else:
-                for changes, state in group.calls:
-                    self._apply(changes, state)
-                    self._arrived(changes)
-                group.done.set_result(None)
-        self._syncer = None
-
-    def _take(self) -> _Group | None:
-        group, self._gathering = self._gathering, None
-        return group
-
-    def _arrived(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            if self._ahead.get(change.aor) == (change.revision if change.record else 0):
-                del self._ahead[change.aor]
-
-    def _give_up(self, group: _Group, error: StoreUnavailable) -> None:
-        for changes, state in group.calls:
-            self._fail(changes, state, error)
-        group.done.set_exception(error)
-        group.done.exception()  # looked at, also if every caller was cancelled
-
-    async def _settle(self) -> None:
-        if self._syncer is not None:
-            await self._syncer
-
-
-def open_store(durability: Durability, path: Path, wall_ms: int = 0) -> Store:
-    """Return the store of a durability level; path is its folder, unused in memory."""
-    match durability:
-        case Durability.MEMORY:
-            return TableStore(wall_ms)
-        case Durability.BATCHED:
-            return BatchedStore(path, wall_ms)
-        case Durability.COMMITTED:
-            return EmbeddedStore(path, wall_ms)
-        case Durability.SYNCED:
-            return SyncedStore(path, wall_ms)
