@@ -37,6 +37,7 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import OPTIONS_ANSWER, SERVED_METHODS, UNKNOWN_METHOD, Admission
+from reginfo.sip.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ class Engine:
         self._requests = Counters([*METHODS, OTHER])
         self._responses = Counters([str(status) for status in range(100, 700)])
         self._errors = Counters(ERRORS)
+        self._refusals = Refusals()
 
     def follow(self, admission: Admission, registrar: Registrar, server_header: str = "") -> None:
         """Decide by other rules from now on, also what waits already."""
@@ -488,6 +490,8 @@ class Engine:
     ) -> None:
         """Send a final answer and remember it for retransmissions of its request."""
         octets = self._write(request, flow, fingerprint, outcome, now, listing)
+        if outcome.status >= 300 and request.method == "REGISTER":
+            self._refusals.tell(request, flow, outcome, now)
         self._output.append((octets, response_flow(request, flow)))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
