@@ -256,6 +256,12 @@ def test_octets_that_are_no_text_are_refused() -> None:
             "given.toml line 2: admin.socket must be a path of at most 107 octets",
         ),
         ('server_header = "a\\r\\nb"', "given.toml line 1: server_header must be printable text on one line"),
+        (f'server_header = "{"x" * 129}"', "given.toml line 1: server_header must be printable text on one line of"),
+        ('listen = ["udp:[::1%lo]:0"]', "given.toml line 1: listen 'udp:[::1%lo]:0' must be udp:ADDRESS:PORT"),
+        ('domains = ["[fe80::1%lo]"]', "given.toml line 1: domains: '[fe80::1%lo]' is neither a host name nor"),
+        ('[store]\nurl = "rocksdb:a\\u0000b"', "given.toml line 2: store.url must be"),
+        ('[admin]\nsocket = "a\\u0000b"', "given.toml line 2: admin.socket must be a path"),
+        ("listen = " + "[" * 5000, "given.toml: n"),  # nested too deeply, or not TOML
     ],
 )
 def test_values_that_do_not_go_together_are_refused(text: str, message: str) -> None:

@@ -26,6 +26,7 @@ SEARCH = (Path("reginfo.toml"), Path("/etc/reginfo/reginfo.toml"))
 
 SIP_PORT = 5060  # RFC 3261 19.1.2: UDP and TCP
 MAX_SOCKET_PATH = 107  # sun_path of unix(7) less its NUL
+MAX_SERVER_HEADER = 128  # it is in every response, also in one to a small request of a spoofed source
 
 Transport = Literal["udp", "tcp"]
 Durability = Literal["memory", "batched", "committed", "synced"]
@@ -102,7 +103,7 @@ class StoreSection(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         scheme, _, path = self.url.partition(":")
-        if not ((scheme == "memory" and not path) or (scheme == "rocksdb" and path)):
+        if not ((scheme == "memory" and not path) or (scheme == "rocksdb" and path and path.isprintable())):
             raise ConfigError(f'store.url must be "rocksdb:FOLDER" or "memory:", not {self.url!r}', key="store.url")
         if scheme == "memory":
             msgspec.structs.force_setattr(self, "durability", "memory")
@@ -120,7 +121,7 @@ class AdminSection(Section, frozen=True, kw_only=True):
     socket: str = "reginfo.sock"
 
     def __post_init__(self) -> None:
-        if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
+        if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH or "\0" in self.socket:
             raise ConfigError(f"admin.socket must be a path of at most {MAX_SOCKET_PATH} octets", key="admin.socket")
 
 
@@ -146,8 +147,11 @@ class Config(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
-        if not self.server_header.isprintable():
-            raise ConfigError("server_header must be printable text on one line", key="server_header")
+        if not self.server_header.isprintable() or len(self.server_header) > MAX_SERVER_HEADER:
+            raise ConfigError(
+                f"server_header must be printable text on one line of at most {MAX_SERVER_HEADER} characters",
+                key="server_header",
+            )
         exposed = [listener for listener in self.listeners if not listener.is_loopback]
         if exposed and not self.insecure:
             raise ConfigError(
@@ -201,7 +205,8 @@ def parse_listener(text: str) -> Listener:
         except ValueError:
             pass
         else:
-            if (host.version == 6) == bool(match["six"]):
+            # A zone is no part of an address in SIP (RFC 3261 25.1).
+            if (host.version == 6) == bool(match["six"]) and "%" not in text:
                 return Listener("udp" if transport == "udp" else "tcp", str(host), port)
     raise ConfigError(
         f"listen {text!r} must be udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets "
@@ -216,6 +221,8 @@ def canonical_domain(text: str) -> str:
     if _HOSTNAME.fullmatch(domain):
         return domain
     try:
+        if "%" in domain:
+            raise ValueError("a zone is no part of an address in SIP")
         address = ip_address(domain.removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ConfigError(f"domains: {text!r} is neither a host name nor an address", key="domains") from None
@@ -314,6 +321,8 @@ def _from_file(path: Path) -> Iterator[tuple[str, _Value]]:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
     lines = _line_numbers(text)
 
     def origin(key: str) -> str:

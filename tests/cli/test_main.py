@@ -69,6 +69,12 @@ def test_a_reader_that_leaves_is_no_traceback(spawn: Callable[..., subprocess.Po
     assert process.returncode == 1
 
 
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    script = f"exec {sys.executable} -m reginfo serve --check-config >&-"
+    ran = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_the_command_line_starts_without_what_only_the_server_needs() -> None:
     modules = subprocess.run(
         [sys.executable, "-c", "import sys, reginfo.cli; print(*sys.modules)"],

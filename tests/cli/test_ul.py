@@ -207,3 +207,10 @@ def test_stats_prints_a_line_per_counter(run: Run, serve: Serve) -> None:
     ]
     assert json.loads(run("stats", "registrar:", "--json").out) == STATISTICS
     assert [params for _, params in server.calls] == [["all"], ["registrar:"]]
+
+
+@pytest.mark.parametrize("arguments", [("show", "\udcff"), ("rm", "-y", "alice@example.com", "\udcff")])
+def test_an_argument_that_is_not_utf8_is_wrong_usage(run: Run, serve: Serve, arguments: tuple[str, ...]) -> None:
+    serve({})
+    ran = run("ul", *arguments)
+    assert (ran.code, ran.err) == (2, "reginfo: arguments must be UTF-8\n")

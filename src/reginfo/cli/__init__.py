@@ -63,7 +63,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its documented code."""
     try:
         code = root.main(args, prog_name="reginfo", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller (`>&-`)
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -37,6 +37,8 @@ def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
     with ControlClient(path) as client:
         try:
             yield client.call
+        except UnicodeEncodeError as error:  # the shell handed over octets of another encoding
+            raise Failed("arguments must be UTF-8", EXIT_USAGE) from error
         except RpcError as error:
             raise Failed(printable(error), _EXITS.get(error.code, EXIT_FAILED)) from error
 
