@@ -74,8 +74,8 @@ test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so t
 
 cov: $(LINTING)  ## branch coverage of src/reginfo, line coverage of src/_fast, from a traced build
 	REGINFO_TRACE=1 $(BIN)/python setup.py -q build
-	PYTHONPATH=build/trace/lib $(BIN)/python -m coverage run -m pytest -m 'not packaging'
-	PYTHONPATH=build/trace/lib $(BIN)/python -m coverage report --skip-covered
+	PYTHONPATH=$(CURDIR)/build/trace/lib $(BIN)/python -m coverage run -m pytest -m 'not packaging'
+	PYTHONPATH=$(CURDIR)/build/trace/lib $(BIN)/python -m coverage report --skip-covered
 
 bench: $(TESTING) $(BUILT)  ## every benchmark group; results are kept in .benchmarks for comparison
 	$(BIN)/python -m pytest benchmarks --benchmark-autosave --benchmark-storage=.benchmarks \
@@ -114,14 +114,14 @@ annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
 
 debug: $(TESTING)  ## tests/fast on a build with bounds checks and assertions, without optimisation
 	REGINFO_DEBUG=1 $(BIN)/python setup.py -q build
-	PYTHONPATH=build/debug/lib $(BIN)/python -m pytest tests/fast
+	PYTHONPATH=$(CURDIR)/build/debug/lib $(BIN)/python -m pytest tests/fast
 
 # Over-reads of bytes objects hide inside pymalloc's arenas, hence PYTHONMALLOC; CPython's own immortal objects are
 # leaks to LeakSanitizer.
 SANITIZED := tests/fast tests/torture
 sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and UndefinedBehaviorSanitizer
 	REGINFO_SAN=address,undefined $(BIN)/python setup.py -q build
-	PYTHONPATH=build/sanitize/lib PYTHONMALLOC=malloc \
+	PYTHONPATH=$(CURDIR)/build/sanitize/lib PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
