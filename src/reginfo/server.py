@@ -54,8 +54,7 @@ DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
-DUE_CALLS_PER_TICK = 2  # bounded, so that a mass expiry does not stall the loop
-EXPIRIES_PER_CALL = 250
+EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
@@ -334,11 +333,10 @@ class Server:
         """Queue what has expired, a mass of it in pieces; True if more waits."""
         if self._engine.pending >= MAX_PENDING // 2:
             return False  # changes take their time, and what is due comes again
-        for _ in range(DUE_CALLS_PER_TICK):
-            first = self._store.next_due_ms()
-            if first is None or first > now_ms:
-                return False
-            self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_CALL))
+        first = self._store.next_due_ms()
+        if first is None or first > now_ms:
+            return False
+        self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_TICK))
         return True
 
     async def _save(self) -> None:

@@ -125,6 +125,17 @@ async def test_a_damaged_database_is_refused_with_one_line(tmp_path: Path, kind:
     assert {name: data for name, data in contents(tmp_path).items() if kind in name} == before
 
 
+async def test_a_truncated_file_is_refused_with_one_line(tmp_path: Path) -> None:
+    """What RocksDB says of it has several lines; a log and a terminal get one."""
+    await filled(tmp_path)
+    victim = min((tmp_path / DATABASE).glob("*.sst"))
+    with victim.open("r+b") as file:
+        file.truncate(victim.stat().st_size // 2)
+    with pytest.raises(StoreRefused, match="cannot be opened") as refused:
+        EmbeddedStore(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
 async def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
     await filled(tmp_path)
     database = Rdict(str(tmp_path / DATABASE), Options(raw_mode=True))

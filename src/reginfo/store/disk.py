@@ -55,6 +55,11 @@ def _options(create: bool) -> Options:
     return options
 
 
+def _line(error: Exception) -> str:
+    """Return what RocksDB says, which may be on several lines, on one."""
+    return " ".join(str(error).split())
+
+
 def journal_key(seq: int) -> bytes:
     return JOURNAL + seq.to_bytes(8, "big")
 
@@ -72,7 +77,7 @@ class Disk:
         try:
             return Rdict(str(self._path), _options(create))
         except Exception as error:
-            raise StoreRefused(f"{self._path} cannot be opened: {error}") from error
+            raise StoreRefused(f"{self._path} cannot be opened: {_line(error)}") from error
 
     def reopen(self) -> None:
         """Close and open again: the only way out of the state RocksDB enters when a write failed."""
@@ -89,20 +94,20 @@ class Disk:
         try:
             self._db.write(batch)
         except Exception as error:
-            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+            raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
 
     def sync(self) -> None:
         """Return once all that was written is on the disk; may be called in another thread."""
         try:
             self._db.flush_wal(sync=True)
         except Exception as error:
-            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+            raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
 
     def get(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+            raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
         return value
 
     def number(self, key: bytes) -> int | None:
@@ -120,7 +125,7 @@ class Disk:
         try:
             cursor.status()
         except Exception as error:  # the walk ended at damage instead of at the end
-            raise StoreUnavailable(f"store: {error}", retry_after=RETRY_AFTER) from error
+            raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
 
     def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         for cursor in self._walk(start, end):
