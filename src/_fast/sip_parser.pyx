@@ -1643,16 +1643,6 @@ cdef class SipMessage:
         return via
 
     @property
-    def via_host(self) -> str:
-        """The sent-by host of the topmost Via as written; empty without one."""
-        return _span_text(base(self), self.via.host)
-
-    @property
-    def via_rport(self) -> bool:
-        """Whether the topmost Via has rport, with or without a value (RFC 3581)."""
-        return self.via.rport >= 0
-
-    @property
     def vias(self) -> list[Via]:
         """All Via values in order."""
         cdef list result = []

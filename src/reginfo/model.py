@@ -14,7 +14,6 @@ __all__ = [
     "Now",
     "Outcome",
     "Registration",
-    "RegistrationState",
 ]
 
 
@@ -55,11 +54,3 @@ _TERMINATING = frozenset(
         ContactEvent.REJECTED,
     }
 )
-
-
-class RegistrationState(StrEnum):
-    """State of an address-of-record as a whole (RFC 3680 section 4.5.1)."""
-
-    INIT = "init"
-    ACTIVE = "active"
-    TERMINATED = "terminated"

@@ -21,7 +21,6 @@ JOURNAL = b"j"
 JOURNAL_END = b"k"
 STATE = b"s"
 STATE_END = b"t"
-META = b"m"
 CURSOR = b"mc"
 CURSOR_END = b"md"
 
