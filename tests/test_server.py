@@ -28,10 +28,12 @@ MEMORY = StoreSection(url="memory:")
 
 
 @asynccontextmanager
-async def serving(folder: Path, store: StoreSection = MEMORY) -> AsyncIterator[Server]:
+async def serving(
+    folder: Path, store: StoreSection = MEMORY, listen: tuple[str, ...] = ("udp:127.0.0.1:0",)
+) -> AsyncIterator[Server]:
     """Run a server on free ports until the block ends."""
     config = Config(
-        listen=("udp:127.0.0.1:0",),
+        listen=listen,
         registrar=RegistrarSection(expires_jitter=0.0),
         admin=AdminSection(socket=str(folder / "control.sock")),
         store=store,
@@ -252,22 +254,13 @@ async def test_free_ports_are_free_for_both_transports(tmp_path: Path, monkeypat
         await start(streams)
 
     monkeypatch.setattr(StreamServer, "start", first_is_taken)
-    config = Config(
-        listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0"),
-        admin=AdminSection(socket=str(tmp_path / "control.sock")),
-        store=MEMORY,
-    )
-    server = Server(config)
-    try:
-        await server.start()
+    async with serving(tmp_path, listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0")) as server:
         udp, tcp, other = server.listeners
         assert (udp.transport, udp.host, udp.port) == ("udp", tcp.host, tcp.port)
         assert taken[0] != 0
         assert (tcp.transport, other.transport, other.host) == ("tcp", "tcp", "127.0.0.2")
         async with udp_phone(server) as phone:
             assert (await phone.ask(request("OPTIONS"))).status == 200
-    finally:
-        await server.close()
 
 
 @pytest.mark.parametrize(
@@ -287,18 +280,9 @@ async def test_connections_leave_descriptors_to_the_store(
     soft: list[int] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: soft.append(wanted[0]))
-    config = Config(
-        listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0"),
-        admin=AdminSection(socket=str(tmp_path / "control.sock")),
-        store=MEMORY,
-    )
-    server = Server(config)
-    try:
-        await server.start()
+    async with serving(tmp_path, listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0")) as server:
         assert [streams.limits.max_connections for streams in server._streams] == [connections] * 2
         assert soft == raised
-    finally:
-        await server.close()
 
 
 async def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
@@ -316,12 +300,6 @@ async def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
 
 async def test_a_lost_connection_is_replaced_from_the_listener_it_came_to(tmp_path: Path) -> None:
     """TRN-4: of several listeners the one that took the request connects to the sent-by port of its Via."""
-    config = Config(
-        listen=("tcp:127.0.0.1:0", "tcp:127.0.0.2:0"),
-        admin=AdminSection(socket=str(tmp_path / "control.sock")),
-        store=MEMORY,
-    )
-    server = Server(config)
     arrived: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -330,15 +308,12 @@ async def test_a_lost_connection_is_replaced_from_the_listener_it_came_to(tmp_pa
 
     phone = await asyncio.start_server(take, "127.0.0.3", 0)
     port = phone.sockets[0].getsockname()[1]
-    try:
-        await server.start()
+    async with serving(tmp_path, listen=("tcp:127.0.0.1:0", "tcp:127.0.0.2:0")) as server:
         octets = request("OPTIONS", via=f"127.0.0.3:{port}")
         local = ("127.0.0.2", server.listeners[1].port)
         server._on_batch([(octets, Flow("tcp", local, ("127.0.0.3", 9), 999_999_999))])
         async with asyncio.timeout(10):
             assert await arrived == ("127.0.0.2", b"SIP/2.0 200 OK\r\n")
-    finally:
-        await server.close()
         phone.close()
 
 
