@@ -2,8 +2,9 @@
 
 import io
 import logging
+import signal
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,6 +123,23 @@ def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
 
 
 @pytest.mark.usefixtures("_log_state")
+def test_sighup_does_not_end_a_server_that_is_starting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = []
+
+    def start(serving: Coroutine[Any, Any, None]) -> None:
+        serving.close()
+        found.append(signal.getsignal(signal.SIGHUP))
+
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr("reginfo.cli.serve.logs.configure", lambda *_: None)
+    monkeypatch.setattr("uvloop.run", start)
+    try:
+        assert run("serve", "--store", "memory:").code == 1  # nothing was served that could be summed up
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert found == [signal.SIG_IGN]
+
+
 def test_sighup_keeps_the_old_configuration_when_the_new_one_is_bad(caplog: pytest.LogCaptureFixture) -> None:
     server, file = Server(), Path("c.toml")
     file.write_text("domans = []")

@@ -65,6 +65,8 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
 
     config = loaded.config
     logs.configure(config.log.level, config.log.format)
+    # Its default action would end a start that reads a large store; the configuration was read a moment ago.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(config)
 
     def ready() -> None:
