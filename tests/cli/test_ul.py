@@ -209,8 +209,8 @@ def test_stats_prints_a_line_per_counter(run: Run, serve: Serve) -> None:
     assert [params for _, params in server.calls] == [["all"], ["registrar:"]]
 
 
-@pytest.mark.parametrize("arguments", [("show", "\udcff"), ("rm", "-y", "alice@example.com", "\udcff")])
-def test_an_argument_that_is_not_utf8_is_wrong_usage(run: Run, serve: Serve, arguments: tuple[str, ...]) -> None:
-    serve({})
-    ran = run("ul", *arguments)
-    assert (ran.code, ran.err) == (2, "reginfo: arguments must be UTF-8\n")
+@pytest.mark.parametrize("command", ["ul show", "ul add a@b", "ul rm -y a@b", "stats"])
+def test_an_argument_that_is_not_utf8_is_wrong_usage(run: Run, command: str) -> None:
+    ran = run(*command.split(), "\udcff")
+    assert ran.code == 2
+    assert "must be UTF-8" in ran.err

@@ -28,6 +28,15 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
 
 
+def utf8(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an argument as it is; wrong usage if the shell handed over octets of another encoding."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("must be UTF-8") from None
+    return value
+
+
 @contextmanager
 def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
     """Give a way to call the server; its errors leave as exit codes."""
@@ -37,8 +46,6 @@ def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
     with ControlClient(path) as client:
         try:
             yield client.call
-        except UnicodeEncodeError as error:  # the shell handed over octets of another encoding
-            raise Failed("arguments must be UTF-8", EXIT_USAGE) from error
         except RpcError as error:
             raise Failed(printable(error), _EXITS.get(error.code, EXIT_FAILED)) from error
 

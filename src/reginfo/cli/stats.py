@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from reginfo.cli._remote import config_option, connected, json_option, print_json, socket_option
+from reginfo.cli._remote import config_option, connected, json_option, print_json, socket_option, utf8
 
 
 @click.command()
-@click.argument("which", metavar="[GROUP:[NAME]]", default="all")
+@click.argument("which", metavar="[GROUP:[NAME]]", default="all", callback=utf8)
 @json_option
 @socket_option
 @config_option

@@ -15,6 +15,7 @@ from reginfo.cli._remote import (
     print_json,
     printable,
     socket_option,
+    utf8,
 )
 
 DUMP_FIELDS: Final = ("Address", "Expires", "Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path")
@@ -35,7 +36,7 @@ def ul() -> None:
 
 
 @ul.command()
-@click.argument("aor", required=False)
+@click.argument("aor", required=False, callback=utf8)
 @json_option
 @socket_option
 @config_option
@@ -69,8 +70,8 @@ def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
 
 
 @ul.command()
-@click.argument("aor")
-@click.argument("contact")
+@click.argument("aor", callback=utf8)
+@click.argument("contact", callback=utf8)
 @click.option("--expires", type=int, default=3600, show_default=True, metavar="SECONDS", help="Lifetime.")
 @click.option("--q", type=float, help="Preference, 0 to 1.")
 @socket_option
@@ -82,8 +83,8 @@ def add(aor: str, contact: str, expires: int, q: float | None, socket: str | Non
 
 
 @ul.command()
-@click.argument("aor")
-@click.argument("contact", required=False)
+@click.argument("aor", callback=utf8)
+@click.argument("contact", required=False, callback=utf8)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @socket_option
 @config_option
