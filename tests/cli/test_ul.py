@@ -138,6 +138,27 @@ def test_add_sends_lifetime_and_preference(run: Run, serve: Serve) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--expires", "0", "0 is not in the range 1<=x<=4294967295"),
+        ("--expires", "4294967296", "4294967296 is not in the range"),
+        ("--q", "7", "must be from 0 to 1"),
+        ("--q", "-0.1", "must be from 0 to 1"),
+        ("--q", "nan", "must be from 0 to 1"),
+    ],
+)
+def test_add_refuses_a_value_out_of_range_before_the_server_is_asked(
+    run: Run, serve: Serve, option: str, value: str, message: str
+) -> None:
+    server = Server(ul_add=registration("alice"))
+    serve(server.methods())
+    ran = run("ul", "add", "alice@example.com", "sip:a@x", option, value)
+    assert ran.code == 2
+    assert f"Invalid value for '{option}': {message}" in ran.err
+    assert server.calls == []
+
+
 def test_rm_removes_all_or_one(run: Run, serve: Serve) -> None:
     server = Server(ul_rm={"Removed": 2}, ul_rm_contact={"Removed": 1})
     serve(server.methods())

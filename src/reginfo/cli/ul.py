@@ -30,6 +30,13 @@ DETAILS: Final = (
 )
 
 
+def preference(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """Return a q value as it is; wrong usage if it is out of range or not a number."""
+    if value is not None and not 0 <= value <= 1:
+        raise click.BadParameter("must be from 0 to 1")
+    return value
+
+
 @click.group()
 def ul() -> None:
     """Show and change the bindings of a running server."""
@@ -72,8 +79,15 @@ def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
 @ul.command()
 @click.argument("aor", callback=utf8)
 @click.argument("contact", callback=utf8)
-@click.option("--expires", type=int, default=3600, show_default=True, metavar="SECONDS", help="Lifetime.")
-@click.option("--q", type=float, help="Preference, 0 to 1.")
+@click.option(
+    "--expires",
+    type=click.IntRange(1, 2**32 - 1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Lifetime.",
+)
+@click.option("--q", type=float, callback=preference, metavar="Q", help="Preference, 0 to 1.")
 @socket_option
 @config_option
 def add(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
