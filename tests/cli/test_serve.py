@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from reginfo.cli.serve import reload, show_box, start_text, summary
+from reginfo.cli.serve import hints_text, reload, show_box, status_text, summary
 from reginfo.config import Config, Listener, load_config
 from tests.cli.conftest import Run
 
@@ -58,20 +58,20 @@ def test_print_config_is_toml_with_origins(run: Run) -> None:
 
 def test_the_start_up_box_says_what_listens_and_what_to_try() -> None:
     loaded = load_config(environ={}, options={"store.url": "memory:"})
-    text = start_text(loaded, LISTENERS)
+    text = status_text(loaded, LISTENERS)
     assert "udp:127.0.0.1:5062, tcp:127.0.0.1:5062" in text
     assert "memory: (memory)" in text
-    assert text.endswith(" ul show")
+    assert hints_text(loaded.config, LISTENERS).endswith(" ul show")
     Path("benchmarks/sipp").mkdir(parents=True)
     Path("benchmarks/sipp/register.xml").touch()
-    assert "  sipp 127.0.0.1:5062 -sf benchmarks/sipp/register.xml " in start_text(loaded, LISTENERS)
+    assert "  sipp 127.0.0.1:5062 -sf benchmarks/sipp/register.xml " in hints_text(loaded.config, LISTENERS)
 
 
 def test_what_to_try_names_a_control_socket_that_is_not_the_default() -> None:
     Path("c.toml").write_text('[admin]\nsocket = "other.sock"')
-    assert " ul show --socket other.sock" in start_text(load_config(Path("c.toml"), environ={}), LISTENERS)
+    assert " ul show --socket other.sock" in hints_text(load_config(Path("c.toml"), environ={}).config, LISTENERS)
     Path("c.toml").write_text('[admin]\nsocket = ""')
-    assert " ul " not in start_text(load_config(Path("c.toml"), environ={}), LISTENERS)
+    assert hints_text(load_config(Path("c.toml"), environ={}).config, LISTENERS) == ""
 
 
 class Terminal(io.StringIO):
@@ -88,6 +88,17 @@ def test_the_box_has_a_frame_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
         show_box(loaded, LISTENERS)
         assert ("╭" in stream.getvalue()) == framed
         assert "try now" in stream.getvalue()
+
+
+def test_no_width_of_a_terminal_breaks_what_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("benchmarks/sipp").mkdir(parents=True)
+    Path("benchmarks/sipp/register.xml").touch()
+    loaded = load_config(environ={})
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout", stream := Terminal())
+    show_box(loaded, LISTENERS)
+    assert stream.getvalue().endswith(f"╯\n{hints_text(loaded.config, LISTENERS)}\n")
+    assert "(printf 'SEQUENTIAL\\nalice\\nbob\\n') -m 1000 -r 500\n" in stream.getvalue()
 
 
 class Server:

@@ -90,21 +90,24 @@ def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -
 
 
 def show_box(loaded: Loaded, listeners: Sequence[Listener]) -> None:
-    """Say what listens and what to try: a box on a terminal, plain lines elsewhere."""
-    text = start_text(loaded, listeners)
+    """Say what listens, in a box on a terminal, and what to try."""
+    status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners)
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.panel import Panel
         from rich.text import Text
 
-        Console().print(Panel(Text(text), expand=False))
+        Console().print(Panel(Text(status), expand=False))
     else:
-        click.echo(text)
-        sys.stdout.flush()
+        click.echo(f"{status}\n" if hints else status)
+    # Not in the box: a frame breaks the longer lines, and what is pasted would have its border in it.
+    if hints:
+        click.echo(hints)
+    sys.stdout.flush()
 
 
-def start_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
-    """Return what the start-up box says; every line under "try now" can be pasted as it stands."""
+def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
+    """Return what the start-up box says."""
     config = loaded.config
     rows = [
         ("domains", ", ".join(config.domains)),
@@ -113,11 +116,11 @@ def start_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
         ("control", config.admin.socket or "off"),
         ("configured", str(loaded.file or "by default")),
     ]
-    lines = ["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows), "", "try now"]
-    return "\n".join([*lines, *(f"  {line}" for line in _suggestions(config, listeners))])
+    return "\n".join(["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows)])
 
 
-def _suggestions(config: Config, listeners: Sequence[Listener]) -> list[str]:
+def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
+    """Return what to try; every line can be pasted as it stands."""
     suggestions = []
     if config.admin.socket:
         default = config.admin.socket == AdminSection().socket
@@ -131,7 +134,7 @@ def _suggestions(config: Config, listeners: Sequence[Listener]) -> list[str]:
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
-    return suggestions
+    return "\n".join(["try now", *(f"  {line}" for line in suggestions)]) if suggestions else ""
 
 
 def _program() -> str:
