@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import random
+import re
 import resource
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -231,6 +232,16 @@ async def test_operator_adds_and_removes(tmp_path: Path) -> None:
         assert registration.bindings[0].event == "created"
         assert await server.ul_rm_contact("sip:alice@example.com", "sip:alice@192.0.2.9") == 1
         assert await server.ul_rm("sip:alice@example.com") == 0
+
+
+async def test_every_group_of_counters_is_documented(tmp_path: Path) -> None:
+    """What `reginfo stats` prints has a row in docs/command-line.md, and no row is of the past."""
+    text = (Path(__file__).parents[1] / "docs/command-line.md").read_text()
+    table = text.partition("## Counters")[2].partition("\n## ")[0]
+    async with serving(tmp_path) as server:
+        statistics = server.statistics()
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(statistics)
+    assert all(f"`{name}`" in table for group in ("core", "errors") for name in statistics[group])
 
 
 async def test_draining_answers_503_and_finishes(tmp_path: Path) -> None:
