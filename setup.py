@@ -165,6 +165,7 @@ if __name__ == "__main__":
             "reginfo._fast",
             "reginfo.admin",
             "reginfo.cli",
+            "reginfo.config",
             "reginfo.net",
             "reginfo.roles",
             "reginfo.sip",

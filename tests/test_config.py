@@ -1,8 +1,10 @@
 """The configuration: sources, precedence, and what every refusal says."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reginfo.config import (
@@ -17,6 +19,7 @@ from reginfo.config import (
     parse_listener,
     render,
 )
+from reginfo.config.sources import PEER_KEYS, _toml
 from reginfo.errors import ConfigError
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
@@ -26,7 +29,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a reginfo.toml of the working directory out of the tests."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reginfo.config.SEARCH", (Path("reginfo.toml"), tmp_path / "etc" / "reginfo.toml"))
+    monkeypatch.setattr("reginfo.config.sources.SEARCH", (Path("reginfo.toml"), tmp_path / "etc" / "reginfo.toml"))
 
 
 def load(text: str = "", environ: dict[str, str] | None = None, **options: object) -> Loaded:
@@ -184,7 +187,7 @@ def test_an_unknown_key_says_where_it_is_and_what_was_meant(text: str, message: 
             '[registrar]\nmax_contacts_policy = "drop"',
             'registrar.max_contacts_policy must be one of "reject", "replace-oldest", not \'drop\'',
         ),
-        ('[registrar]\nmode = "relay"', "registrar.mode must be \"registrar\", not 'relay'"),
+        ('[registrar]\nmode = "proxy"', 'registrar.mode must be one of "registrar", "relay", not \'proxy\''),
         ("[limits]\nmax_message = 65536", "limits.max_message must be an integer from 512 to 65535, not 65536"),
         (
             "[limits]\nmax_contacts_per_request = 33",
@@ -365,6 +368,16 @@ def test_nothing_outlives_a_memory_store() -> None:
 # ---- printing and documentation
 
 
+def keyed(printed: str) -> Iterator[tuple[str, str]]:
+    """Yield each assignment of a printed configuration with its dotted key."""
+    table = ""
+    for line in printed.splitlines():
+        if line.startswith("["):
+            table = line.strip("[]") + "."
+        elif " = " in line:
+            yield table + line.split(" = ")[0], line
+
+
 def test_printed_configuration_loads_to_the_same_and_names_origins() -> None:
     loaded = load(
         'server_header = "say \\"hi\\" \\\\"\n[limits]\nmax_uri = 2048',
@@ -373,24 +386,88 @@ def test_printed_configuration_loads_to_the_same_and_names_origins() -> None:
     )
     printed = render(loaded)
     assert load(printed).config == loaded.config
-    origins = {line.split(" = ")[0]: line.split("  # from ")[1] for line in printed.splitlines() if " = " in line}
-    assert origins["max_uri"] == "given.toml line 3"
+    origins = {key: line.split("  # from ")[1] for key, line in keyed(printed)}
+    assert origins["limits.max_uri"] == "given.toml line 3"
     assert origins["domains"] == "environment REGINFO_DOMAINS"
-    assert origins["url"] == "command line"
+    assert origins["store.url"] == "command line"
     assert origins["insecure"] == "default"
-    assert len(origins) == len(KEYS)
+    assert set(origins) == set(KEYS)
 
 
 def test_every_key_is_documented_with_its_default() -> None:
     documented = DOCUMENT.read_text(encoding="utf-8")
-    printed = {
-        line.split(" = ")[0]: line.split(" = ")[1].split("  # from")[0].strip()
-        for line in render(load_config(environ={})).splitlines()
-        if " = " in line
-    }
-    for key in KEYS:
-        name = key.rpartition(".")[2]
-        assert f"| `{name}` | `{printed[name]}` |" in documented, key
+    sections = {"": ""}
+    for part in documented.split("\n## ")[1:]:
+        heading, _, text = part.partition("\n")
+        sections[heading.strip("[]")] = text
+    sections[""] = sections["Top level"]
+    for key, line in keyed(render(load_config(environ={}))):
+        section, _, name = key.rpartition(".")
+        value = line.split(" = ")[1].split("  # from")[0].strip()
+        assert f"| `{name}` | `{value}` |" in sections[section], key
+    for name, entry in PEER_KEYS.items():
+        assert f"| `{name}` | " in sections["peer"], name
+        assert entry.default is msgspec.NODEFAULT or f"| `{name}` | `{_toml(entry.default)}` |" in sections["peer"]
+
+
+# ---- what belongs together
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[registrar]\nmode = "relay"', "registrar.upstream"),
+        ('[pua_reginfo]\noutbound_proxy = "tel:+1"', "is not a SIP or SIPS URI"),
+        ('[pua_reginfo]\nsubscribe = ["alice"]', "pua_reginfo.subscribe: 'alice' is not a SIP URI"),
+        ("[notifier]\nmax_expires = 60", "notifier.default_expires must lie between"),
+        ('[compositor]\npublishers = ["192.0.2.0/99"]', "neither an IP address nor a network"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
+# ---- peers
+
+PEER = '[[peer]]\nname = "east"\nuri = "sip:192.0.2.1:5060"\n'
+
+
+def test_peers_are_tables_of_a_file_and_print_as_such() -> None:
+    loaded = load(PEER + 'domains = ["Example.COM"]\n' + PEER.replace("east", "west") + 'mode = "mirror"')
+    assert [(peer.name, peer.mode, peer.domains) for peer in loaded.config.peer] == [
+        ("east", "follow", ("example.com",)),
+        ("west", "mirror", ()),
+    ]
+    assert load(render(loaded)).config == loaded.config
+
+
+def test_a_peer_is_recognised_by_its_addresses_or_that_of_its_uri() -> None:
+    [one, other, nobody] = load(
+        PEER
+        + PEER.replace("east", "west")
+        + 'addresses = ["198.51.100.0/24", "2001:db8::1"]\n'
+        + '[[peer]]\nname = "named"\nuri = "sip:named.example.com"'
+    ).config.peer
+    assert list(map(str, one.networks)) == ["192.0.2.1/32"]
+    assert list(map(str, other.networks)) == ["198.51.100.0/24", "2001:db8::1/128"]
+    assert nobody.networks == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('peer = "east"', "peer is a list of tables: write [[peer]]"),
+        ('[[peer]]\nname = "east"', "given.toml line 1: peer.uri is missing"),
+        (PEER + PEER, "peer.name must be unique"),
+        (PEER + "\n" + PEER.replace("east", "a b"), "given.toml line 5: peer.name 'a b' must be"),
+        (PEER + 'mod = "mirror"', 'given.toml line 4: unknown key peer.mod, did you mean "peer.mode"?'),
+        (PEER + 'mode = "both"', 'line 4: peer.mode must be one of "follow", "mirror", not \'both\''),
+        (PEER + 'addresses = ["east"]', "peer.addresses: 'east' is neither an IP address nor a network"),
+        (PEER.replace("sip:192.0.2.1:5060", "east"), "peer.uri: 'east' is not a SIP URI"),
+    ],
+)
+def test_a_peer_that_cannot_be_used_is_named(text: str, message: str) -> None:
+    assert message in refusal(text)
 
 
 def test_timeouts_and_counts_are_finite() -> None:

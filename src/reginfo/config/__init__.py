@@ -1,0 +1,41 @@
+"""The configuration: one TOML file, environment and command line over it, strict about every key.
+
+A value is looked up on the command line, then in the environment (`REGINFO_REGISTRAR__MAX_EXPIRES`), then in
+the file, then in the defaults of the sections.  Nothing is guessed: an unknown key, a wrong type or a number out
+of range is a ConfigError that says where it stands and what is allowed.  docs/configuration.md is the reference.
+"""
+
+from reginfo.config.sections import (
+    AdminSection,
+    CompositorSection,
+    Config,
+    LimitsSection,
+    LogSection,
+    NotifierSection,
+    PeerSection,
+    PuaReginfoSection,
+    RegistrarSection,
+    StoreSection,
+)
+from reginfo.config.sources import KEYS, Loaded, load_config, render
+from reginfo.config.values import Listener, canonical_domain, parse_listener
+
+__all__ = [
+    "KEYS",
+    "AdminSection",
+    "CompositorSection",
+    "Config",
+    "LimitsSection",
+    "Listener",
+    "Loaded",
+    "LogSection",
+    "NotifierSection",
+    "PeerSection",
+    "PuaReginfoSection",
+    "RegistrarSection",
+    "StoreSection",
+    "canonical_domain",
+    "load_config",
+    "parse_listener",
+    "render",
+]

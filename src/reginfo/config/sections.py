@@ -1,0 +1,254 @@
+"""The sections of the configuration and what each of their keys may be."""
+
+import os
+import re
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from reginfo.config.values import Listener, canonical_domain, check_uri, parse_listener, parse_network
+from reginfo.errors import ConfigError
+from reginfo.fast import parse_uri
+
+MAX_SOCKET_PATH = 107  # sun_path of unix(7) less its NUL
+MAX_SERVER_HEADER = 128  # it is in every response, also in one to a small request of a spoofed source
+
+Durability = Literal["memory", "batched", "committed", "synced"]
+
+Seconds = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+Octets = Annotated[int, Meta(ge=512, le=2**24)]
+
+# It is part of an origin and of keys; a dot ends it there.
+_PEER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def _check_order(section: str, lowest: int, default: int, highest: int) -> None:
+    if not lowest <= default <= highest:
+        raise ConfigError(
+            f"{section}.default_expires must lie between min_expires and max_expires: "
+            f"{lowest} <= {default} <= {highest} does not hold",
+            key=f"{section}.default_expires",
+        )
+
+
+def _literal_host(uri: str) -> str | None:
+    """Return the host of a URI if it is an IP address."""
+    host = parse_uri(uri).host or ""
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        parse_network(bare, "peer.uri")
+    except ConfigError:
+        return None
+    return bare
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of the file; field order is the order of --print-config."""
+
+
+class RegistrarSection(Section, frozen=True, kw_only=True):
+    """What a REGISTER is granted (RFC 3261 10.3)."""
+
+    mode: Literal["registrar", "relay"] = "registrar"
+    upstream: str = ""
+    default_expires: Seconds = 3600
+    min_expires: Annotated[int, Meta(ge=0, le=3600)] = 60
+    max_expires: Seconds = 7200
+    expires_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    max_contacts: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    max_contacts_policy: Literal["reject", "replace-oldest"] = "reject"
+
+    def __post_init__(self) -> None:
+        _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)
+        if self.upstream:
+            check_uri(self.upstream, "registrar.upstream")
+        elif self.mode == "relay":
+            raise ConfigError(
+                'registrar.mode = "relay" needs registrar.upstream, the URI of the registrar behind this server',
+                key="registrar.upstream",
+            )
+
+
+class LimitsSection(Section, frozen=True, kw_only=True):
+    """Caps on what a sender can make this server hold or read; what lies beyond has a defined answer."""
+
+    max_message: Annotated[int, Meta(ge=512, le=65_535)] = 65_535
+    max_stream_message: Octets = 262_144
+    max_body: Annotated[int, Meta(ge=0, le=2**24)] = 131_072
+    max_uri: Annotated[int, Meta(ge=64, le=8192)] = 1024
+    max_contacts_per_request: Annotated[int, Meta(ge=1, le=32)] = 32
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 4096
+    max_connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
+    stream_message_timeout: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    idle_timeout: Annotated[float, Meta(ge=33, le=86_400)] = 120.0
+
+
+class StoreSection(Section, frozen=True, kw_only=True):
+    """Where registrations live and when an answer may rely on it."""
+
+    url: str = "rocksdb:reginfo.db"
+    durability: Durability = "committed"
+
+    def __post_init__(self) -> None:
+        scheme, _, path = self.url.partition(":")
+        if not ((scheme == "memory" and not path) or (scheme == "rocksdb" and path and path.isprintable())):
+            raise ConfigError(f'store.url must be "rocksdb:FOLDER" or "memory:", not {self.url!r}', key="store.url")
+        if scheme == "memory":
+            msgspec.structs.force_setattr(self, "durability", "memory")
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the embedded store; None when nothing outlives the process."""
+        scheme, _, path = self.url.partition(":")
+        return Path(path) if scheme == "rocksdb" else None
+
+
+class AdminSection(Section, frozen=True, kw_only=True):
+    """Control of the running server."""
+
+    socket: str = "reginfo.sock"
+
+    def __post_init__(self) -> None:
+        if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH or "\0" in self.socket:
+            raise ConfigError(f"admin.socket must be a path of at most {MAX_SOCKET_PATH} octets", key="admin.socket")
+
+
+class PuaReginfoSection(Section, frozen=True, kw_only=True):
+    """Publishing registrations and following those of other servers, in the words of Kamailio's module."""
+
+    publish_reginfo: bool = True
+    default_domain: str = ""
+    outbound_proxy: str = ""
+    server_address: str = ""
+    subscribe: tuple[str, ...] = ()
+    subscribe_on_register: bool = False
+
+    def __post_init__(self) -> None:
+        if self.default_domain:
+            msgspec.structs.force_setattr(self, "default_domain", canonical_domain(self.default_domain))
+        for key in ("outbound_proxy", "server_address"):
+            if getattr(self, key):
+                check_uri(getattr(self, key), f"pua_reginfo.{key}")
+        for uri in self.subscribe:
+            check_uri(uri, "pua_reginfo.subscribe")
+
+
+class NotifierSection(Section, frozen=True, kw_only=True):
+    """What a SUBSCRIBE for Event: reg is granted, and to whom (RFC 3680, RFC 6665)."""
+
+    default_expires: Seconds = 3761
+    min_expires: Annotated[int, Meta(ge=0, le=3600)] = 60
+    max_expires: Seconds = 600_000
+    min_notify_interval: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    allow: tuple[str, ...] = ()
+    max_subscriptions: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    max_subscriptions_per_aor: Annotated[int, Meta(ge=1, le=10_000_000)] = 100
+    max_subscriptions_per_watcher: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000
+
+    def __post_init__(self) -> None:
+        _check_order("notifier", self.min_expires, self.default_expires, self.max_expires)
+
+
+class CompositorSection(Section, frozen=True, kw_only=True):
+    """Who may PUBLISH registration state here, and for how long (RFC 3903)."""
+
+    enabled: bool = True
+    publishers: tuple[str, ...] = ()
+    default_expires: Seconds = 3600
+    min_expires: Annotated[int, Meta(ge=0, le=3600)] = 0
+    max_expires: Seconds = 7200
+    max_publications: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000_000
+    max_publications_per_aor: Annotated[int, Meta(ge=1, le=1_000)] = 16
+
+    def __post_init__(self) -> None:
+        _check_order("compositor", self.min_expires, self.default_expires, self.max_expires)
+        for publisher in self.publishers:
+            if ":" not in publisher or publisher[:1].isdigit() or publisher.startswith("["):
+                parse_network(publisher, "compositor.publishers")
+
+
+class PeerSection(Section, frozen=True, kw_only=True):
+    """Another server that state is exchanged with."""
+
+    name: str
+    uri: str
+    profile: Literal["default", "kamailio"] = "default"
+    mode: Literal["follow", "mirror"] = "follow"
+    domains: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    stale_grace: Seconds = 600
+
+    def __post_init__(self) -> None:
+        if not _PEER_NAME.fullmatch(self.name):
+            raise ConfigError(f"peer.name {self.name!r} must be 1 to 32 letters, digits, - or _", key="peer.name")
+        check_uri(self.uri, "peer.uri")
+        msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
+        for address in self.addresses:
+            parse_network(address, "peer.addresses")
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The addresses it is recognised by: those configured, else the one its URI names."""
+        named = self.addresses or tuple(filter(None, [_literal_host(self.uri)]))
+        return tuple(parse_network(address, "peer.addresses") for address in named)
+
+
+class LogSection(Section, frozen=True, kw_only=True):
+    """Lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["logfmt", "json"] = "logfmt"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything `reginfo serve` can be told."""
+
+    listen: Annotated[tuple[str, ...], Meta(min_length=1)] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    domains: Annotated[tuple[str, ...], Meta(min_length=1)] = ("example.com",)
+    insecure: bool = False
+    server_header: str = ""
+    registrar: RegistrarSection = RegistrarSection()
+    pua_reginfo: PuaReginfoSection = PuaReginfoSection()
+    notifier: NotifierSection = NotifierSection()
+    compositor: CompositorSection = CompositorSection()
+    limits: LimitsSection = LimitsSection()
+    store: StoreSection = StoreSection()
+    admin: AdminSection = AdminSection()
+    log: LogSection = LogSection()
+    peer: tuple[PeerSection, ...] = ()
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
+        if not self.server_header.isprintable() or len(self.server_header) > MAX_SERVER_HEADER:
+            raise ConfigError(
+                f"server_header must be printable text on one line of at most {MAX_SERVER_HEADER} characters",
+                key="server_header",
+            )
+        exposed = [listener for listener in self.listeners if not listener.is_loopback]
+        if exposed and not self.insecure:
+            raise ConfigError(
+                f"listen {exposed[0]} is reachable from the network while nobody is authenticated: "
+                "set insecure = true to accept that, or listen on 127.0.0.1",
+                key="insecure",
+            )
+        names = [peer.name for peer in self.peer]
+        if len(set(names)) < len(names):
+            raise ConfigError("peer.name must be unique", key="peer")
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Addresses to bind, in order; every UDP port is a TCP port too, right behind it (RFC 3261 18.2.1).
+
+        Where udp asks for port 0, the tcp listener of port 0 behind it means the port udp was given.
+        """
+        given = [parse_listener(text) for text in self.listen]
+        wanted: dict[Listener, None] = {}
+        for listener in given:
+            if listener.transport == "udp":
+                wanted[listener] = wanted[listener._replace(transport="tcp")] = None
+            elif listener._replace(transport="udp") not in given:
+                wanted[listener] = None
+        return tuple(wanted)

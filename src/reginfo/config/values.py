@@ -1,0 +1,94 @@
+"""Configured values that have a grammar of their own: listeners, domains, URIs, networks."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Literal, NamedTuple
+
+from reginfo.errors import ConfigError
+from reginfo.fast import SipParseError, parse_uri
+
+SIP_PORT = 5060  # RFC 3261 19.1.2: UDP and TCP
+
+Transport = Literal["udp", "tcp"]
+
+
+class Listener(NamedTuple):
+    """One address to accept SIP on."""
+
+    transport: Transport
+    host: str
+    "IP address, IPv6 without brackets, in its canonical text."
+    port: int
+    "0 lets the system choose."
+
+    @property
+    def is_loopback(self) -> bool:
+        return ip_address(self.host).is_loopback
+
+    @property
+    def sip_host(self) -> str:
+        """The address as the host of a SIP URI: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.sip_host}:{self.port}"
+
+
+# listen = transport ":" ( IPv4address / "[" IPv6address "]" ) [ ":" port ]
+_LISTEN = re.compile(r"(?P<transport>[a-z]+):(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+
+# hostname = *( domainlabel "." ) toplabel [ "." ]   RFC 3261 25.1
+_HOSTNAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?\.?")
+
+
+def parse_listener(text: str) -> Listener:
+    """Return the address that `udp:192.0.2.1:5060` or `tcp:[2001:db8::1]` names."""
+    match = _LISTEN.fullmatch(text)
+    transport = match["transport"] if match else ""
+    port = int(match["port"] or SIP_PORT) if match else SIP_PORT
+    if match and transport in ("udp", "tcp") and port <= 0xFFFF:
+        try:
+            host = ip_address(match["six"] or match["four"])
+        except ValueError:
+            pass
+        else:
+            # A zone is no part of an address in SIP (RFC 3261 25.1).
+            if (host.version == 6) == bool(match["six"]) and "%" not in text:
+                return Listener("udp" if transport == "udp" else "tcp", str(host), port)
+    raise ConfigError(
+        f"listen {text!r} must be udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets "
+        "(udp:127.0.0.1:5060, tcp:[::1]:5060)",
+        key="listen",
+    )
+
+
+def canonical_domain(text: str) -> str:
+    """Return a domain as the host of a canonical AoR is written: lower case, IPv6 in brackets."""
+    domain = text.lower()
+    if _HOSTNAME.fullmatch(domain):
+        return domain
+    try:
+        if "%" in domain:
+            raise ValueError("a zone is no part of an address in SIP")
+        address = ip_address(domain.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ConfigError(f"domains: {text!r} is neither a host name nor an address", key="domains") from None
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def check_uri(text: str, key: str) -> None:
+    """Refuse what is no SIP or SIPS URI."""
+    try:
+        uri = parse_uri(text)
+    except SipParseError as error:
+        raise ConfigError(f"{key}: {text!r} is not a SIP URI: {error.reason}", key=key) from None
+    if uri.scheme not in ("sip", "sips"):
+        raise ConfigError(f"{key}: {text!r} is not a SIP or SIPS URI", key=key)
+
+
+def parse_network(text: str, key: str) -> IPv4Network | IPv6Network:
+    """Return the addresses that `192.0.2.1`, `192.0.2.0/24` or `2001:db8::/32` names."""
+    try:
+        return ip_network(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ConfigError(f"{key}: {text!r} is neither an IP address nor a network (192.0.2.0/24)", key=key) from None
