@@ -21,6 +21,9 @@ cdef enum:
     MAX_ROWS = 0xFFFF
     MAX_TEXT = 0xFFFF
 
+cdef enum:                  # bits of RowHead.flags
+    ROW_HIDDEN = 1          # another origin's row behind a tombstone: neither listed nor told until it is news again
+
 cdef enum:                  # the texts of a row, in their order
     URI
     DISPLAY_NAME            # as written: tokens or a quoted string
@@ -30,7 +33,7 @@ cdef enum:                  # the texts of a row, in their order
     RECEIVED
     FLOW
     USER_AGENT
-    ORIGIN                  # empty: registered here
+    ORIGIN                  # empty: registered here; "peer:NAME" or "publication:ID"
     TEXTS
 
 
@@ -52,11 +55,11 @@ cdef packed struct RowHead:
     int64_t expires_at
     uint64_t contact_id
     uint64_t revision               # of the AoR, as this row changed last
-    uint32_t requested              # delta-seconds asked for
+    uint32_t requested              # delta-seconds asked for; of one in probation, those until it may come back
     uint32_t reg_id                 # 0: none
     uint16_t q                      # thousandths, or Q_UNSPECIFIED
     uint8_t event
-    uint8_t flags                   # none defined: 0
+    uint8_t flags                   # ROW_HIDDEN
     uint16_t instance_start         # +sip.instance inside PARAMS, with its quotes
     uint16_t instance_length        # 0: none
     uint16_t[TEXTS] lengths
@@ -89,6 +92,22 @@ cdef inline const uint8_t* row_text(const uint8_t* row, int which) noexcept nogi
     for i in range(which):
         start += (<const RowHead*>row).lengths[i]
     return &row[start]
+
+
+cdef inline bint row_is_local(const uint8_t* row) noexcept nogil:
+    return (<const RowHead*>row).lengths[ORIGIN] == 0
+
+
+cdef inline bint row_is_hidden(const uint8_t* row) noexcept nogil:
+    return (<const RowHead*>row).flags & ROW_HIDDEN != 0
+
+
+cdef inline bint row_is_published(const uint8_t* row) noexcept nogil:
+    # Among the origins only that of a publication begins so: "publication:ID", "peer:NAME".
+    return (
+        (<const RowHead*>row).lengths[ORIGIN] > 2
+        and row_text(row, ORIGIN)[1] == 0x75
+    )
 
 
 cdef inline int64_t record_next_expiry(const uint8_t* record) noexcept nogil:

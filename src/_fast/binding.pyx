@@ -54,6 +54,7 @@ from reginfo._fast._record cimport (
     Q_UNSPECIFIED,
     RECEIVED,
     RECORD_FORMAT,
+    ROW_HIDDEN,
     TEXTS,
     URI,
     USER_AGENT,
@@ -65,6 +66,9 @@ from reginfo._fast._record cimport (
     record_next_expiry,
     record_rows,
     row_head,
+    row_is_hidden,
+    row_is_local,
+    row_is_published,
     row_is_sound,
     row_size,
     row_text,
@@ -168,6 +172,7 @@ _EVENT_NAMES: tuple[str, ...] = (
 cdef enum:
     ABSENT = -1
     FEW_SLOTS = 12              # rows a draft holds without allocation
+    SAME_MS = 2000              # two expiries as near as that are one: both were rounded, and one has travelled
     CHANGE_FORMAT = 1
     ONLY_REFRESHES = 1          # bit of ChangeHead.flags
 
@@ -182,7 +187,9 @@ cdef uint64_t REGISTRATION_KEY_1 = <uint64_t>0x7374722D69640001
 cdef struct Slot:               # one row of a draft: as committed, as decided since, and how it ended
     Py_ssize_t before           # offset of the committed row in the record, or ABSENT
     Py_ssize_t fresh            # offset in the arena of the row as decided since, or ABSENT
+    Py_ssize_t told             # offset in the arena of what is told of a row that was hidden since, or ABSENT
     int8_t ended                # the event that ended it, or LIVE
+    bint seen                   # its origin has spoken of it in this decision
 
 
 cdef struct Texts:              # where the texts of a row to be written lie
@@ -224,6 +231,34 @@ cdef inline void set_text(Texts* texts, int which, const uint8_t* octets, Py_ssi
 
 cdef inline bint has_text(const uint8_t* row, int which, const uint8_t* octets, Py_ssize_t n) noexcept nogil:
     return row_head(row).lengths[which] == n and memcmp(row_text(row, which), octets, n) == 0
+
+
+cdef inline bint same_text(const uint8_t* a, const uint8_t* b, int which) noexcept nogil:
+    return has_text(a, which, row_text(b, which), row_head(b).lengths[which])
+
+
+cdef inline bint same_call_id(const uint8_t* a, const uint8_t* b) noexcept nogil:
+    return same_text(a, b, CALL_ID)
+
+
+cdef bint says_the_same(const uint8_t* known, const uint8_t* told) noexcept nogil:
+    # Whether what is told adds nothing to what is known; seconds that are counted down are off by some.
+    cdef int64_t later = row_head(told).expires_at - row_head(known).expires_at
+    cdef int i
+    if row_head(known).cseq != row_head(told).cseq or row_head(known).q != row_head(told).q:
+        return False
+    for i in range(TEXTS):
+        if not same_text(known, told, i):
+            return False
+    return -SAME_MS <= later <= SAME_MS
+
+
+cdef uint8_t first_event(const uint8_t* told) noexcept nogil:
+    # What a contact is told as that is new here: a peer's has been created (RFC 3680 5.2 knows no other word for it),
+    # one that is published here is registered unless its publisher says that it was created.
+    if not row_is_published(told) or row_head(told).event == CREATED:
+        return CREATED
+    return REGISTERED
 
 
 cdef void set_instance(RowHead* head, const Texts* texts, const uint8_t* urn, Py_ssize_t n) noexcept nogil:
@@ -560,7 +595,7 @@ cdef class Binding:
 
     @property
     def requested(self) -> int:
-        """The delta-seconds asked for; what was granted is expires_at."""
+        """The delta-seconds asked for, what was granted is expires_at; of one in probation when to come back."""
         return row_head(self._row).requested
 
     @property
@@ -572,6 +607,11 @@ cdef class Binding:
     def revision(self) -> int:
         """Revision of the AoR as this contact changed last."""
         return row_head(self._row).revision
+
+    @property
+    def hidden(self) -> bool:
+        """True for what another origin has bound and somebody here has removed: neither listed nor told."""
+        return row_is_hidden(self._row)
 
     def expires(self, now_ms: int64_t) -> int:
         """Return the seconds left, rounded up; 0 when its time is over."""
@@ -766,7 +806,7 @@ cdef class Change:
         octets = octets_of(self.record)
         cdef const uint8_t* row = record_rows(octets)
         for _ in range(record_head(octets).rows):
-            if row_head(row).revision == self.revision:
+            if row_head(row).revision == self.revision and not row_is_hidden(row):
                 found.append((binding_at(self.record, row), _EVENT_NAMES[row_head(row).event]))
             row = &row[row_size(row)]
         return found
@@ -1007,7 +1047,9 @@ cdef class Draft:
             self._capacity *= 2
         self._slots[self._used].before = before
         self._slots[self._used].fresh = fresh
+        self._slots[self._used].told = ABSENT
         self._slots[self._used].ended = LIVE
+        self._slots[self._used].seen = False
         self._used += 1
         return 0
 
@@ -1023,7 +1065,10 @@ cdef class Draft:
         return slot.ended == LIVE and (slot.fresh != ABSENT or slot.before != ABSENT)
 
     cdef inline bint _is_local(self, const Slot* slot) noexcept:
-        return row_head(self._row(slot)).lengths[ORIGIN] == 0
+        return row_is_local(self._row(slot))
+
+    cdef inline bint _is_visible(self, const Slot* slot) noexcept:
+        return self._lives(slot) and not row_is_hidden(self._row(slot))
 
     cdef inline void _end(self, Slot* slot, int event) noexcept:
         # A row nobody has seen leaves no trace.
@@ -1068,10 +1113,19 @@ cdef class Draft:
         return ABSENT
 
     cdef uint64_t _new_id(self, const uint8_t* uri, Py_ssize_t n) noexcept:
-        # One id per row, also among those that end now: one document may tell of both.
+        # One id per contact: that of a live row of another origin that means the same one, else one that no row has,
+        # also among those that end now: one document may tell of both.
+        cdef Py_ssize_t i
+        cdef const uint8_t* row
         cdef Py_ssize_t aor_length
         cdef const char* aor = PyUnicode_AsUTF8AndSize(self.aor, &aor_length)
-        cdef uint64_t contact_id = contact_hash(<const uint8_t*>aor, aor_length, uri, n)
+        cdef uint64_t contact_id
+        for i in range(self._used):
+            if self._lives(&self._slots[i]):
+                row = self._row(&self._slots[i])
+                if uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, n):
+                    return row_head(row).contact_id
+        contact_id = contact_hash(<const uint8_t*>aor, aor_length, uri, n)
         while contact_id == 0 or self._has_id(contact_id):
             contact_id += 1
         return contact_id
@@ -1096,27 +1150,94 @@ cdef class Draft:
             raise ValueError("an AoR is limited to 65,535 bindings")
         return 0
 
+    cdef const uint8_t* _row_with_room(self, const Slot* slot, Py_ssize_t extra) except NULL:
+        # The row of a slot, with room in the arena for it and extra octets more: the arena moves while it grows.
+        cdef Py_ssize_t n = row_size(self._row(slot)) + extra
+        if self._arena.capacity - self._arena.size < n:
+            writer_grow(&self._arena, n)
+        return self._row(slot)
+
     cdef int _unregister(
         self, Slot* slot, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq, int64_t now_ms
     ) except -1:
         # The contact leaves with the Call-ID and CSeq of the request that removed it (RFC 3680 section 5.3).
+        return self._end_by(slot, UNREGISTERED, call_id, n, cseq, 0, now_ms)
+
+    cdef int _end_by(
+        self,
+        Slot* slot,
+        int event,
+        const uint8_t* call_id,
+        Py_ssize_t n,
+        uint32_t cseq,
+        uint32_t retry_after,
+        int64_t now_ms,
+    ) except -1:
+        # End a row that was committed in words that say who ended it.
+        cdef RowHead head
+        cdef Texts texts
+        cdef const uint8_t* row
+        if slot.before != ABSENT and not row_is_hidden(self._row(slot)):
+            row = self._row_with_room(slot, n)
+            head = row_head(row)[0]
+            head.cseq = cseq
+            head.updated_at = now_ms
+            if event == PROBATION:
+                head.requested = retry_after
+            set_texts(&texts, row)
+            set_text(&texts, CALL_ID, call_id, n)
+            slot.fresh = put_row(&self._arena, &head, &texts)
+        self._end(slot, event)
+        return 0
+
+    cdef int _hide(
+        self, Slot* slot, int event, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq, uint32_t retry_after
+    ) except -1:
+        # Put another origin's row behind a tombstone, and tell its end.  A request of our own (call_id not NULL) has
+        # ended the contact here: peers hear of that like of the end of a local row.
         cdef RowHead head
         cdef Texts texts
         cdef const uint8_t* row
         if slot.before != ABSENT:
-            row = self._row(slot)
-            # The arena may move while it grows: room first, pointers afterwards.
-            if self._arena.capacity - self._arena.size < row_size(row) + n:
-                writer_grow(&self._arena, row_size(row) + n)
-                row = self._row(slot)
+            row = self._row_with_room(slot, n)
             head = row_head(row)[0]
-            head.cseq = cseq
-            head.updated_at = now_ms
             set_texts(&texts, row)
-            set_text(&texts, CALL_ID, call_id, n)
-            slot.fresh = put_row(&self._arena, &head, &texts)
-        self._end(slot, UNREGISTERED)
+            head.updated_at = self._now_ms
+            if event == PROBATION:
+                head.requested = retry_after
+            if call_id != NULL:
+                set_text(&texts, CALL_ID, call_id, n)
+                set_text(&texts, ORIGIN, b"", 0)
+                head.cseq = cseq
+            slot.told = put_row(&self._arena, &head, &texts)
+            (<RowHead*>(self._arena.data + slot.told)).event = <uint8_t>event
+        row = self._row_with_room(slot, 0)
+        head = row_head(row)[0]
+        set_texts(&texts, row)
+        head.flags |= ROW_HIDDEN
+        head.event = <uint8_t>event
+        if call_id != NULL and has_text(row, CALL_ID, call_id, n) and head.cseq < cseq:
+            head.cseq = cseq
+        slot.fresh = put_row(&self._arena, &head, &texts)
         return 0
+
+    cdef int _hide_learned(
+        self, const uint8_t* uri, Py_ssize_t length, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq
+    ) except -1:
+        # Hide what peers say of this URI (NULL: of any), unless it is later than this request; the number hidden.
+        cdef Py_ssize_t i
+        cdef const uint8_t* row
+        cdef int hidden = 0
+        for i in range(self._used):
+            if not self._is_visible(&self._slots[i]) or self._is_local(&self._slots[i]):
+                continue
+            row = self._row(&self._slots[i])
+            if row_is_published(row) or (has_text(row, CALL_ID, call_id, n) and cseq <= row_head(row).cseq):
+                continue
+            if uri == NULL or uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, length):
+                self._hide(&self._slots[i], UNREGISTERED, call_id, n, cseq, 0)
+                hidden += 1
+        return hidden
 
     def bind(
         self,
@@ -1150,6 +1271,8 @@ cdef class Draft:
         self._expire(now_ms)
         at = self._find(texts.octets[URI], texts.lengths[URI], b"", 0)
         if at == ABSENT and seconds == 0:
+            if self._hide_learned(texts.octets[URI], texts.lengths[URI], call_id, call_id_length, request.cseq):
+                return REMOVED_
             return UNCHANGED_
         params = contact_params(request, <int>index)
         if at != ABSENT:
@@ -1173,6 +1296,7 @@ cdef class Draft:
             if seconds == 0:
                 if slot.ended != UNREGISTERED:
                     self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
+                    self._hide_learned(texts.octets[URI], texts.lengths[URI], call_id, call_id_length, request.cseq)
                 return REMOVED_
 
         if not is_utf8(octets_of(params), PyBytes_GET_SIZE(params)):
@@ -1264,9 +1388,10 @@ cdef class Draft:
         return GRANTED_
 
     def clear(self, call_id: str | bytes, cseq: uint32_t) -> int:
-        """Remove every local binding for `Contact: *`; the number removed, or -1 if one is stale.
+        """Remove every binding for `Contact: *`; the number removed, or -1 if a local one is stale.
 
-        Stale (same Call-ID and CSeq not higher) means that nothing is removed (RFC 3261 section 10.3 step 6).
+        Stale (same Call-ID and CSeq not higher) means that nothing is removed (RFC 3261 section 10.3 step 6).  What
+        peers say of the AoR is hidden until it is news again.
         """
         cdef bytes octets = call_id if isinstance(call_id, bytes) else (<str?>call_id).encode()
         cdef const uint8_t* p = octets_of(octets)
@@ -1289,37 +1414,92 @@ cdef class Draft:
             if self._lives(&self._slots[i]) and self._is_local(&self._slots[i]):
                 self._unregister(&self._slots[i], p, n, cseq, self._now_ms)
                 removed += 1
-        return removed
+        return removed + self._hide_learned(NULL, 0, p, n, cseq)
 
     def expire(self, now_ms: int64_t) -> int:
         """End every binding whose time is over (`expired`); return how many."""
         return self._expire(now_ms)
 
-    def remove(self, contact: str | None, event: object) -> int:
-        """End the bindings with this contact id or an equal URI, or all (None), with event; return how many."""
+    def remove(self, contact: str | None, event: object, retry_after: uint32_t = 0) -> int:
+        """End the bindings with this contact id or an equal URI, or all (None), with event; return how many.
+
+        retry_after, in seconds, is told of one in `probation`.  What another origin has bound is hidden until it is
+        news again.
+        """
         cdef int number = event_number(event)
         cdef Py_ssize_t i, n = 0
         cdef const uint8_t* row
         cdef const uint8_t* p = NULL
-        cdef uint64_t contact_id
+        cdef Slot* slot
         cdef int removed = 0
         if number < EXPIRED:
             raise ValueError(f"{str(event)!r} does not end a contact")
         if contact is not None:
             p = <const uint8_t*>PyUnicode_AsUTF8AndSize(contact, &n)
-        contact_id = contact_number(p, n)
         for i in range(self._used):
-            if not self._lives(&self._slots[i]):
+            slot = &self._slots[i]
+            if not self._is_visible(slot) or not self._is_meant(slot, p, n):
                 continue
-            row = self._row(&self._slots[i])
-            if (
-                p == NULL
-                or (contact_id != 0 and contact_id == row_head(row).contact_id)
-                or uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], p, n)
-            ):
-                self._end(&self._slots[i], number)
-                removed += 1
+            if not self._is_local(slot):
+                self._hide(slot, number, NULL, 0, 0, retry_after)
+            elif number == PROBATION:
+                row = self._row_with_room(slot, row_head(self._row(slot)).lengths[CALL_ID])
+                self._end_by(
+                    slot,
+                    number,
+                    row_text(row, CALL_ID),
+                    row_head(row).lengths[CALL_ID],
+                    row_head(row).cseq,
+                    retry_after,
+                    self._now_ms,
+                )
+            else:
+                self._end(slot, number)
+            removed += 1
         return removed
+
+    cdef bint _is_meant(self, const Slot* slot, const uint8_t* contact, Py_ssize_t n) noexcept:
+        # By its contact id or an equal URI; NULL means every one.
+        cdef const uint8_t* row = self._row(slot)
+        cdef uint64_t contact_id
+        if contact == NULL:
+            return True
+        contact_id = contact_number(contact, n)
+        if contact_id != 0 and contact_id == row_head(row).contact_id:
+            return True
+        return uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], contact, n)
+
+    def shorten(self, contact: str | None, seconds: uint32_t) -> int:
+        """Let the local bindings meant, as for remove(), end after so many seconds; return how many last longer now.
+
+        They are told as `shortened` (RFC 3680 section 5.2).
+        """
+        cdef int64_t expires_at = self._now_ms + <int64_t>seconds * 1000
+        cdef Py_ssize_t i, n = 0
+        cdef const uint8_t* row
+        cdef const uint8_t* p = NULL
+        cdef Slot* slot
+        cdef RowHead head
+        cdef Texts texts
+        cdef int shortened = 0
+        if contact is not None:
+            p = <const uint8_t*>PyUnicode_AsUTF8AndSize(contact, &n)
+        self._expire(self._now_ms)
+        for i in range(self._used):
+            slot = &self._slots[i]
+            if not self._lives(slot) or not self._is_local(slot) or not self._is_meant(slot, p, n):
+                continue
+            row = self._row_with_room(slot, 0)
+            if row_head(row).expires_at <= expires_at:
+                continue
+            head = row_head(row)[0]
+            head.expires_at = expires_at
+            if slot.before != ABSENT:
+                head.event = SHORTENED
+            set_texts(&texts, row)
+            slot.fresh = put_row(&self._arena, &head, &texts)
+            shortened += 1
+        return shortened
 
     def evict_oldest(self, n: cython.Py_ssize_t) -> int:
         """End the n local bindings refreshed longest ago (`deactivated`), none of this decision; return how many."""
@@ -1373,15 +1553,166 @@ cdef class Draft:
         self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
         return 1
 
+    def learn(self, binding: Binding, mirror: bool = False) -> int:
+        """Take what another origin says of a contact bound there; ADDED, REFRESHED, UNCHANGED or STALE.
+
+        STALE is what an earlier REGISTER had said (same Call-ID, lower CSeq).  A row behind a tombstone comes back
+        only by news.  With mirror, a local binding whose REGISTER was earlier gives way.
+        """
+        cdef const uint8_t* given = binding._row
+        cdef const uint8_t* row
+        cdef Py_ssize_t at
+        cdef Slot* slot
+        cdef RowHead head = row_head(given)[0]
+        cdef Texts texts
+        set_texts(&texts, given)
+        if texts.lengths[ORIGIN] == 0:
+            raise ValueError("what is learned has an origin")
+        self._expire(self._now_ms)
+        if head.updated_at == 0:
+            head.updated_at = self._now_ms
+        if head.registered_at == 0:
+            head.registered_at = self._now_ms
+        if mirror:
+            self._give_way(given, UNREGISTERED)
+        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN])
+        if at == ABSENT or self._slots[at].ended != LIVE:
+            self._check_room()
+            head.event = first_event(given)
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+            self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
+            self._slots[self._used - 1].seen = True
+            return ADDED_
+        slot = &self._slots[at]
+        slot.seen = True
+        row = self._row(slot)
+        head.contact_id = row_head(row).contact_id
+        head.registered_at = row_head(row).registered_at
+        if row_is_hidden(row):
+            if same_call_id(row, given) and head.cseq <= row_head(row).cseq:
+                return UNCHANGED_
+            head.event = first_event(given)
+            head.registered_at = head.updated_at
+            slot.fresh = put_row(&self._arena, &head, &texts)
+            return ADDED_
+        if same_call_id(row, given) and head.cseq < row_head(row).cseq:
+            return STALE_
+        if says_the_same(row, given):
+            return UNCHANGED_
+        if slot.before == ABSENT:
+            head.event = row_head(row).event
+        elif head.event != SHORTENED:
+            head.event = REFRESHED_EVENT
+        slot.fresh = put_row(&self._arena, &head, &texts)
+        return REFRESHED_
+
+    def unlearn(self, binding: Binding, mirror: bool = False) -> int:
+        """Take what another origin says of a contact that has ended there, with its event; REMOVED or UNCHANGED.
+
+        With mirror, a local binding whose REGISTER was earlier ends as well.
+        """
+        cdef const uint8_t* given = binding._row
+        cdef const RowHead* head = row_head(given)
+        cdef Py_ssize_t at
+        cdef bint removed = False
+        if head.lengths[ORIGIN] == 0:
+            raise ValueError("what is learned has an origin")
+        if head.event < EXPIRED:
+            raise ValueError("an event that does not end a contact")
+        self._expire(self._now_ms)
+        if mirror:
+            removed = self._give_way(given, head.event)
+        at = self._find(row_text(given, URI), head.lengths[URI], row_text(given, ORIGIN), head.lengths[ORIGIN])
+        if at == ABSENT or self._slots[at].ended != LIVE:
+            return REMOVED_ if removed else UNCHANGED_
+        self._slots[at].seen = True
+        self._end_by(
+            &self._slots[at],
+            head.event,
+            row_text(given, CALL_ID),
+            head.lengths[CALL_ID],
+            head.cseq,
+            head.requested,
+            self._now_ms,
+        )
+        return REMOVED_
+
+    cdef bint _give_way(self, const uint8_t* given, int event) except -1:
+        # End the local binding of this URI if its REGISTER was earlier: by CSeq in one Call-ID, else by time.
+        cdef const uint8_t* row
+        cdef const RowHead* head = row_head(given)
+        cdef Py_ssize_t at = self._find(row_text(given, URI), head.lengths[URI], b"", 0)
+        cdef bint earlier
+        if at == ABSENT or self._slots[at].ended != LIVE:
+            return False
+        row = self._row(&self._slots[at])
+        if same_call_id(row, given):
+            earlier = row_head(row).cseq < head.cseq
+        else:
+            earlier = row_head(row).updated_at < head.updated_at
+        if earlier:
+            self._end_by(
+                &self._slots[at],
+                event,
+                row_text(given, CALL_ID),
+                head.lengths[CALL_ID],
+                head.cseq,
+                head.requested,
+                self._now_ms,
+            )
+        return earlier
+
+    def end_unseen(self, origin: str, event: object) -> int:
+        """End every row of an origin that learn() and unlearn() did not hear of in this decision; return how many."""
+        cdef int number = event_number(event)
+        cdef Py_ssize_t i, n
+        cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(origin, &n)
+        cdef Slot* slot
+        cdef int ended = 0
+        if number < EXPIRED:
+            raise ValueError(f"{str(event)!r} does not end a contact")
+        if n == 0:
+            raise ValueError("what is learned has an origin")
+        for i in range(self._used):
+            slot = &self._slots[i]
+            if self._lives(slot) and not slot.seen and has_text(self._row(slot), ORIGIN, octets, n):
+                self._end(slot, number)
+                ended += 1
+        return ended
+
+    def has_origin(self, origin: str) -> bool:
+        """Tell whether a row of this origin lives, behind a tombstone or not."""
+        cdef Py_ssize_t i, n
+        cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(origin, &n)
+        for i in range(self._used):
+            if self._lives(&self._slots[i]) and has_text(self._row(&self._slots[i]), ORIGIN, octets, n):
+                return True
+        return False
+
     @property
     def count(self) -> int:
-        """Number of local bindings as decided so far."""
+        """Number of contacts as decided so far that a REGISTER is answered with: local ones and those of peers."""
         cdef Py_ssize_t i
         cdef Py_ssize_t found = 0
         for i in range(self._used):
-            if self._lives(&self._slots[i]) and self._is_local(&self._slots[i]):
-                found += 1
+            if self._is_visible(&self._slots[i]) and not row_is_published(self._row(&self._slots[i])):
+                found += self._is_local(&self._slots[i]) or not self._has_equal_before(i)
         return found
+
+    cdef bint _has_equal_before(self, Py_ssize_t peer) noexcept:
+        # Whether the contact of a peer's row is counted by another row: a local one, or an earlier one of a peer.
+        cdef Py_ssize_t i
+        cdef uint64_t contact_id = row_head(self._row(&self._slots[peer])).contact_id
+        for i in range(self._used):
+            if (
+                i != peer
+                and self._is_visible(&self._slots[i])
+                and row_head(self._row(&self._slots[i])).contact_id == contact_id
+                and not row_is_published(self._row(&self._slots[i]))
+                and (i < peer or self._is_local(&self._slots[i]))
+            ):
+                return True
+        return False
 
     @property
     def changed(self) -> bool:
@@ -1413,8 +1744,11 @@ cdef class Draft:
             row = self._row(slot)
             if row == NULL:
                 continue
+            if slot.told != ABSENT:
+                ended_size += row_size(self._arena.data + slot.told)
             if slot.ended != LIVE:
-                ended_size += row_size(row)
+                if not row_is_hidden(row):  # else its end was told when it was hidden
+                    ended_size += row_size(row)
                 only_refreshes = False
                 touched += 1
                 continue
@@ -1458,12 +1792,18 @@ cdef class Draft:
             row = self._row(slot)
             if row == NULL:
                 continue
-            n = row_size(row)
-            if slot.ended != LIVE:
-                memcpy(ended, row, n)
-                (<RowHead*>ended).event = <uint8_t>slot.ended
+            if slot.told != ABSENT:
+                n = row_size(self._arena.data + slot.told)
+                memcpy(ended, self._arena.data + slot.told, n)
                 (<RowHead*>ended).revision = change.revision
                 ended = &ended[n]
+            n = row_size(row)
+            if slot.ended != LIVE:
+                if not row_is_hidden(row):
+                    memcpy(ended, row, n)
+                    (<RowHead*>ended).event = <uint8_t>slot.ended
+                    (<RowHead*>ended).revision = change.revision
+                    ended = &ended[n]
                 continue
             memcpy(out, row, n)
             if slot.fresh != ABSENT:

@@ -29,7 +29,6 @@ from reginfo._fast._cursor cimport (
 )
 from reginfo._fast._record cimport (
     DISPLAY_NAME,
-    ORIGIN,
     PARAMS,
     Q_UNSPECIFIED,
     URI,
@@ -37,6 +36,9 @@ from reginfo._fast._record cimport (
     record_is_sound,
     record_rows,
     row_head,
+    row_is_hidden,
+    row_is_local,
+    row_is_published,
     row_size,
     row_text,
 )
@@ -211,8 +213,35 @@ cdef int put_q(Writer* w, int thousandths) except -1:
     return 0
 
 
+cdef bint is_listed(const uint8_t* record, const uint8_t* peer_row, int64_t now_ms) noexcept nogil:
+    # Whether a row of another origin is the one that speaks for its contact: a peer's, not behind a tombstone, with no
+    # local row of that contact and none of a peer that was told later.
+    cdef const uint8_t* row = record_rows(record)
+    cdef int left = record_head(record).rows
+    if row_is_published(peer_row) or row_is_hidden(peer_row):
+        return False
+    while left:
+        if (
+            row != peer_row
+            and row_head(row).contact_id == row_head(peer_row).contact_id
+            and row_head(row).expires_at > now_ms
+            and not row_is_published(row)
+            and not row_is_hidden(row)
+            and (
+                row_is_local(row)
+                or row_head(row).updated_at > row_head(peer_row).updated_at
+                or (row_head(row).updated_at == row_head(peer_row).updated_at and row < peer_row)
+            )
+        ):
+            return False
+        row = &row[row_size(row)]
+        left -= 1
+    return True
+
+
 cdef int write_contacts(Writer* w, bytes record, int64_t now_ms) except -1:
-    # One Contact row per local binding that lives, with the seconds it has left (RFC 3261 section 10.3 step 8).
+    # One Contact row per contact that lives here or at a peer, with the seconds it has left (RFC 3261 section 10.3
+    # step 8).
     cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
     cdef const uint8_t* row
     cdef int left
@@ -222,7 +251,7 @@ cdef int write_contacts(Writer* w, bytes record, int64_t now_ms) except -1:
     row = record_rows(octets)
     left = record_head(octets).rows
     while left:
-        if row_head(row).lengths[ORIGIN] == 0 and row_head(row).expires_at > now_ms:
+        if row_head(row).expires_at > now_ms and (row_is_local(row) or is_listed(octets, row, now_ms)):
             seconds = (row_head(row).expires_at - now_ms - 1) // 1000 + 1
             put(w, b"Contact: ", 9)
             if row_head(row).lengths[DISPLAY_NAME]:
@@ -458,6 +487,50 @@ cdef bytes response_to(
         writer_free(&w)
 
 
+cdef int put_request_line(Writer* w, str method, str uri) except -1:
+    cdef Py_ssize_t n, i
+    cdef const char* octets = PyUnicode_AsUTF8AndSize(uri, &n)
+    if n == 0:
+        raise ValueError("uri: empty")
+    for i in range(n):
+        if <uint8_t>octets[i] <= 0x20 or octets[i] == 0x7F:
+            raise ValueError("uri: blank or control octet")
+    put_token(w, method, "method")
+    put_octet(w, 0x20)
+    put(w, octets, n)
+    return put(w, b" SIP/2.0\r\n", 10)
+
+
+def write_headers(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Return header rows in the order given, for write_request_rows(); ValueError for a CR, LF or NUL in a value."""
+    cdef Writer w
+    writer_init(&w)
+    try:
+        put_headers(&w, headers)
+        return writer_take(&w)
+    finally:
+        writer_free(&w)
+
+
+def write_request_rows(method: str, uri: str, via: str, rows: bytes, body: bytes = b"") -> bytes:
+    """Return a request made of its Via and the rows of write_headers(), which can serve several requests.
+
+    ValueError for a via that holds CR, LF or NUL, and for a method or URI that is more than one word.
+    """
+    cdef Writer w
+    writer_init(&w)
+    try:
+        put_request_line(&w, method, uri)
+        put(&w, b"Via: ", 5)
+        put_text(&w, via, "Via")
+        put(&w, b"\r\n", 2)
+        put(&w, PyBytes_AS_STRING(rows), PyBytes_GET_SIZE(rows))
+        put_end(&w, body)
+        return writer_take(&w)
+    finally:
+        writer_free(&w)
+
+
 def write_request(
     method: str,
     uri: str,
@@ -469,19 +542,9 @@ def write_request(
     ValueError for a value that holds CR, LF or NUL, and for a method or URI that is more than one word.
     """
     cdef Writer w
-    cdef Py_ssize_t n, i
-    cdef const char* octets = PyUnicode_AsUTF8AndSize(uri, &n)
-    if n == 0:
-        raise ValueError("uri: empty")
-    for i in range(n):
-        if <uint8_t>octets[i] <= 0x20 or octets[i] == 0x7F:
-            raise ValueError("uri: blank or control octet")
     writer_init(&w)
     try:
-        put_token(&w, method, "method")
-        put_octet(&w, 0x20)
-        put(&w, octets, n)
-        put(&w, b" SIP/2.0\r\n", 10)
+        put_request_line(&w, method, uri)
         put_headers(&w, headers)
         put_end(&w, body)
         return writer_take(&w)

@@ -53,7 +53,13 @@ from reginfo._fast.sip_parser import (
     parse_message,
     salvage,
 )
-from reginfo._fast.sip_writer import received_uri, write_request, write_response
+from reginfo._fast.sip_writer import (
+    received_uri,
+    write_headers,
+    write_request,
+    write_request_rows,
+    write_response,
+)
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 
@@ -122,6 +128,8 @@ __all__ = [
     "response_flow",
     "salvage",
     "uris_equal",
+    "write_headers",
     "write_request",
+    "write_request_rows",
     "write_response",
 ]

@@ -256,11 +256,12 @@ def test_live_contacts_are_listed_with_the_seconds_left(now_ms: int, left: str |
     assert contacts == ([] if left is None else [f"<sip:a@h>;expires={left}"])
 
 
-def test_only_local_contacts_are_listed_and_each_as_it_was_registered() -> None:
+def test_contacts_are_listed_as_they_were_registered_but_published_ones() -> None:
     """REG-12: URI parameters stay in the URI, header parameters outside, in the order of registration."""
     record = listing(
         Binding(uri="sip:a@h;x=1?Route=%3Csip:r%3E", expires_at=2000, params=';y="a;b"', display_name='A "q"'),
         Binding(uri="sip:p@h", expires_at=2000, origin="peer:a"),
+        Binding(uri="sip:e@h", expires_at=2000, origin="publication:a.1"),
         Binding(uri="tel:+15551234", expires_at=3000),
         Binding(uri="sip:far@h", expires_at=2**62),
     )
@@ -268,11 +269,47 @@ def test_only_local_contacts_are_listed_and_each_as_it_was_registered() -> None:
     rows = reference.rows_of(octets)
     assert [value for name, value in rows if name == "Contact"] == [
         '"A \\"q\\"" <sip:a@h;x=1?Route=%3Csip:r%3E>;expires=2;y="a;b"',
+        "<sip:p@h>;expires=2",
         "<tel:+15551234>;expires=3",
         "<sip:far@h>;expires=4294967295",
     ]
     contacts = parse_message(octets).contacts
-    assert [contact.expires for contact in contacts] == [2, 3, 2**32 - 1]
+    assert [contact.expires for contact in contacts] == [2, 2, 3, 2**32 - 1]
+
+
+def learned(*bindings: Binding, hidden: str | None = None) -> bytes:
+    """Return a record of what was learned, one contact of it removed here afterwards."""
+    draft = Draft("sip:a@example.com", None, 0)
+    for binding in bindings:
+        draft.learn(binding) if binding.origin else draft.add(binding)
+    draft.finish("notify")
+    if hidden:
+        assert draft.remove(hidden, "deactivated")
+        draft.finish("operator")
+    assert draft.record is not None
+    return draft.record
+
+
+@pytest.mark.parametrize(
+    ("bindings", "hidden", "listed"),
+    [
+        ([("sip:a@h", "peer:x", 2000, 10), ("sip:a@H", "peer:y", 3000, 20)], None, ["<sip:a@H>;expires=3"]),
+        ([("sip:a@h", "peer:x", 2000, 20), ("sip:a@H", "peer:y", 3000, 20)], None, ["<sip:a@h>;expires=2"]),
+        ([("sip:a@h", "peer:x", 2000, 10), ("sip:a@H", "", 3000, 5)], None, ["<sip:a@H>;expires=3"]),
+        ([("sip:a@h", "peer:x", 2000, 10), ("sip:b@h", "peer:x", 3000, 5)], "sip:a@h", ["<sip:b@h>;expires=3"]),
+        ([("sip:a@h", "peer:x", 2000, 10), ("sip:a@h", "", 1, 5)], None, ["<sip:a@h>;expires=2"]),
+    ],
+)
+def test_a_contact_is_listed_once_by_the_row_that_speaks_for_it(
+    bindings: list[tuple[str, str, int, int]], hidden: str | None, listed: list[str]
+) -> None:
+    """REG-12: local, then the newest peer; not what was removed here, nor what has run out."""
+    record = learned(
+        *(Binding(uri=uri, origin=origin, expires_at=at, updated_at=up) for uri, origin, at, up in bindings),
+        hidden=hidden,
+    )
+    octets = write_response(request("SIP/2.0/UDP h"), 200, listing=record, now_ms=1)
+    assert [value for name, value in reference.rows_of(octets) if name == "Contact"] == listed
 
 
 @given(st.binary(max_size=200))

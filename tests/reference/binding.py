@@ -5,6 +5,7 @@ Nothing here is shared with the compiled core but the comparison of URIs, which 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reginfo.fast import uris_equal
 from tests.reference.siphash import siphash13
@@ -30,6 +31,15 @@ class Row:
     contact_id: int
     revision: int = 0
     origin: str = ""
+    hidden: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        return self.origin == ""
+
+    @property
+    def is_published(self) -> bool:
+        return self.origin.startswith("publication:")
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,9 @@ class Entry:
     before: Row | None
     now: Row
     ended: str = ""
+    told: Row | None = None
+    "What is told of a row that was hidden in this decision."
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,11 +101,46 @@ class ReferenceDraft:
     def _living(self) -> list[Entry]:
         return [entry for entry in self.entries if not entry.ended]
 
+    def _visible(self) -> list[Entry]:
+        return [entry for entry in self._living() if not entry.now.hidden]
+
     def _end(self, entry: Entry, event: str) -> None:
         if entry.before is None:
             self.entries.remove(entry)
         else:
             entry.ended = event
+
+    def _end_by(self, entry: Entry, event: str, **words: Any) -> None:
+        """End a row in words that say who ended it."""
+        if entry.before is not None and not entry.now.hidden:
+            entry.now = replace(entry.now, updated_at=self.now_ms, **words)
+        self._end(entry, event)
+
+    def _hide(self, entry: Entry, event: str, request: tuple[str, int] | None, retry_after: int = 0) -> None:
+        """Put another origin's row behind a tombstone; a request of our own is told as the end of a local row."""
+        row = entry.now
+        if entry.before is not None:
+            told = replace(row, event=event, updated_at=self.now_ms)
+            if event == "probation":
+                told = replace(told, requested=retry_after)
+            if request:
+                told = replace(told, call_id=request[0], cseq=request[1], origin="")
+            entry.told = told
+        cseq = row.cseq
+        if request and request[0] == row.call_id:
+            cseq = max(cseq, request[1])
+        entry.now = replace(row, hidden=True, event=event, cseq=cseq)
+
+    def _hide_learned(self, uri: str | None, call_id: str, cseq: int) -> int:
+        hidden = 0
+        for entry in self._visible():
+            row = entry.now
+            if row.is_local or row.is_published or (row.call_id == call_id and cseq <= row.cseq):
+                continue
+            if uri is None or uris_equal(row.uri, uri):
+                self._hide(entry, "unregistered", (call_id, cseq))
+                hidden += 1
+        return hidden
 
     def expire(self, now_ms: int) -> int:
         self.now_ms = max(self.now_ms, now_ms)
@@ -114,6 +162,9 @@ class ReferenceDraft:
         return None
 
     def _new_id(self, uri: str) -> int:
+        for entry in self._living():
+            if uris_equal(entry.now.uri, uri):
+                return entry.now.contact_id
         number = contact_id(self.aor, uri)
         while number in [entry.now.contact_id for entry in self.entries]:
             number += 1
@@ -124,7 +175,7 @@ class ReferenceDraft:
         entry = self._find(asked.uri, "")
         if entry is None:
             if asked.seconds == 0:
-                return "UNCHANGED"
+                return "REMOVED" if self._hide_learned(asked.uri, call_id, cseq) else "UNCHANGED"
             self.entries.append(Entry(None, self._row(asked, call_id, cseq, now_ms, None)))
             return "ADDED"
         before = entry.before
@@ -138,8 +189,8 @@ class ReferenceDraft:
             return "UNCHANGED" if same and asked.seconds else "STALE"
         if asked.seconds == 0:
             if not entry.ended:
-                entry.now = replace(entry.now, call_id=call_id, cseq=cseq, updated_at=now_ms)
-                self._end(entry, "unregistered")
+                self._end_by(entry, "unregistered", call_id=call_id, cseq=cseq)
+                self._hide_learned(asked.uri, call_id, cseq)
             return "REMOVED"
         entry.now = self._row(asked, call_id, cseq, now_ms, entry)
         entry.ended = ""
@@ -162,24 +213,41 @@ class ReferenceDraft:
 
     def clear(self, call_id: str, cseq: int) -> int:
         self.expire(self.now_ms)
-        local = [entry for entry in self._living() if entry.now.origin == ""]
+        local = [entry for entry in self._living() if entry.now.is_local]
         for entry in local:
             if entry.before and entry.before.call_id == call_id and cseq <= entry.before.cseq:
                 return -1
         for entry in local:
-            entry.now = replace(entry.now, call_id=call_id, cseq=cseq, updated_at=self.now_ms)
-            self._end(entry, "unregistered")
-        return len(local)
+            self._end_by(entry, "unregistered", call_id=call_id, cseq=cseq)
+        return len(local) + self._hide_learned(None, call_id, cseq)
 
-    def remove(self, contact: str | None, event: str) -> int:
-        gone = [
+    def _meant(self, entries: list[Entry], contact: str | None) -> list[Entry]:
+        return [
             entry
-            for entry in self._living()
+            for entry in entries
             if contact is None or contact == f"{entry.now.contact_id:016x}" or uris_equal(entry.now.uri, contact)
         ]
+
+    def remove(self, contact: str | None, event: str, retry_after: int = 0) -> int:
+        gone = self._meant(self._visible(), contact)
         for entry in gone:
-            self._end(entry, event)
+            if not entry.now.is_local:
+                self._hide(entry, event, None, retry_after)
+            elif event == "probation":
+                self._end_by(entry, event, requested=retry_after)
+            else:
+                self._end(entry, event)
         return len(gone)
+
+    def shorten(self, contact: str | None, seconds: int) -> int:
+        self.expire(self.now_ms)
+        expires_at = self.now_ms + seconds * 1000
+        local = [entry for entry in self._living() if entry.now.is_local and entry.now.expires_at > expires_at]
+        meant = self._meant(local, contact)
+        for entry in meant:
+            event = "shortened" if entry.before else entry.now.event
+            entry.now = replace(entry.now, expires_at=expires_at, event=event)
+        return len(meant)
 
     def evict_oldest(self, n: int) -> int:
         # sorted() is stable: of rows of the same age the first one goes.
@@ -205,9 +273,80 @@ class ReferenceDraft:
         self.entries.append(Entry(None, row))
         return 1
 
+    def learn(self, row: Row, mirror: bool) -> str:
+        self.expire(self.now_ms)
+        row = replace(row, updated_at=row.updated_at or self.now_ms, registered_at=row.registered_at or self.now_ms)
+        if mirror:
+            self._give_way(row, "unregistered")
+        entry = self._find(row.uri, row.origin)
+        first = "registered" if row.is_published and row.event != "created" else "created"
+        if entry is None or entry.ended:
+            new = replace(row, event=first, contact_id=self._new_id(row.uri))
+            self.entries.append(Entry(None, new, seen=True))
+            return "ADDED"
+        entry.seen = True
+        known = entry.now
+        same_call = known.call_id == row.call_id
+        kept = replace(row, contact_id=known.contact_id, registered_at=known.registered_at)
+        if known.hidden:
+            if same_call and row.cseq <= known.cseq:
+                return "UNCHANGED"
+            entry.now = replace(kept, event=first, registered_at=row.updated_at)
+            return "ADDED"
+        if same_call and row.cseq < known.cseq:
+            return "STALE"
+        texts = ("uri", "call_id", "params", "origin", "cseq", "q")
+        if all(getattr(known, name) == getattr(row, name) for name in texts):
+            if abs(known.expires_at - row.expires_at) <= 2000:
+                return "UNCHANGED"
+        if entry.before is None:
+            event = known.event
+        else:
+            event = "shortened" if row.event == "shortened" else "refreshed"
+        entry.now = replace(kept, event=event)
+        return "REFRESHED"
+
+    def unlearn(self, row: Row, mirror: bool) -> str:
+        self.expire(self.now_ms)
+        removed = mirror and self._give_way(row, row.event)
+        entry = self._find(row.uri, row.origin)
+        if entry is None or entry.ended:
+            return "REMOVED" if removed else "UNCHANGED"
+        entry.seen = True
+        self._end_in_words_of(entry, row)
+        return "REMOVED"
+
+    def _end_in_words_of(self, entry: Entry, row: Row, event: str = "") -> None:
+        words: dict[str, Any] = {"call_id": row.call_id, "cseq": row.cseq}
+        if (event or row.event) == "probation":
+            words["requested"] = row.requested
+        self._end_by(entry, event or row.event, **words)
+
+    def _give_way(self, row: Row, event: str) -> bool:
+        entry = self._find(row.uri, "")
+        if entry is None or entry.ended:
+            return False
+        mine = entry.now
+        if mine.call_id == row.call_id:
+            earlier = mine.cseq < row.cseq
+        else:
+            earlier = mine.updated_at < row.updated_at
+        if earlier:
+            self._end_in_words_of(entry, row, event)
+        return earlier
+
+    def end_unseen(self, origin: str, event: str) -> int:
+        gone = [entry for entry in self._living() if entry.now.origin == origin and not entry.seen]
+        for entry in gone:
+            self._end(entry, event)
+        return len(gone)
+
     @property
     def count(self) -> int:
-        return sum(entry.now.origin == "" for entry in self._living())
+        listed = [entry.now for entry in self._visible() if not entry.now.is_published]
+        local = {row.contact_id for row in listed if row.is_local}
+        peers = {row.contact_id for row in listed if not row.is_local}
+        return sum(row.is_local for row in listed) + len(peers - local)
 
     @property
     def changed(self) -> bool:
@@ -225,8 +364,16 @@ class ReferenceDraft:
             entry.now if entry.now is entry.before else replace(entry.now, revision=revision)
             for entry in self._living()
         ]
-        ended = [replace(entry.now, event=entry.ended, revision=revision) for entry in self.entries if entry.ended]
-        only_refreshes = not ended and all(row.event == "refreshed" for row in living if row.revision == revision)
+        ended = []
+        for entry in self.entries:
+            if entry.told:
+                ended.append(replace(entry.told, revision=revision))
+            if entry.ended and not entry.now.hidden:
+                ended.append(replace(entry.now, event=entry.ended, revision=revision))
+        over = any(entry.ended for entry in self.entries)
+        only_refreshes = (
+            not ended and not over and all(row.event == "refreshed" for row in living if row.revision == revision)
+        )
         self.rows = tuple(living)
         self.last_revision = revision
         self.revision = revision if living else 0

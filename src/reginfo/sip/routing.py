@@ -1,13 +1,60 @@
-"""Where a response goes whose connection is gone: RFC 3261 section 18.2.2.
+"""Where messages go: the next hop of a request (RFC 3263), and a response whose connection is gone (RFC 3261 18.2.2).
 
 Since every request gets `received` when its Via names anything but its source (TRN-3), the name look-ups of
-RFC 3263 section 5 (TRN-5) never arise: the address is always known.
+RFC 3263 section 5 (TRN-5) never arise: the address of a response is always known.
 """
 
-from reginfo.fast import Flow, SipMessage
+from typing import Final, NamedTuple
 
-DEFAULT_PORT = 5060
-DEFAULT_TLS_PORT = 5061
+from reginfo.fast import Flow, SipMessage, SipParseError, parse_uri
+
+DEFAULT_PORT: Final = 5060
+DEFAULT_TLS_PORT: Final = 5061
+
+_TRANSPORTS: Final = frozenset({"udp", "tcp", "tls", "ws", "wss"})
+
+
+class Hop(NamedTuple):
+    """The place a request is sent to next."""
+
+    transport: str
+    "udp, tcp, tls, ws or wss."
+    host: str
+    "An IP address without brackets, or a name."
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+
+def next_hop(uri: str) -> Hop:
+    """Return where a request goes whose first Route, or else whose Request-URI, is this one (DNS-1 to DNS-3).
+
+    SipParseError for a URI that is neither SIP nor SIPS.
+    """
+    parsed = parse_uri(uri)
+    if parsed.host is None:
+        raise SipParseError("uri: neither SIP nor SIPS", status=416)
+    parameters = {name.lower(): value for name, value in parsed.parameters}
+    transport = (parameters.get("transport") or "udp").lower()
+    if transport not in _TRANSPORTS:
+        raise SipParseError("uri: transport is not known")
+    if parsed.scheme.lower() == "sips":
+        transport = {"udp": "tls", "tcp": "tls", "ws": "wss"}.get(transport, transport)
+    host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]")
+    return Hop(transport, host.lower(), parsed.port or (DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT))
+
+
+def request_uri(contact: str) -> str:
+    """Return a Contact URI as a Request-URI: without method= and header fields (URI-8, RFC 3261 19.1.5)."""
+    bare, mark, _ = contact.partition("?")
+    if not mark and ";method=" not in bare.lower():
+        return contact
+    head, at, tail = bare.rpartition("@")  # what looks like a parameter before the @ belongs to the user
+    host, *parameters = tail.split(";")
+    kept = [one for one in parameters if one.partition("=")[0].lower() != "method"]
+    return head + at + ";".join([host, *kept])
 
 
 def fallback_flow(request: SipMessage, flow: Flow) -> Flow:

@@ -1,0 +1,37 @@
+"""Instants at which something is owed, without a clock: whoever has one asks what is due."""
+
+import heapq
+from collections.abc import Callable
+from typing import Any, Final
+
+from reginfo.model import Now
+
+SLOT_MS: Final = 16  # what is due within one slot is due together: a heap of slots stays small
+
+
+class Timers:
+    """Actions by the instant they are due; nothing is ever taken back, an action finds out what still holds."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[tuple[Callable[[Any, Now], None], Any]]] = {}
+        self._order: list[int] = []
+
+    def at(self, due_ms: int, action: Callable[[Any, Now], None], subject: object) -> None:
+        """Have action(subject, now) called at the first run() that is not before due_ms."""
+        slot = -(-due_ms // SLOT_MS)
+        waiting = self._slots.get(slot)
+        if waiting is None:
+            waiting = self._slots[slot] = []
+            heapq.heappush(self._order, slot)
+        waiting.append((action, subject))
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """Instant of the first action; None if there is none."""
+        return self._order[0] * SLOT_MS if self._order else None
+
+    def run(self, now: Now) -> None:
+        """Call what is due, in the order of time, then of at()."""
+        while self._order and self._order[0] * SLOT_MS <= now.ms:
+            for action, subject in self._slots.pop(heapq.heappop(self._order)):
+                action(subject, now)
