@@ -1746,6 +1746,7 @@ cdef class Draft:
                 continue
             if slot.told != ABSENT:
                 ended_size += row_size(self._arena.data + slot.told)
+                only_refreshes = False
             if slot.ended != LIVE:
                 if not row_is_hidden(row):  # else its end was told when it was hidden
                     ended_size += row_size(row)

@@ -296,9 +296,9 @@ class ReferenceDraft:
         if same_call and row.cseq < known.cseq:
             return "STALE"
         texts = ("uri", "call_id", "params", "origin", "cseq", "q")
-        if all(getattr(known, name) == getattr(row, name) for name in texts):
-            if abs(known.expires_at - row.expires_at) <= 2000:
-                return "UNCHANGED"
+        says_the_same = all(getattr(known, name) == getattr(row, name) for name in texts)
+        if says_the_same and abs(known.expires_at - row.expires_at) <= 2000:
+            return "UNCHANGED"
         if entry.before is None:
             event = known.event
         else:

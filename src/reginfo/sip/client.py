@@ -32,7 +32,6 @@ from reginfo.sip.transaction import (
     timer_due,
     unavailable_until,
 )
-from reginfo.sip.transaction import Event as TransactionEvent
 
 logger = logging.getLogger(__name__)
 
