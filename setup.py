@@ -23,6 +23,7 @@ import sysconfig
 from pathlib import Path
 
 import Cython
+import lxml
 from Cython.Build import cythonize
 from Cython.Compiler import Options
 from Cython.Compiler.Errors import CompileError
@@ -125,12 +126,15 @@ def flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
 def extensions() -> list[Extension]:
     """Return one extension for each .pyx file, translated to C."""
     compile_args, link_args, macros = flags()
+    # lxml's header asks whether a macro is defined that Cython's own C defines.
+    includes, silenced = {"reginfo_xml": lxml.get_include()}, {"reginfo_xml": ["-Wno-cpp"]}
     Options.warning_errors = STRICT
     modules = [
         Extension(
             f"reginfo._fast.{path.stem}",
             [str(path)],
-            extra_compile_args=compile_args,
+            include_dirs=includes.get(path.stem, []),
+            extra_compile_args=compile_args + silenced.get(path.stem, []),
             extra_link_args=link_args,
             define_macros=macros,
         )
@@ -166,8 +170,14 @@ if __name__ == "__main__":
             "reginfo.admin",
             "reginfo.cli",
             "reginfo.config",
+            "reginfo.engine",
             "reginfo.net",
             "reginfo.roles",
+            "reginfo.roles.compositor",
+            "reginfo.roles.notifier",
+            "reginfo.roles.publisher",
+            "reginfo.roles.subscriber",
+            "reginfo.server",
             "reginfo.sip",
             "reginfo.store",
         ],

@@ -7,6 +7,8 @@ little-endian and unaligned.  A record of unknown origin is read only after reco
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from reginfo._fast._siphash cimport siphash
+
 cdef extern from *:
     """
     #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -154,3 +156,9 @@ cdef inline bint record_is_sound(const uint8_t* record, Py_ssize_t size) noexcep
         at += row_size(&record[at])
         left -= 1
     return at == size
+
+
+cdef inline uint64_t registration_id(const uint8_t* aor, Py_ssize_t n) noexcept nogil:
+    # A hash, so that it is stable without a counter; its key is a constant because equal identifiers on every node
+    # matter more here than secrecy.
+    return siphash(<uint64_t>0x7265672D72656769, <uint64_t>0x7374722D69640001, aor, n)

@@ -65,6 +65,7 @@ from reginfo._fast._record cimport (
     record_is_sound,
     record_next_expiry,
     record_rows,
+    registration_id,
     row_head,
     row_is_hidden,
     row_is_local,
@@ -76,7 +77,6 @@ from reginfo._fast._record cimport (
 from reginfo._fast._siphash cimport (
     SipHash,
     load_u64,
-    siphash,
     siphash_finish,
     siphash_octet,
     siphash_start,
@@ -174,14 +174,12 @@ cdef enum:
     FEW_SLOTS = 12              # rows a draft holds without allocation
     SAME_MS = 2000              # two expiries as near as that are one: both were rounded, and one has travelled
     CHANGE_FORMAT = 1
-    ONLY_REFRESHES = 1          # bit of ChangeHead.flags
+    ONLY_REFRESHES = 1          # bits of ChangeHead.flags
+    MUTED = 2
 
-# Identifiers are hashes so that they are stable without a counter; the keys are constants because equal
-# identifiers on every node matter more here than secrecy.
+# As of registration_id, in _record.pxd.
 cdef uint64_t CONTACT_KEY_0 = <uint64_t>0x7265672D636F6E74
 cdef uint64_t CONTACT_KEY_1 = <uint64_t>0x6163742D69640001
-cdef uint64_t REGISTRATION_KEY_0 = <uint64_t>0x7265672D72656769
-cdef uint64_t REGISTRATION_KEY_1 = <uint64_t>0x7374722D69640001
 
 
 cdef struct Slot:               # one row of a draft: as committed, as decided since, and how it ended
@@ -411,10 +409,6 @@ cdef inline uint64_t contact_hash(
     siphash_octet(&h, 0)
     siphash_update(&h, uri, n)
     return siphash_finish(&h)
-
-
-cdef inline uint64_t registration_id(const uint8_t* aor, Py_ssize_t n) noexcept nogil:
-    return siphash(REGISTRATION_KEY_0, REGISTRATION_KEY_1, aor, n)
 
 
 cdef int event_number(object event) except -1:
@@ -666,9 +660,6 @@ cdef Registration registration_over(bytes record, bint terminated):
 cdef class Registration:
     """All bindings of one AoR; an immutable view of its record."""
 
-    cdef bytes _record
-    cdef bint _terminated
-
     def __init__(self, record: bytes) -> None:
         """Look at a record; ValueError if it is corrupt."""
         check_record(record)
@@ -748,6 +739,20 @@ def record_revision(record: bytes) -> int:
     return record_head(octets_of(record)).revision
 
 
+def last_expiry_ms(record: bytes) -> int | None:
+    """Return the instant at which the last contact at home here ends, registered or published; None without one."""
+    cdef const uint8_t* octets = octets_of(record)
+    cdef const uint8_t* row
+    cdef int64_t latest = -1
+    check_record(record)
+    row = record_rows(octets)
+    for _ in range(record_head(octets).rows):
+        if (row_is_local(row) or row_is_published(row)) and not row_is_hidden(row):
+            latest = max(latest, row_head(row).expires_at)
+        row = &row[row_size(row)]
+    return None if latest < 0 else latest
+
+
 # -- changes -----------------------------------------------------------------------------------------------
 
 @cython.final
@@ -757,7 +762,7 @@ cdef class Change:
 
     Made by Draft.finish; it has its place in the order of all changes (seq) once a store committed it.  record is
     empty when the last contact is gone, before is known only where the change was made, and base_revision is 0
-    when the AoR had no record.
+    when the AoR had no record.  A muted one is not published.
     """
 
     cdef readonly str cause
@@ -769,6 +774,7 @@ cdef class Change:
     cdef readonly uint64_t revision
     cdef readonly int64_t at_ms
     cdef readonly bint only_refreshes
+    cdef readonly bint muted
     cdef str _aor
     cdef uint64_t _seq
 
@@ -837,7 +843,7 @@ cdef class Change:
         if max(cause_length, origin_length) > MAX_TEXT or max(record_length, ended_length) > <Py_ssize_t>UINT32_MAX:
             raise ValueError("change too large for the journal")
         head.format = CHANGE_FORMAT
-        head.flags = ONLY_REFRESHES if self.only_refreshes else 0
+        head.flags = (ONLY_REFRESHES if self.only_refreshes else 0) | (MUTED if self.muted else 0)
         head.aor_length = <uint16_t>aor_length
         head.cause_length = <uint16_t>cause_length
         head.origin_length = <uint16_t>origin_length
@@ -881,7 +887,8 @@ cdef class Change:
         change.base_revision = head.base_revision
         change.revision = head.revision
         change.at_ms = head.at_ms
-        change.only_refreshes = head.flags & ONLY_REFRESHES
+        change.only_refreshes = head.flags & ONLY_REFRESHES != 0
+        change.muted = head.flags & MUTED != 0
         change._aor = decoded(&p[at], head.aor_length) if head.record_length == 0 else None
         at += head.aor_length
         change.cause = decoded(&p[at], head.cause_length)
@@ -1727,7 +1734,7 @@ cdef class Draft:
         """Forget everything decided since the last finish."""
         self._begin()
 
-    def finish(self, cause: str, origin: str = "") -> Change | None:
+    def finish(self, cause: str, origin: str = "", muted: bool = False) -> Change | None:
         """Return what was decided since the last finish as a change, None if that is nothing, and go on from it."""
         cdef Py_ssize_t i, n
         cdef Slot* slot
@@ -1776,6 +1783,7 @@ cdef class Draft:
         change.origin = origin
         change.at_ms = self._now_ms
         change.only_refreshes = only_refreshes
+        change.muted = muted
         change._aor = self.aor
         change.record = b""
         change.ended = PyBytes_FromStringAndSize(NULL, ended_size) if ended_size else b""

@@ -1,7 +1,8 @@
-"""Writing responses, for extensions that answer many."""
+"""Writing responses, for extensions that answer many, and values that documents show as well."""
 
 from libc.stdint cimport int64_t
 
+from reginfo._fast._writer cimport Writer
 from reginfo._fast.datagrams cimport Flow
 from reginfo._fast.sip_parser cimport SipMessage
 
@@ -18,3 +19,6 @@ cdef bytes response_to(
     bytes date,
     bytes body,
 )
+
+# A qvalue of so many thousandths, without trailing zeros.
+cdef int put_q(Writer* w, int thousandths) except -1
