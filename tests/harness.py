@@ -4,13 +4,19 @@ import itertools
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from reginfo.config import LimitsSection, RegistrarSection
-from reginfo.engine import Command, Engine
+from reginfo.config import (
+    CompositorSection,
+    Config,
+    LimitsSection,
+    NotifierSection,
+    PeerSection,
+    PuaReginfoSection,
+    RegistrarSection,
+)
+from reginfo.engine import Engine
 from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_message
-from reginfo.model import Now
-from reginfo.roles.registrar import Registrar
+from reginfo.model import Command, Now
 from reginfo.server import run_turn
-from reginfo.sip.admission import DEFAULT_LIMITS, Admission
 from reginfo.store.base import Store
 from reginfo.store.table import TableStore
 
@@ -64,16 +70,28 @@ class House:
         store: Store | None = None,
         domains: Iterable[str] = ("example.com",),
         transactions: Transactions | None = None,
-        limits: LimitsSection = DEFAULT_LIMITS,
+        limits: LimitsSection | None = None,
+        *,
+        notifier: NotifierSection | None = None,
+        compositor: CompositorSection | None = None,
+        pua_reginfo: PuaReginfoSection | None = None,
+        peers: Sequence[PeerSection] = (),
         **policy: Any,
     ) -> None:
         policy.setdefault("expires_jitter", 0.0)
         self.now_ms = START_MS
         self.store = TableStore() if store is None else store
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
-        self.engine = Engine(
-            self.transactions, Admission(domains, ["127.0.0.1"], limits), Registrar(RegistrarSection(**policy), 32)
+        self.config = Config(
+            domains=tuple(domains),
+            limits=limits or LimitsSection(),
+            registrar=RegistrarSection(**policy),
+            notifier=notifier or NotifierSection(),
+            compositor=compositor or CompositorSection(),
+            pua_reginfo=pua_reginfo or PuaReginfoSection(),
+            peer=tuple(peers),
         )
+        self.engine = Engine(self.config, self.transactions)
 
     def now(self) -> Now:
         return Now(self.now_ms, self.now_ms / 1000)

@@ -14,10 +14,9 @@ from typing import cast
 import pytest
 
 from reginfo.config import AdminSection, Config, RegistrarSection, StoreSection
-from reginfo.engine import Command
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
-from reginfo.model import Now
+from reginfo.model import Command, ContactEvent, Now
 from reginfo.net.stream import StreamServer
 from reginfo.server import Server
 from tests.harness import House, contact, request, visible
@@ -154,7 +153,7 @@ async def test_udp_and_tcp_at_once_equal_the_sequential_replay(
 
         async def operate() -> dict[str, bytes]:
             for _ in range(20):
-                await server.ul_rm(f"sip:{chance.choice(AORS)}@example.com")
+                await server.location.end(f"sip:{chance.choice(AORS)}@example.com", None, ContactEvent.DEACTIVATED)
             return {}
 
         answered = await asyncio.gather(
@@ -185,7 +184,7 @@ async def test_udp_and_tcp_at_once_equal_the_sequential_replay(
                 assert undated(octets) == undated(replayed[branch])
         for user in AORS:
             aor = f"sip:{user}@example.com"
-            assert visible(await server.ul_lookup(aor)) == visible(house.registration(aor))
+            assert visible(await server.location.lookup(aor)) == visible(house.registration(aor))
 
 
 def undated(octets: bytes) -> list[bytes]:
@@ -200,9 +199,9 @@ async def test_restart_keeps_bindings_and_removals(tmp_path: Path) -> None:
         await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.2", 600), cseq=2))
         answer = await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 0), cseq=3))
         assert answer.status == 200
-        before = await server.ul_lookup("sip:alice@example.com")
+        before = await server.location.lookup("sip:alice@example.com")
     async with serving(tmp_path, store=store) as server:
-        after = await server.ul_lookup("sip:alice@example.com")
+        after = await server.location.lookup("sip:alice@example.com")
         assert before is not None
         assert after is not None
         assert after.octets == before.octets
@@ -218,20 +217,20 @@ async def test_binding_expires_by_the_clock(tmp_path: Path, monkeypatch: pytest.
         async with asyncio.timeout(10):
             while server.statistics()["events"]["expired"] == 0:
                 await asyncio.sleep(0.02)
-        assert await server.ul_lookup("sip:alice@example.com") is None
+        assert await server.location.lookup("sip:alice@example.com") is None
 
 
 async def test_operator_adds_and_removes(tmp_path: Path) -> None:
     """An operator's contact is `created`; it is listed to phones and can be removed by URI."""
     async with serving(tmp_path) as server, udp_phone(server) as phone:
-        await server.ul_add("sip:alice@example.com", "sip:alice@192.0.2.9", 300, 0.5)
+        await server.location.create("sip:alice@example.com", "sip:alice@192.0.2.9", 300, 0.5)
         answer = await phone.ask(request())
         assert [(found.uri, found.q) for found in answer.contacts] == [("sip:alice@192.0.2.9", 500)]
-        registration = await server.ul_lookup("sip:alice@example.com")
+        registration = await server.location.lookup("sip:alice@example.com")
         assert registration is not None
         assert registration.bindings[0].event == "created"
-        assert await server.ul_rm_contact("sip:alice@example.com", "sip:alice@192.0.2.9") == 1
-        assert await server.ul_rm("sip:alice@example.com") == 0
+        assert await server.location.end("sip:alice@example.com", "sip:alice@192.0.2.9", ContactEvent.DEACTIVATED) == 1
+        assert await server.location.end("sip:alice@example.com", None, ContactEvent.DEACTIVATED) == 0
 
 
 async def test_every_group_of_counters_is_documented(tmp_path: Path) -> None:
@@ -344,7 +343,7 @@ async def test_a_store_that_cannot_save_the_clock_does_not_end_expiry(
             await save(offset_ms)
 
         monkeypatch.setattr(server._store, "save_clock_offset", failing)
-        monkeypatch.setattr("reginfo.server.SAVE_MS", 0)
+        monkeypatch.setattr("reginfo.server.server.SAVE_MS", 0)
         await phone.ask(request("REGISTER", contact("sip:alice@192.0.2.1", 60)))
         server._clock._anchor_ms -= 3_600_000  # as if the wall clock was set forward by an hour
         later = server._clock.now

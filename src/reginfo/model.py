@@ -1,20 +1,26 @@
 """The nouns of registration: bindings, registrations, changes, and the words RFC 3680 has for them."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from reginfo.fast import ACCEPTED, Binding, Change, ContactDelta, Outcome, Registration
+from reginfo.fast import ACCEPTED, Binding, Change, ContactDelta, Draft, Outcome, Registration
 
 __all__ = [
     "ACCEPTED",
     "Binding",
     "Change",
+    "Command",
     "ContactDelta",
     "ContactEvent",
     "Now",
     "Outcome",
     "Registration",
+    "StateItem",
 ]
+
+StateItem = tuple[bytes, bytes | None]
+"Key and value of role state; None removes the key."
 
 
 class Now(NamedTuple):
@@ -24,6 +30,36 @@ class Now(NamedTuple):
     "Milliseconds of engine time, which never jumps."
     wall: float
     "Seconds since the epoch by the wall clock."
+
+
+class Command:
+    """A change of one AoR that no REGISTER asked for: an expiry, what an operator does, what a peer says."""
+
+    __slots__ = ("aor", "apply", "cause", "change", "done", "error", "origin", "outcome", "result", "state")
+
+    def __init__(
+        self,
+        aor: str,
+        apply: Callable[[Draft, int], int],
+        cause: str,
+        done: Callable[["Command"], None] | None = None,
+        origin: str = "",
+        state: tuple[StateItem, ...] = (),
+    ) -> None:
+        """apply changes the draft at a time and returns a count; done hears of it once it is committed.
+
+        state is committed with the change.
+        """
+        self.aor = aor
+        self.apply = apply
+        self.cause = cause
+        self.done = done
+        self.origin = origin
+        self.state = state
+        self.result = 0
+        self.error: Exception | None = None  # what apply raised; nothing has changed then
+        self.outcome = ACCEPTED
+        self.change: Change | None = None
 
 
 class ContactEvent(StrEnum):

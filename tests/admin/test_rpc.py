@@ -9,6 +9,7 @@ import pytest
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.fast import Binding, Draft, Registration
+from reginfo.model import ContactEvent
 
 NOW_MS = 1_700_000_000_000
 ALICE = "sip:alice@example.com"
@@ -20,6 +21,7 @@ class Table:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.now_ms = NOW_MS
+        self.ended: list[tuple[ContactEvent, int]] = []
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
         draft = Draft(aor, self.records.get(aor), self.now_ms)
@@ -44,15 +46,16 @@ class Table:
         binding = Binding(uri=contact_uri, call_id="operator", cseq=1, expires_at=expires_at, q=q)
         self.change(aor, lambda draft: draft.add(binding))
 
-    async def rm(self, aor: str) -> int:
-        removed: int = self.change(aor, lambda draft: draft.remove(None, "deactivated"))
+    async def end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int) -> int:
+        self.ended.append((event, retry_after))
+        removed: int = self.change(aor, lambda draft: draft.remove(contact, event, retry_after))
         return removed
 
-    async def rm_contact(self, aor: str, contact: str) -> int:
-        removed: int = self.change(aor, lambda draft: draft.remove(contact, "deactivated"))
-        return removed
+    async def shorten(self, aor: str, contact: str | None, expires: int) -> int:
+        shortened: int = self.change(aor, lambda draft: draft.shorten(contact, expires))
+        return shortened
 
-    async def statistics(self) -> dict[str, dict[str, int]]:
+    def statistics(self) -> dict[str, dict[str, int]]:
         return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
 
 
@@ -63,7 +66,7 @@ def table() -> Table:
 
 @pytest.fixture
 def call(table: Table) -> Callable[..., Any]:
-    commands = Commands(table.lookup, table.page, table.add, table.rm, table.rm_contact, table.statistics)
+    commands = Commands(table.lookup, table.page, table.add, table.end, table.shorten, table.statistics)
     methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
@@ -101,6 +104,36 @@ def test_an_aor_is_found_however_it_is_written(call: Callable[..., Any], params:
     """URI-7"""
     call("ul.add", [ALICE, "sip:a@192.0.2.7"])
     assert call("ul.lookup", params)["AoR"] == ALICE
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "ended"),
+    [
+        ("reg.deactivate", [ALICE], (ContactEvent.DEACTIVATED, 0)),
+        ("reg.deactivate", [ALICE, "sip:a@192.0.2.7"], (ContactEvent.DEACTIVATED, 0)),
+        ("reg.reject", [ALICE], (ContactEvent.REJECTED, 0)),
+        ("reg.probation", [ALICE, "sip:a@192.0.2.7", 120], (ContactEvent.PROBATION, 120)),
+        ("reg.probation", {"aor": ALICE}, (ContactEvent.PROBATION, 60)),
+        ("ul.rm", [ALICE], (ContactEvent.DEACTIVATED, 0)),
+    ],
+)
+def test_administrative_verbs_end_contacts_with_their_event(
+    call: Callable[..., Any], table: Table, method: str, params: Params, ended: tuple[ContactEvent, int]
+) -> None:
+    """REV-8"""
+    call("reg.create", [ALICE, "sip:a@192.0.2.7"])
+    assert call(method, params) == {"Removed": 1}
+    assert table.ended == [ended]
+    assert refusal(call, method, params) == NOT_FOUND
+
+
+def test_a_contact_is_shortened_but_never_lengthened(call: Callable[..., Any]) -> None:
+    """REV-8: shortened"""
+    call("ul.add", [ALICE, "sip:a@192.0.2.7", 600])
+    assert call("reg.shorten", [ALICE, None, 30]) == {"Shortened": 1}
+    [contact] = call("ul.lookup", [ALICE])["Contacts"]
+    assert (contact["Expires"], contact["Event"]) == (30, "shortened")
+    assert refusal(call, "reg.shorten", [ALICE, None, 60]) == NOT_FOUND
 
 
 def test_a_lifetime_is_an_hour_unless_given(call: Callable[..., Any]) -> None:

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reginfo.config import LimitsSection, RegistrarSection
+from reginfo.config import Config, LimitsSection
 from reginfo.fast import Flow, SipMessage
-from reginfo.roles.registrar import Registrar
-from reginfo.sip.admission import Admission
 from tests.harness import LOCAL, PHONE, House, contact, request
 
 REGISTRAR_STATUS = {200, 400, 403, 404, 413, 415, 416, 420, 423, 482, 500, 501, 503}
@@ -108,7 +106,7 @@ def test_the_server_header_is_what_the_operator_says(octets: bytes) -> None:
     """SEC-6: nothing is told of the software unless it is configured."""
     house = House()
     assert house.ask(octets).header("Server") is None
-    house.engine.follow(Admission(["example.com"]), Registrar(RegistrarSection(), 32), "gate 7")
+    house.engine.follow(Config(server_header="gate 7"))
     assert house.ask(octets.replace(b"branch=", b"branch=z9hG4bKagain")).header("Server") == "gate 7"
 
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from reginfo import engine as engine_module
-from reginfo.engine import Command
+from reginfo.engine import engine as engine_module
+from reginfo.engine import works as works_module
 from reginfo.fast import Draft, Flow
+from reginfo.model import Command
 from reginfo.store.table import TableStore
 from tests.harness import LOCAL, House, contact, finish, request
 
@@ -74,14 +75,14 @@ def test_a_long_queue_is_not_searched_for_each_request(monkeypatch: pytest.Monke
     count = 200
     marks = 0
     for name in ("_request_mark", "_branch_mark"):
-        mark = getattr(engine_module, name)
+        mark = getattr(works_module, name)
 
         def counted(message: object, mark: object = mark) -> object:
             nonlocal marks
             marks += 1
             return mark(message)  # type: ignore[operator]
 
-        monkeypatch.setattr(engine_module, name, counted)
+        monkeypatch.setattr(works_module, name, counted)
     batch = [request("REGISTER", contact(), cseq=number + 1) for number in range(count)]
     batch += [request("CANCEL", branch=f"z9hG4bKnone{number}") for number in range(count)]
     answers = house.send_all(batch, STREAM)

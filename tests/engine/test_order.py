@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reginfo.engine import Command
 from reginfo.fast import Draft, Flow, parse_message
+from reginfo.model import Command
 from reginfo.server import run_turn
 from tests.harness import LOCAL, PHONE, House, contact, request, visible
 from tests.store.doubles import DelayedStore

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reginfo.config import CompositorSection
 from reginfo.fast import Flow, parse_message
 from tests.harness import LOCAL, PHONE, House, contact, request
 
@@ -105,8 +106,6 @@ def test_noise_gets_nothing(house: House, noise: bytes) -> None:
     [
         ("INVITE", 405),
         ("MESSAGE", 405),
-        ("SUBSCRIBE", 405),
-        ("PUBLISH", 405),
         ("BYE", 405),
         ("FLY", 501),
         ("register", 501),
@@ -123,7 +122,17 @@ def test_options_tells_what_is_served(house: House) -> None:
     """UAS-4."""
     answer = house.ask(request("OPTIONS"))
     assert answer.status == 200
-    assert answer.header("Allow") == "REGISTER, OPTIONS, NOTIFY, CANCEL"
+    assert answer.header("Allow") == "REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, OPTIONS, CANCEL"
+    assert answer.header("Allow-Events") == "reg"
+    assert answer.header("Accept") == "application/reginfo+xml"
+
+
+def test_without_a_compositor_publish_is_not_allowed() -> None:
+    """UAS-4: each method as it is enabled."""
+    house = House(compositor=CompositorSection(enabled=False))
+    answer = house.ask(request("PUBLISH", "Event: reg"))
+    assert answer.status == 405
+    assert answer.header("Allow") == "REGISTER, SUBSCRIBE, NOTIFY, OPTIONS, CANCEL"
 
 
 def test_notify_and_tagged_requests_without_a_dialog_are_481(house: House) -> None:
@@ -221,7 +230,7 @@ def test_stream_requests_are_answered_on_their_connection(house: House) -> None:
 
 def test_pending_works_at_the_limit_and_beyond(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """SEC-3: beyond the limit a REGISTER is 503 with Retry-After."""
-    monkeypatch.setattr("reginfo.engine.MAX_PENDING", 3)
+    monkeypatch.setattr("reginfo.engine.engine.MAX_PENDING", 3)
     batch = [request("REGISTER", contact(), user=f"u{n}", call_id=f"c{n}") for n in range(4)]
     answers = house.send_all(batch)
     assert sorted(answer.status for answer in answers) == [200, 200, 200, 503]
@@ -232,7 +241,7 @@ def test_retransmissions_and_expiries_are_bounded_like_requests(house: House, mo
     """SEC-3: while a commit hangs both come again and again; beyond the limit they are dropped, to come again."""
     octets = request("REGISTER", contact(expires=600))
     house.send(octets)
-    monkeypatch.setattr("reginfo.engine.MAX_PENDING", 3)
+    monkeypatch.setattr("reginfo.engine.engine.MAX_PENDING", 3)
     house.engine.receive([(octets, PHONE)] * 2, house.now())
     assert house.engine.pending == 2
     house.engine.expire([f"sip:u{number}@example.com" for number in range(5)])

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from reginfo.errors import StoreUnavailable
-from reginfo.store.base import Cursor, StateItem, Store
+from reginfo.model import StateItem
+from reginfo.store.base import Cursor, Store
 
 if TYPE_CHECKING:
     from reginfo.fast import Change

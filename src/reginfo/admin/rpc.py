@@ -16,6 +16,7 @@ from msgspec import Meta
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
 from reginfo.admin.views import registration_fields
 from reginfo.fast import Registration, SipParseError, canonical_aor, parse_uri
+from reginfo.model import ContactEvent
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
 TABLE: Final = "location"
@@ -25,17 +26,17 @@ TABLE: Final = "location"
 class Commands:
     """What the engine does for an operator; an aor is canonical, a change returns once it is durable."""
 
-    ul_lookup: Callable[[str], Awaitable[Registration | None]]
+    lookup: Callable[[str], Awaitable[Registration | None]]
     "AoR -> its bindings."
-    ul_page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
+    page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
     "Cursor (0 to begin), about how many -> next cursor (0 at the end), that many AoRs."
-    ul_add: Callable[[str, str, int, float | None], Awaitable[object]]
+    create: Callable[[str, str, int, float | None], Awaitable[object]]
     "AoR, contact URI, seconds, preference: a contact bound by hand is `created` (RFC 3680 section 5.2)."
-    ul_rm: Callable[[str], Awaitable[int]]
-    "AoR -> number of contacts removed."
-    ul_rm_contact: Callable[[str, str], Awaitable[int]]
-    "AoR, contact URI or contact id -> number of contacts removed."
-    statistics: Callable[[], Awaitable[dict[str, dict[str, int]]]]
+    end: Callable[[str, str | None, ContactEvent, int], Awaitable[int]]
+    "AoR, contact URI or contact id or all, event, retry-after seconds -> number of contacts ended."
+    shorten: Callable[[str, str | None, int], Awaitable[int]]
+    "AoR, contact as above, seconds -> number of contacts that lasted longer."
+    statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
 
 
@@ -55,6 +56,19 @@ class _Aor(msgspec.Struct, forbid_unknown_fields=True):
 class _AorContact(msgspec.Struct, forbid_unknown_fields=True):
     aor: str
     contact: str
+
+
+class _AorAnyContact(msgspec.Struct, forbid_unknown_fields=True):
+    aor: str
+    contact: str | None = None
+
+
+class _Probation(_AorAnyContact, forbid_unknown_fields=True):
+    retry_after: Annotated[int, Meta(ge=1, lt=2**32)] = 60
+
+
+class _Shorten(_AorAnyContact, forbid_unknown_fields=True):
+    expires: Annotated[int, Meta(ge=1, lt=2**32)] = 60
 
 
 class _Add(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,6 +99,11 @@ class Rpc:
         table: dict[str, Method] = {
             "core.uptime": self._uptime,
             "core.version": self._version,
+            "reg.create": self._add,
+            "reg.deactivate": self._deactivate,
+            "reg.probation": self._probation,
+            "reg.reject": self._reject,
+            "reg.shorten": self._shorten,
             "stats.get_statistics": self._statistics,
             "ul.add": self._add,
             "ul.dump": self._dump,
@@ -102,7 +121,7 @@ class Rpc:
 
     async def _dump(self, params: Params) -> Json:
         page = _arguments(params, _Page)
-        cursor, registrations = await self._commands.ul_page(page.cursor, page.limit)
+        cursor, registrations = await self._commands.page(page.cursor, page.limit)
         now_ms, _ = self._clock()
         return {
             "AoRs": [registration_fields(registration, now_ms) for registration in registrations],
@@ -115,27 +134,46 @@ class Rpc:
     async def _add(self, params: Params) -> Json:
         given = _arguments(params, _Add)
         aor = _aor(given.aor)
-        await self._commands.ul_add(aor, _contact(given.contact), given.expires, given.q)
+        await self._commands.create(aor, _contact(given.contact), given.expires, given.q)
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
         aor = _aor(_arguments(params, _Aor).aor)
-        removed = await self._commands.ul_rm(aor)
-        if not removed:
-            raise RpcError(NOT_FOUND, f"{aor} has no contact")
-        return {"Removed": removed}
+        return await self._end(aor, None, ContactEvent.DEACTIVATED)
 
     async def _rm_contact(self, params: Params) -> Json:
         given = _arguments(params, _AorContact)
-        aor = _aor(given.aor)
-        removed = await self._commands.ul_rm_contact(aor, given.contact)
+        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+
+    async def _deactivate(self, params: Params) -> Json:
+        given = _arguments(params, _AorAnyContact)
+        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+
+    async def _probation(self, params: Params) -> Json:
+        given = _arguments(params, _Probation)
+        return await self._end(_aor(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
+
+    async def _reject(self, params: Params) -> Json:
+        given = _arguments(params, _AorAnyContact)
+        return await self._end(_aor(given.aor), given.contact, ContactEvent.REJECTED)
+
+    async def _end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> Json:
+        removed = await self._commands.end(aor, contact, event, retry_after)
         if not removed:
-            raise RpcError(NOT_FOUND, f"{aor} has no such contact")
+            raise RpcError(NOT_FOUND, f"{aor} has no such contact" if contact else f"{aor} has no contact")
         return {"Removed": removed}
+
+    async def _shorten(self, params: Params) -> Json:
+        given = _arguments(params, _Shorten)
+        aor = _aor(given.aor)
+        shortened = await self._commands.shorten(aor, given.contact, given.expires)
+        if not shortened:
+            raise RpcError(NOT_FOUND, f"{aor} has no such contact that lasts longer")
+        return {"Shortened": shortened}
 
     async def _statistics(self, params: Params) -> Json:
         wanted = _arguments(params, _Statistics).name
-        statistics = await self._commands.statistics()
+        statistics = self._commands.statistics()
         if wanted == "all":
             return statistics
         group, _, name = wanted.partition(":")
@@ -155,7 +193,7 @@ class Rpc:
         return f"reginfo {version('reginfo')} (Python {platform.python_version()})"
 
     async def _show(self, aor: str) -> Json:
-        registration = await self._commands.ul_lookup(aor)
+        registration = await self._commands.lookup(aor)
         if registration is None:
             raise RpcError(NOT_FOUND, f"{aor} has no contact")
         return registration_fields(registration, self._clock()[0])

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from reginfo.config.values import Listener, canonical_domain, check_uri, parse_listener, parse_network
+from reginfo.config.values import Listener, canonical_domain, check_uri, is_network, parse_listener, parse_network
 from reginfo.errors import ConfigError
 from reginfo.fast import parse_uri
 
@@ -166,7 +166,7 @@ class CompositorSection(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_order("compositor", self.min_expires, self.default_expires, self.max_expires)
         for publisher in self.publishers:
-            if ":" not in publisher or publisher[:1].isdigit() or publisher.startswith("["):
+            if is_network(publisher):
                 parse_network(publisher, "compositor.publishers")
 
 
@@ -237,6 +237,13 @@ class Config(Section, frozen=True, kw_only=True):
         names = [peer.name for peer in self.peer]
         if len(set(names)) < len(names):
             raise ConfigError("peer.name must be unique", key="peer")
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """Hosts that mean this server in a Request-URI, besides the domains."""
+        named = self.pua_reginfo.server_address
+        address = [(parse_uri(named).host or "").lower()] if named else []
+        return tuple(dict.fromkeys([*(listener.sip_host for listener in self.listeners), *address]))
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

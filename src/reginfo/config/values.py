@@ -86,6 +86,11 @@ def check_uri(text: str, key: str) -> None:
         raise ConfigError(f"{key}: {text!r} is not a SIP or SIPS URI", key=key)
 
 
+def is_network(text: str) -> bool:
+    """Tell a network from the pattern of a URI, which begins with its scheme."""
+    return text[:1].isdigit() or text.startswith("[") or ":" not in text
+
+
 def parse_network(text: str, key: str) -> IPv4Network | IPv6Network:
     """Return the addresses that `192.0.2.1`, `192.0.2.0/24` or `2001:db8::/32` names."""
     try:

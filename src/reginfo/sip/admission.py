@@ -4,22 +4,15 @@ The parser has already refused malformed requests; the compiled screen finds wha
 its answer.  Authentication will stand between the extension check and the body check.
 """
 
-from collections.abc import Iterable
-
 from reginfo import fast
-from reginfo.config import LimitsSection
+from reginfo.config import Config
 from reginfo.fast import Screen, SipMessage
 from reginfo.model import Outcome
+from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE
 
-SERVED_METHODS = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL")
-DEFAULT_LIMITS = LimitsSection()
-
-_ALLOW = ("Allow", ", ".join(SERVED_METHODS))
-UNKNOWN_METHOD = Outcome(501, headers=(_ALLOW,))
+_METHODS = ("REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "OPTIONS", "CANCEL")
 
 _REFUSALS = {
-    fast.UNKNOWN_METHOD: UNKNOWN_METHOD,
-    fast.METHOD_NOT_ALLOWED: Outcome(405, headers=(_ALLOW,)),
     fast.URI_TOO_LONG: Outcome(414),
     fast.UNSUPPORTED_SCHEME: Outcome(416),
     fast.FOREIGN_DOMAIN: Outcome(404, "Domain is not served here"),
@@ -27,38 +20,47 @@ _REFUSALS = {
     fast.AOR_OF_OTHER_DOMAIN: Outcome(404, "Address-of-record is not of this domain"),
 }
 _BODY_TOO_LARGE = Outcome(413)
-_UNKNOWN_BODY = Outcome(415, headers=(("Accept", ""),))
 _UNKNOWN_ENCODING = Outcome(415, headers=(("Accept-Encoding", "identity"),))
-
-OPTIONS_ANSWER = Outcome(200, headers=(_ALLOW, ("Accept", "application/reginfo+xml")))
 
 
 class Admission:
     """Refuses what no method should see (RFC 3261 8.2.1 to 8.2.3)."""
 
-    def __init__(
-        self, domains: Iterable[str], addresses: Iterable[str] = (), limits: LimitsSection = DEFAULT_LIMITS
-    ) -> None:
-        """domains are served; addresses are this server's own hosts, good in a Request-URI only."""
-        self._max_body = limits.max_body
-        self.max_message = limits.max_message
+    def __init__(self, config: Config) -> None:
+        self.max_body = config.limits.max_body
+        "Octets of a body; beyond it 413 is owed."
+        self.max_message = config.limits.max_message
         "Octets of a datagram; beyond it 513 is owed."
-        self.screen = Screen(SERVED_METHODS, domains, addresses, limits.max_uri)
+        methods = [method for method in _METHODS if method != "PUBLISH" or config.compositor.enabled]
+        # Its own addresses are good in a Request-URI only.
+        self.screen = Screen(methods, config.domains, config.own_hosts, config.limits.max_uri)
         "Its verdict is GO_ON, NO_ANSWER, or what refusal() answers."
+        allow = ("Allow", ", ".join(methods))
+        self.unknown_method = Outcome(501, headers=(allow,))
+        self.options_answer = Outcome(200, headers=(allow, ("Accept", DOCUMENT_TYPE), ("Allow-Events", PACKAGE)))
+        "UAS-4."
+        self._refusals = {
+            **_REFUSALS,
+            fast.UNKNOWN_METHOD: self.unknown_method,
+            fast.METHOD_NOT_ALLOWED: Outcome(405, headers=(allow,)),
+        }
 
-    @staticmethod
-    def refusal(verdict: int, request: SipMessage) -> Outcome:
+    def refusal(self, verdict: int, request: SipMessage) -> Outcome:
         """Return the answer owed for a verdict."""
         if verdict == fast.UNKNOWN_EXTENSION:
             return Outcome(420, headers=(("Unsupported", ", ".join(request.require)),))
-        return _REFUSALS[verdict]
+        return self._refusals[verdict]
 
-    def refuse_body(self, request: SipMessage) -> Outcome | None:
-        """Return the refusal owed to a body that neither REGISTER nor OPTIONS has a use for (MSG-18)."""
-        if len(request.body) > self._max_body:
+    def refuse_body(self, request: SipMessage, accepted: str = "") -> Outcome | None:
+        """Return the refusal owed to a body of another type than the one accepted, if any is (MSG-18)."""
+        if len(request.body) > self.max_body:
             return _BODY_TOO_LARGE
         encoding = request.header("Content-Encoding")
         if encoding is not None and encoding.lower() != "identity":
             return _UNKNOWN_ENCODING
+        if accepted and (request.content_type or "").partition(";")[0].strip().lower() == accepted:
+            return None
         disposition = (request.header("Content-Disposition") or "").lower().replace(" ", "")
-        return None if ";handling=optional" in disposition else _UNKNOWN_BODY
+        if ";handling=optional" in disposition and not accepted:
+            return None
+        return Outcome(415, headers=(("Accept", accepted),))

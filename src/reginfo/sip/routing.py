@@ -57,6 +57,22 @@ def request_uri(contact: str) -> str:
     return head + at + ";".join([host, *kept])
 
 
+def own_contact(flow: Flow, *, secure: bool = False) -> str:
+    """Return our Contact for a peer that came by flow: a GRUU of our own making (SUB-12, RFC 5627 section 4.3)."""
+    return f"<{'sips' if secure else 'sip'}:{_own_address(flow)};gr>"
+
+
+def own_route(flow: Flow) -> str:
+    """Return the Path value that leads back to us and on by flow's address (RFC 3327 section 5.2)."""
+    return f"<sip:{_own_address(flow)};lr>"
+
+
+def _own_address(flow: Flow) -> str:
+    host, port = flow.local
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return where if flow.transport in ("udp", "tls") else f"{where};transport={flow.transport}"
+
+
 def fallback_flow(request: SipMessage, flow: Flow) -> Flow:
     """Return where to connect (TRN-4): received, at the port of the Via or the default one."""
     via = request.top_via

@@ -238,6 +238,11 @@ def unavailable_until(status: int, retry_after: int | None, now_ms: int) -> int 
     return now_ms + 1_000 * retry_after
 
 
+def retry_after_ms(response: SipMessage | None) -> int:
+    """Return the milliseconds after which a response asks for another try; 0 if it does not say."""
+    return 1_000 * ((response.retry_after if response is not None else None) or 0)
+
+
 def next_cseq(cseq: int, status: int) -> int:
     """Return the CSeq number under which a request that got this final status is sent again.
 

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from reginfo.model import StateItem
+
 if TYPE_CHECKING:
     from reginfo.fast import Change
 
 Cursor = tuple[int, bytes]
 "Sequence number of the last change a consumer has dealt with, and the state it saved with it."
-
-StateItem = tuple[bytes, bytes | None]
-"Key and value of role state; None removes the key."
 
 
 class Durability(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import Change
-from reginfo.store.base import StateItem
+from reginfo.model import StateItem
 from reginfo.store.embedded import EmbeddedStore
 
 BATCH_WAIT_S = 0.1

@@ -17,7 +17,8 @@ from rocksdict import WriteBatch
 
 from reginfo.errors import FeedGap, StoreRefused, StoreUnavailable
 from reginfo.fast import BindingTable, Change
-from reginfo.store.base import Cursor, StateItem
+from reginfo.model import StateItem
+from reginfo.store.base import Cursor
 from reginfo.store.disk import (
     CURSOR,
     CURSOR_END,

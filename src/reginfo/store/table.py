@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from reginfo.errors import FeedGap
 from reginfo.fast import BindingTable, Change, record_revision
-from reginfo.store.base import Cursor, StateItem
+from reginfo.model import StateItem
+from reginfo.store.base import Cursor
 from reginfo.store.feed import RING_CHANGES, Ring
 
 

@@ -19,37 +19,32 @@ from reginfo.admin.event_log import LogConsumer
 from reginfo.admin.metrics import MetricsConsumer
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.config import Config, Listener
-from reginfo.engine import MAX_PENDING, Command, Engine, Work
+from reginfo.engine import MAX_PENDING, Engine
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import (
-    Binding,
-    Change,
     Draft,
     Flow,
-    Registration,
     SipParseError,
     Transactions,
-    canonical_aor,
     parse_message,
 )
-from reginfo.model import ACCEPTED, Now
+from reginfo.model import ACCEPTED, Command
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
+from reginfo.net.resolver import locate
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
-from reginfo.roles.registrar import Registrar
-from reginfo.sip.admission import Admission
+from reginfo.server.location import LocationService
+from reginfo.server.telling import Telling
+from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.sip.routing import fallback_flow
-from reginfo.store.base import Durability, Store
+from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
 from reginfo.store.levels import open_store
 from reginfo.store.reader import FeedReader
 
 logger = logging.getLogger(__name__)
 
-MAX_CONFLICTS = 8  # times a turn is decided again before its AoRs are refused
-CONFLICT_RETRY_AFTER = 1  # seconds
-OPERATOR_CALL_ID = "operator"  # of bindings that no REGISTER made
 DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
@@ -59,60 +54,6 @@ FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the serv
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
-async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None:
-    """Take what has arrived from load to answer: load, decide, commit, settle.
-
-    A revision conflict decides the AoRs concerned again, in order; a store that cannot commit answers 503.
-    """
-    turn = engine.take_turn()
-    works: Sequence[Work] = turn.works
-    records: dict[str, bytes | None] = {}
-    retry_after = CONFLICT_RETRY_AFTER
-    try:
-        aors = turn.aors
-        for _ in range(MAX_CONFLICTS):
-            records.update(zip(aors, await store.load(aors), strict=True))
-            changes = engine.decide(works, records, now())
-            refused = await store.commit(changes) if changes else ()
-            if not refused:
-                works = ()
-                break
-            works = _from_refused(works, [changes[index] for index in refused])
-            aors = list(dict.fromkeys([work.aor for work in works]))
-            for aor in aors:
-                del records[aor]
-    except StoreUnavailable as error:
-        retry_after = error.retry_after
-    except Exception:  # AoRs that were never released would be served no more
-        logger.exception("turn failed")
-    if works:
-        engine.fail(works, records, retry_after, now())
-    engine.settle(turn, now())
-
-
-def _from_refused(works: Sequence[Work], refused: Sequence[Change]) -> list[Work]:
-    """Return the works to decide again: of each AoR with a refused change, that work and all after it."""
-    ids = {id(change) for change in refused}
-    aors: set[str] = set()
-    again = []
-    for work in works:
-        if work.aor in aors or id(work.change) in ids:
-            aors.add(work.aor)
-            again.append(work)
-    return again
-
-
-def _rules(config: Config) -> tuple[Admission, Registrar, str]:
-    """Return what decides about requests under a configuration."""
-    hosts = [listener.sip_host for listener in config.listeners]
-    limits = config.limits
-    return (
-        Admission(config.domains, hosts, limits),
-        Registrar(config.registrar, limits.max_contacts_per_request),
-        config.server_header,
-    )
-
-
 class Server:
     """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
 
@@ -120,6 +61,8 @@ class Server:
         self.config = config
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
+        self.location: LocationService
+        "Look-ups and changes by hand; there once started."
         self._datagrams: list[UdpEndpoint] = []
         self._streams: list[StreamServer] = []
         self._stopping = asyncio.Event()
@@ -154,7 +97,7 @@ class Server:
         Domains, what is granted, the limits of a message and the Server header move; addresses, store, control socket
         and the limits of connections need a restart.
         """
-        self._engine.follow(*_rules(config))
+        self._engine.follow(config)
 
     async def start(self) -> None:
         """Open the store and the sockets; close() is owed also if this raises."""
@@ -165,14 +108,27 @@ class Server:
         )
         self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
-        self._engine = Engine(Transactions(secrets.token_bytes(16)), *_rules(config))
+        self._engine = Engine(config, Transactions(secrets.token_bytes(16)))
+        self._telling = Telling(self._engine.roles, self._store, self._clock.now)
+        self.location = LocationService(self._store, self._command)
         self._metrics = MetricsConsumer()
         self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
         for reader in self._readers:
             await reader.attach()
+        await self._telling.attach()
         self._open.push_async_callback(self._finish)
         await self._listen()
-        control = ControlServer(config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
+        self._engine.bind(self.listeners, self._clock.now())
+        self._schedule()  # what the last run left untold
+        commands = Commands(
+            lookup=self.location.lookup,
+            page=self.location.page,
+            create=self.location.create,
+            end=self.location.end,
+            shorten=self.location.shorten,
+            statistics=self.statistics,
+        )
+        control = ControlServer(config.admin.socket, Rpc(commands, self._clock.now).methods())
         await control.start()
         self._open.push_async_callback(control.close)
         for work in (self._tick(), self._feed()):
@@ -187,6 +143,8 @@ class Server:
         for reader in self._readers:
             await reader.pump(FINISH_SECONDS)
             await reader.save()
+        await self._telling.keep_state()
+        await self._telling.save()
 
     async def _drain(self) -> None:
         self._engine.drain(DRAIN_RETRY_AFTER)
@@ -251,9 +209,13 @@ class Server:
 
     def _on_error(self, flow: Flow) -> None:
         logger.debug("transport error flow=%s", flow.text)
+        self._engine.lost(flow, self._clock.now())
+        self._schedule()
 
     def _on_lost(self, flow: Flow) -> None:
         logger.debug("connection lost flow=%s", flow.text)
+        self._engine.lost(flow, self._clock.now())
+        self._schedule()
 
     # -- turns ------------------------------------------------------------------------------------------
 
@@ -265,20 +227,39 @@ class Server:
 
     def _start_turn(self) -> None:
         self._turn_scheduled = False
-        if self._engine.has_works:
+        if self._engine.has_works or self._engine.has_work:
             task = self._loop.create_task(self._run_turn())
             self._turns.add(task)
             task.add_done_callback(self._turns.discard)
         else:
-            self._flush()
+            self._send()
 
     async def _run_turn(self) -> None:
-        await run_turn(self._engine, self._store, self._clock.now)
-        self._flush()
         if self._engine.has_works:
+            await run_turn(self._engine, self._store, self._clock.now)
+            self._send()  # the answers first: a slow watcher never delays a phone
+        await self._tell()
+        if self._engine.has_works or self._engine.has_work:
             self._schedule()
 
-    def _flush(self) -> None:
+    async def _tell(self) -> None:
+        """Let the roles see what was committed, and send what they have to say about it."""
+        await self._telling.read()
+        await self._telling.recall()
+        self._engine.work(self._clock.now())
+        await self._telling.keep_state()
+        self._send()
+        for host in self._engine.take_lookups():
+            task = self._loop.create_task(self._locate(host))
+            self._turns.add(task)
+            task.add_done_callback(self._turns.discard)
+
+    async def _locate(self, host: str) -> None:
+        addresses = await locate(host)
+        self._engine.located(host, addresses, self._clock.now())
+        self._schedule()
+
+    def _send(self) -> None:
         """Send what the engine has to say, each message through the socket its flow belongs to."""
         output = self._engine.take_output()
         if not output:
@@ -342,6 +323,7 @@ class Server:
     async def _save(self) -> None:
         for reader in self._readers:
             await reader.save()
+        await self._telling.save()
         if self._clock.stepped():
             logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
         if self._clock.offset_ms != self._store.clock_offset:
@@ -361,57 +343,10 @@ class Server:
 
     # -- what operators do ------------------------------------------------------------------------------
 
-    def _commands(self) -> Commands:
-        async def statistics() -> dict[str, dict[str, int]]:
-            return self.statistics()
-
-        return Commands(
-            ul_lookup=self.ul_lookup,
-            ul_page=self.ul_page,
-            ul_add=self.ul_add,
-            ul_rm=self.ul_rm,
-            ul_rm_contact=self.ul_rm_contact,
-            statistics=statistics,
-        )
-
-    async def ul_lookup(self, aor: str) -> Registration | None:
-        """Return the committed registration of an AoR; raises SipParseError for what is none."""
-        [record] = await self._store.load([canonical_aor(aor)])
-        return None if record is None else Registration(record)
-
-    async def ul_page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
-        """Return the next cursor (0 at the end) and about n registrations; begin with 0."""
-        cursor, records = await self._store.page(cursor, n)
-        return cursor, [Registration(record) for record in records]
-
-    async def ul_add(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> int:
-        """Bind a contact for expires seconds (RFC 3680: event created); 1 if it is new, 0 if it was replaced."""
-
-        def add(draft: Draft, now_ms: int) -> int:
-            return draft.add(
-                Binding(
-                    uri=contact_uri,
-                    q=q,
-                    call_id=OPERATOR_CALL_ID,
-                    registered_at=now_ms,
-                    expires_at=now_ms + expires * 1000,
-                )
-            )
-
-        return await self._command(aor, add)
-
-    async def ul_rm(self, aor: str) -> int:
-        """End every binding of an AoR (deactivated); return how many there were."""
-        return await self._command(aor, lambda draft, now_ms: draft.remove(None, "deactivated"))
-
-    async def ul_rm_contact(self, aor: str, contact: str) -> int:
-        """End the binding of a contact URI or contact id (deactivated); return how many there were."""
-        return await self._command(aor, lambda draft, now_ms: draft.remove(contact, "deactivated"))
-
-    async def _command(self, aor: str, apply: Callable[[Draft, int], int]) -> int:
+    async def _command(self, aor: str, apply: Callable[[Draft, int], int], cause: str) -> int:
         """Put a change through the same queue as every REGISTER; raises StoreUnavailable."""
         done: asyncio.Future[Command] = self._loop.create_future()
-        self._engine.command(Command(canonical_aor(aor), apply, "operator", done.set_result))
+        self._engine.command(Command(aor, apply, cause, done.set_result))
         self._schedule()
         command = await done
         if command.error is not None:

@@ -1,0 +1,91 @@
+"""Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from reginfo.fast import (
+    LISTING,
+    Counters,
+    Flow,
+    SipMessage,
+    Transactions,
+    response_flow,
+    salvage,
+    write_response,
+)
+from reginfo.model import ACCEPTED, Now, Outcome
+from reginfo.sip.refusals import Refusals
+
+
+class Answers:
+    """Writes the responses of one engine."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self._refusals = Refusals()
+        self._date = b""
+        self._date_second = -1
+        self.output: list[tuple[bytes, Flow]] = []
+        "What is to be sent, in order."
+        self.identity: tuple[tuple[str, str], ...] = ()
+        "Server header of every response, if there is one (RFC 3261 20.35)."
+        self.counters = Counters([str(status) for status in range(100, 700)])
+        "Responses by status."
+
+    def respond(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> None:
+        """Send a final answer and remember it for retransmissions of its request."""
+        octets = self.write(request, flow, fingerprint, outcome, now, listing)
+        if outcome.status >= 300 and request.method == "REGISTER":
+            self._refusals.tell(request, flow, outcome, now)
+        self.output.append((octets, response_flow(request, flow)))
+        if not flow.reliable:
+            self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
+
+    def write(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+    ) -> bytes:
+        """Return a final answer; ACCEPTED lists the bindings of a record."""
+        self.counters.add(outcome.status - 100)
+        accepted = outcome is ACCEPTED
+        return write_response(
+            request,
+            outcome.status,
+            outcome.reason,
+            to_tag=self._transactions.tag(fingerprint),
+            source=flow,
+            headers=outcome.headers + self.identity,
+            listing=listing if accepted else None,
+            now_ms=now.ms,
+            date=self.date_at(now.wall) if accepted else b"",
+        )
+
+    def repeat(self, answer: bytes, octets: bytes, flow: Flow) -> None:
+        """Send an answer again to a retransmission of its request (TX-3)."""
+        request = salvage(octets)
+        self.output.append((answer, flow if request is None else response_flow(request, flow)))
+
+    def trying(self, request: SipMessage, flow: Flow) -> None:
+        """Send a 100 (RFC 4320 section 4.1)."""
+        self.output.append((write_response(request, 100, source=flow), response_flow(request, flow)))
+
+    def date_at(self, wall: float) -> bytes:
+        """Return the value of Date at a wall time."""
+        second = int(wall)
+        if second != self._date_second:
+            self._date_second = second
+            self._date = format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True).encode()
+        return self._date

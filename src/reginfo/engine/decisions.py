@@ -1,0 +1,110 @@
+"""Decisions: works, one after the other, on working copies of records."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from reginfo.engine.works import Work
+from reginfo.fast import Change, Draft, Registering, SipParseError, received_uri
+from reginfo.model import Command, Now, Outcome, StateItem
+from reginfo.roles.registrar import Registrar
+from reginfo.sip.incoming import Incoming, unavailable
+
+logger = logging.getLogger(__name__)
+
+
+class Decisions:
+    """Decides the works of one engine."""
+
+    def __init__(self, registrar: Registrar, on_fault: Callable[[], None]) -> None:
+        """on_fault hears of each fault of ours."""
+        self.registrar = registrar
+        self._on_fault = on_fault
+
+    def decide(
+        self, works: Sequence[Work], records: dict[str, bytes | None], now: Now
+    ) -> tuple[list[Change], list[StateItem]]:
+        """Decide works in order on working copies of records; return the changes to commit, in order, and role state.
+
+        records are the committed ones.  Deciding again (after a conflict) starts from them afresh.
+        """
+        drafts: dict[str, Draft] = {}
+        changes = []
+        state: list[StateItem] = []
+        now_ms = now.ms
+        for work in works:
+            aor = work.aor
+            draft = drafts.get(aor)
+            if draft is None:
+                draft = drafts[aor] = Draft(aor, records[aor], now_ms)
+            if isinstance(work, Registering):
+                change = self._decide(work, draft, now_ms)
+            else:
+                change = self._decide_other(work, draft, now)
+                state += work.state
+            if change is not None:
+                changes.append(change)
+        return changes, state
+
+    def _decide(self, work: Registering, draft: Draft, now_ms: int) -> Change | None:
+        if not work.repeated:
+            request = work.request
+            try:
+                work.outcome = self.registrar.decide(
+                    request,
+                    draft,
+                    received_uri(request, work.flow),  # where the phone is reached if its Contact cannot be
+                    work.fingerprint & 0xFFFF,  # a keyed hash: uniform, and the same for a retry
+                    now_ms,
+                )
+            except Exception as error:
+                work.outcome = self._failed(work.aor, draft, error)
+        work.change = change = draft.finish("register")
+        work.listing = draft.record
+        return change
+
+    def _decide_other(self, work: Incoming | Command, draft: Draft, now: Now) -> Change | None:
+        if isinstance(work, Command):
+            try:
+                work.result = work.apply(draft, now.ms)
+            except Exception as error:  # its caller hears of it; what else is in the turn goes on
+                draft.rollback()
+                work.error = error
+            work.change = draft.finish(work.cause, work.origin)
+        else:
+            try:
+                work.role.decide(work, draft, now)
+            except Exception as error:
+                work.outcome = self._failed(work.aor, draft, error)
+                work.state = ()
+            work.change = draft.finish(work.request.method.lower(), work.origin)
+        return work.change
+
+    def _failed(self, aor: str, draft: Draft, error: Exception) -> Outcome:
+        """Return what a request is owed whose decision raised; it costs that request, not the turn."""
+        draft.rollback()
+        if isinstance(error, SipParseError):  # in what only its role reads
+            return Outcome(error.status or 400, error.reason)
+        self._on_fault()
+        logger.error("request failed aor=%s", aor, exc_info=error)
+        return Outcome(500)
+
+    def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
+        """Give up committing works: what would change gets 503, fetches show the committed records."""
+        for work in works:
+            if self._would_change(work, records, now):
+                work.outcome = unavailable(retry_after)
+                work.change = None
+
+    def _would_change(self, work: Work, records: dict[str, bytes | None], now: Now) -> bool:
+        """Tell whether a work changes the committed record or other state, as far as that can be known."""
+        if work.aor not in records:
+            return True
+        try:
+            draft = Draft(work.aor, records[work.aor], now.ms)
+            if isinstance(work, Registering):
+                return self._decide(work, draft, now.ms) is not None
+            return self._decide_other(work, draft, now) is not None or bool(work.state)
+        except Exception:
+            self._on_fault()
+            logger.exception("record not readable aor=%s", work.aor)
+            return True

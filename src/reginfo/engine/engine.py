@@ -1,0 +1,416 @@
+"""The engine: composes transactions, admission and the roles; owns no socket, clock or store.
+
+    receive ─┐                                   ┌─> output
+    expire  ─┼─> works ─> take_turn ─> decide ─> settle
+    command ─┘              (load)     (commit)      │
+                                                     v
+    tick, lost, located ─────> roles <─ read <─ the feed
+                                 └─> client ─> work ─> output
+
+Inside a turn the works of one AoR chain on a working copy, so that a turn is one commit.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import count
+from typing import Final
+
+from reginfo.config import Config, Listener
+from reginfo.engine.answers import Answers
+from reginfo.engine.decisions import Decisions
+from reginfo.engine.roles import Roles
+from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
+from reginfo.fast import (
+    LISTING,
+    NO_ANSWER,
+    PENDING,
+    Change,
+    Counters,
+    Draft,
+    Flow,
+    Intake,
+    Registering,
+    SipMessage,
+    SipParseError,
+    Transactions,
+    parse_message,
+    salvage,
+)
+from reginfo.model import Command, Now, Outcome, StateItem
+from reginfo.roles.notify_handler import NOT_APPLIED
+from reginfo.roles.registrar import Registrar
+from reginfo.sip.admission import Admission
+from reginfo.sip.client import Client
+from reginfo.sip.incoming import Incoming, unavailable
+from reginfo.sip.subscription import DOCUMENT_TYPE
+from reginfo.sip.timers import Timers
+
+logger = logging.getLogger(__name__)
+
+TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
+EXPIRED_AFTER_MS: Final = 32_000  # 64*T1: the client has given up, an answer has no transaction left (TX-6)
+OVERLOAD_RETRY_AFTER: Final = 5  # seconds
+WORK: Final = 256  # watchers looked at, and requests begun, in one go: some milliseconds
+
+METHODS: Final = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL", "ACK", "INVITE", "MESSAGE", "PUBLISH", "SUBSCRIBE")
+OTHER: Final = "other"
+_METHOD_SLOT: Final = {method: slot for slot, method in enumerate(METHODS)}
+_OTHER_SLOT: Final = len(METHODS)
+
+ERRORS: Final = ("malformed", "stray_response", "retransmission", "internal")
+MALFORMED, STRAY, RETRANSMISSION, INTERNAL = range(len(ERRORS))
+
+_NO_DIALOG: Final = Outcome(481)
+_MERGED: Final = Outcome(482)
+_CANCELLED: Final = Outcome(200)
+_OK: Final = Outcome(200)
+_LOWEST_TOKEN_OCTET: Final = 0x21
+
+
+class Engine:
+    """Everything one server decides, under one configuration."""
+
+    def __init__(self, config: Config, transactions: Transactions) -> None:
+        """transactions has the secret that tags and branches are made with."""
+        self._transactions = transactions
+        self._numbers = count(1)
+        self._timers = Timers()
+        self._client = Client(self._token, self._timers)
+        self.roles = Roles(config, transactions, self._client, self._timers, self._token, self.command)
+        admission = Admission(config)
+        self._intake = Intake(transactions, admission.screen, admission.max_message)
+        self._works = Works(self._intake)
+        self._answers = Answers(transactions)
+        self._errors = Counters(ERRORS)
+        self._decisions = Decisions(
+            Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
+        )
+        self._take_rules(config, admission)
+        self._drain_retry_after = 0
+        self._requests = Counters([*METHODS, OTHER])
+
+    def follow(self, config: Config) -> None:
+        """Decide by another configuration from now on, also what waits already."""
+        self._take_rules(config, Admission(config))
+        self.roles.follow(config)
+
+    def _take_rules(self, config: Config, admission: Admission) -> None:
+        self._admission = admission
+        self._intake.follow(admission.screen, admission.max_message)
+        self._decisions.registrar = Registrar(config.registrar, config.limits.max_contacts_per_request)
+        self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
+
+    def bind(self, listeners: Sequence[Listener], now: Now) -> None:
+        """Take the addresses that requests of this server leave from, with the ports the system chose."""
+        self._client.bind(listeners)
+        self.roles.bind(listeners, now)
+
+    def _token(self) -> str:
+        """Return 64 bits nobody can guess, as text, and never the same twice (MSG-12)."""
+        return self._transactions.tag(next(self._numbers))
+
+    # -- in ---------------------------------------------------------------------------------------------
+
+    def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
+        """Take a batch of datagrams or framed messages in arrival order."""
+        limit = 0 if self._drain_retry_after else MAX_PENDING
+        other = partial(self._receive_any, now)
+        taken = self._intake.take(batch, now.ms, self._works.queues, self._works.arrivals, limit, other)
+        self._requests.add(_METHOD_SLOT["REGISTER"], taken)
+
+    def _receive_any(self, now: Now, octets: bytes, flow: Flow) -> None:
+        try:
+            self._receive(octets, flow, now)
+        except Exception:  # one message must not take the batch down with it
+            self._errors.add(INTERNAL)
+            logger.exception("message failed flow=%s", flow.text)
+
+    def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
+        if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
+            octets = octets.lstrip(b"\r\n")  # RFC 3261 7.5
+            if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
+                return  # keep-alives and noise (TRN-15)
+        fingerprint = self._transactions.fingerprint(octets, flow)
+        if not flow.reliable:
+            known = self._transactions.find(fingerprint, now.ms)
+            if known is not None:
+                self._repeat(octets, flow, fingerprint, known, now)
+                return
+            if len(octets) > self._admission.max_message:
+                too_large = SipParseError("datagram beyond max_message", offset=0, status=513)
+                self._refuse_malformed(octets, flow, fingerprint, too_large, now)
+                return
+        try:
+            message = parse_message(octets, stream=flow.reliable)
+            if message.is_request:
+                self._admit(message, flow, fingerprint, now)  # reads headers that not every request needs
+            elif not self._client.receive(message, now):
+                self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
+        except SipParseError as error:
+            self._refuse_malformed(octets, flow, fingerprint, error, now)
+
+    def answer_unframed(self, error: SipParseError, head: bytes, flow: Flow, now: Now) -> bytes | None:
+        """Return the last answer on a stream whose framing is lost, if one is owed and possible (TRN-8)."""
+        self._errors.add(MALFORMED)
+        request = salvage(head)
+        if request is None or error.status is None:
+            return None
+        fingerprint = self._transactions.fingerprint(head, flow)
+        return self._answers.write(request, flow, fingerprint, Outcome(error.status, error.reason), now)
+
+    def _refuse_malformed(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
+        """Answer what could not be parsed, as far as an answer is owed and possible."""
+        self._errors.add(MALFORMED)
+        request = salvage(octets) if error.status is not None else None
+        if request is not None and error.status is not None:
+            # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
+            unknown = error.status == 501
+            outcome = self._admission.unknown_method if unknown else Outcome(error.status, error.reason)
+            self._answers.respond(request, flow, fingerprint, outcome, now)
+
+    def expire(self, aors: Iterable[str]) -> None:
+        """Queue the expiry of AoRs that have a binding whose time is reached (REG-17).
+
+        Beyond the bound of pending works they are left: the store names them again.
+        """
+        for aor in aors:
+            if self.pending >= MAX_PENDING:
+                return
+            self.command(Command(aor, Draft.expire, "expiry"))
+
+    def command(self, command: Command) -> None:
+        """Queue a command behind what has arrived for its AoR before it."""
+        self._works.put(command)
+
+    def drain(self, retry_after: int) -> None:
+        """Refuse every new request from now on with 503 (works already taken are finished)."""
+        self._drain_retry_after = retry_after
+
+    def _admit(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        """Put a well-formed request to its method, or refuse it (UAS order, steps 4 to 11)."""
+        method = request.method
+        self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
+        verdict = self._admission.screen.check(request)
+        outcome: Outcome | None
+        if verdict:
+            if verdict == NO_ANSWER:
+                return  # an ACK of an answer that was not ours (TX-8)
+            outcome = self._admission.refusal(verdict, request)
+        elif self._drain_retry_after:
+            outcome = unavailable(self._drain_retry_after)
+        elif method == "REGISTER":
+            outcome = self._refuse_body_or_queue(request, flow, fingerprint, now.ms)
+        elif method == "SUBSCRIBE":
+            outcome = self._subscribed(request, flow, fingerprint, now.ms)
+        elif method == "PUBLISH":
+            outcome = self._published(request, flow, fingerprint, now.ms)
+        elif method == "NOTIFY":
+            outcome = self._notified(request, flow, fingerprint, now)
+        else:
+            outcome = self._answer_at_once(request)
+        if outcome is not None:
+            self._answers.respond(request, flow, fingerprint, outcome, now)
+
+    def _refuse_body_or_queue(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
+        """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
+        if request.body:
+            outcome = self._admission.refuse_body(request)
+            if outcome is not None:
+                return outcome
+        work = Registering(request, request.aor, flow, fingerprint, now_ms)
+        return self._refuse_or_put(work)
+
+    def _subscribed(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
+        notifier = self.roles.notifier
+        aor = notifier.take(request, flow)
+        if isinstance(aor, Outcome):
+            return aor
+        if request.body:  # a filter nobody has defined (REV-1)
+            outcome = self._admission.refuse_body(request)
+            if outcome is not None:
+                return outcome
+        return self._refuse_or_put(Incoming(request, aor, flow, fingerprint, now_ms, notifier))
+
+    def _published(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
+        compositor = self.roles.compositor
+        taken = compositor.take(request, flow)
+        if isinstance(taken, Outcome):
+            return taken
+        if request.body:
+            outcome = self._admission.refuse_body(request, DOCUMENT_TYPE)
+            if outcome is not None:
+                return outcome
+        work = Incoming(request, taken, flow, fingerprint, now_ms, compositor)
+        return compositor.read_document(work, self._admission.max_body) or self._refuse_or_put(work)
+
+    def _notified(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
+        """Answer a NOTIFY once what it says is committed; one that belongs to nothing, before its body is read."""
+        heard = self.roles.subscriber.receive(request, flow, now, self._admission.max_body)
+        if isinstance(heard, Outcome):
+            return heard
+        if not flow.reliable:
+            self._transactions.remember(fingerprint, PENDING, now.ms)
+        subscription = heard.subscription
+        peer = subscription.peer
+
+        def done(result: int) -> None:
+            if result == NOT_APPLIED:
+                self.roles.subscriber.lost(subscription, now)
+            outcome = unavailable(OVERLOAD_RETRY_AFTER) if result == NOT_APPLIED else _OK
+            self._answers.respond(request, flow, fingerprint, outcome, now)
+
+        self.roles.handler.handle(
+            heard.document,
+            heard.delta,
+            subscription.origin,
+            subscription.speaks_for,
+            mirror=peer is not None and peer.mirrors,
+            until_ms=subscription.expires_at,
+            done=done,
+        )
+        return None
+
+    def _refuse_or_put(self, work: Registering | Incoming) -> Outcome | None:
+        """Queue a request; return the refusal instead if there are too many or it is there already."""
+        if self.pending >= MAX_PENDING:
+            return unavailable(OVERLOAD_RETRY_AFTER)
+        if self._works.is_merged(work.request, work.aor):
+            return _MERGED
+        if not work.flow.reliable:
+            self._transactions.remember(work.fingerprint, PENDING, work.arrived_ms)
+        self._works.put(work)
+        return None
+
+    def _answer_at_once(self, request: SipMessage) -> Outcome:
+        """Answer the methods that need no state."""
+        if request.method == "CANCEL":
+            return _CANCELLED if self._works.is_pending(request) else _NO_DIALOG
+        if request.to.tag is not None:
+            return _NO_DIALOG  # DLG-7
+        if request.body:
+            return self._admission.refuse_body(request) or self._admission.options_answer
+        return self._admission.options_answer
+
+    def _repeat(self, octets: bytes, flow: Flow, fingerprint: int, known: object, now: Now) -> None:
+        """Absorb a retransmission: silence while pending, else the same answer (TX-3)."""
+        self._errors.add(RETRANSMISSION)
+        if isinstance(known, bytes):
+            self._answers.repeat(known, octets, flow)
+        elif known is LISTING and self.pending < MAX_PENDING:
+            request = parse_message(octets)
+            work = Registering(request, request.aor, flow, fingerprint, now.ms)
+            work.repeated = True
+            self._works.put(work)
+
+    # -- turns ------------------------------------------------------------------------------------------
+
+    @property
+    def has_works(self) -> bool:
+        """Whether a turn could be taken now."""
+        return bool(self._works.arrivals)
+
+    @property
+    def pending(self) -> int:
+        """Works between arrival and answer."""
+        return self._intake.pending
+
+    @property
+    def has_work(self) -> bool:
+        """Whether work() could do something now."""
+        return self._client.is_busy or self.roles.notifier.is_busy
+
+    def take_turn(self) -> Turn:
+        """Claim the AoRs of all works that can be decided now."""
+        return self._works.take_turn()
+
+    def decide(
+        self, works: Sequence[Work], records: dict[str, bytes | None], now: Now
+    ) -> tuple[list[Change], list[StateItem]]:
+        """Return the changes that works come to, in order, and role state, both to be committed as one."""
+        return self._decisions.decide(works, records, now)
+
+    def fail(self, works: Sequence[Work], records: dict[str, bytes | None], retry_after: int, now: Now) -> None:
+        """Give up committing works: what would change gets 503, fetches show the committed records."""
+        self._decisions.fail(works, records, retry_after, now)
+
+    def settle(self, turn: Turn, now: Now) -> None:
+        """Answer the works of a turn that is committed or given up, and release its AoRs."""
+        try:
+            answered = self._intake.answer(
+                turn.works,
+                now.ms,
+                now.ms - EXPIRED_AFTER_MS + 1,
+                self._answers.date_at(now.wall),
+                self._answers.identity,
+                self._answers.output,
+                partial(self._conclude, now),
+            )
+            self._answers.counters.add(100, answered)
+        finally:
+            self._works.release(turn)
+
+    def _conclude(self, now: Now, work: Work) -> None:
+        try:
+            if isinstance(work, Command):
+                if work.done is not None:
+                    work.done(work)
+                return
+            if now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
+                listing = work.listing if isinstance(work, Registering) else None
+                self._answers.respond(work.request, work.flow, work.fingerprint, work.outcome, now, listing)
+            if isinstance(work, Incoming):
+                work.role.settle(work, now)
+        except Exception:  # one answer must not cost those behind it
+            self._errors.add(INTERNAL)
+            logger.exception("answer failed aor=%s", work.aor)
+
+    # -- time and the network ---------------------------------------------------------------------------
+
+    def tick(self, now: Now) -> None:
+        """Do what is due; send 100 for every request that has waited 3.5 s for its final answer (RFC 4320)."""
+        self._timers.run(now)
+        if not self.pending:
+            return
+        for queue in self._works.queues.values():
+            for work in queue:
+                if (
+                    not isinstance(work, Command)
+                    and not work.trying
+                    and not (isinstance(work, Registering) and work.repeated)
+                    and now.ms - work.arrived_ms >= TRYING_AFTER_MS
+                ):
+                    work.trying = True
+                    self._answers.trying(work.request, work.flow)
+
+    def lost(self, flow: Flow, now: Now) -> None:
+        """Take news of the network: the remote address of flow cannot be reached (TRN-10)."""
+        self._client.lost(flow, now)
+
+    def take_lookups(self) -> list[str]:
+        """Return the hosts whose addresses are wanted, each to be answered by located()."""
+        return self._client.take_lookups()
+
+    def located(self, host: str, addresses: Sequence[tuple[str, str]], now: Now) -> None:
+        """Take the addresses of a host, each with the local one that reaches it; none if it has none."""
+        self._client.located(host, addresses, now)
+
+    # -- out --------------------------------------------------------------------------------------------
+
+    def work(self, now: Now) -> bool:
+        """Write what is owed to others, as much as is done in some milliseconds; True if more is to be done."""
+        more = self.roles.notifier.work(now, WORK)
+        return self._client.work(now, WORK) or more
+
+    def take_output(self) -> list[tuple[bytes, Flow]]:
+        """Return what is to be sent, in order, and forget it: answers before requests."""
+        output, self._answers.output = self._answers.output, []
+        return output + self._client.take_output()
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """Return what was counted: requests by method, final responses by status, and what went wrong."""
+        return {
+            "requests": self._requests.totals(),
+            "responses": {status: count for status, count in self._answers.counters.totals().items() if count},
+            "errors": self._errors.totals(),
+        }

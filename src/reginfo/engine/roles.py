@@ -1,0 +1,121 @@
+"""The roles of one engine beside the registrar, and what they have in common: the feed, time and durable state."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from reginfo.config import Config, Listener
+from reginfo.fast import Change, Transactions
+from reginfo.model import Command, Now, StateItem
+from reginfo.roles.compositor import STATE as COMPOSITOR_STATE
+from reginfo.roles.compositor import Compositor
+from reginfo.roles.notifier import STATE as NOTIFIER_STATE
+from reginfo.roles.notifier import TOLD as NOTIFIER_TOLD
+from reginfo.roles.notifier import Notifier
+from reginfo.roles.notify_handler import NotifyHandler
+from reginfo.roles.publisher import STATE as PUBLISHER_STATE
+from reginfo.roles.publisher import Publisher
+from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
+from reginfo.roles.subscriber import Subscriber, Subscription
+from reginfo.sip.client import Client
+from reginfo.sip.peers import Peers
+from reginfo.sip.timers import Timers
+from reginfo.sip.unsaved import Unsaved
+
+DEFAULT_EXPIRES: Final = 3600  # seconds of a subscription at another server
+
+STATE_PREFIXES: Final = (NOTIFIER_STATE, NOTIFIER_TOLD, PUBLISHER_STATE, COMPOSITOR_STATE, SUBSCRIBER_STATE)
+"Of the keys of role state, in the order Roles.restore() wants them."
+
+
+class Roles:
+    """Notifier, publisher, compositor, subscriber and NOTIFY handler under one configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        transactions: Transactions,
+        client: Client,
+        timers: Timers,
+        token: Callable[[], str],
+        command: Callable[[Command], None],
+    ) -> None:
+        """token returns text nobody can guess, never the same twice; command() puts a change in line."""
+        self._config = config
+        self._token = token
+        self.unsaved = Unsaved()
+        "What the roles want to be durable before their next requests leave."
+        peers = Peers(config.peer, config.domains)
+        self.notifier = Notifier(
+            config.notifier,
+            config.domains,
+            peers,
+            client,
+            timers,
+            self.unsaved,
+            transactions.tag,
+            self._chance,
+        )
+        self.publisher = Publisher(config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance)
+        self.compositor = Compositor(config.compositor, config.domains, peers, timers, token, command)
+        self.handler = NotifyHandler(command)
+        self.subscriber = Subscriber(
+            config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale
+        )
+
+    def follow(self, config: Config) -> None:
+        """Go on under another configuration."""
+        self._config = config
+        peers = Peers(config.peer, config.domains)
+        self.notifier.follow(config.notifier, config.domains, peers)
+        self.publisher.follow(config.pua_reginfo, peers)
+        self.compositor.follow(config.compositor, config.domains, peers)
+        self.subscriber.configure(config.pua_reginfo, peers)
+
+    def bind(self, listeners: Sequence[Listener], now: Now) -> None:
+        """Take the addresses this server is reached at, and begin to follow what the configuration names."""
+        first = listeners[0]
+        self.subscriber.address = f"sip:reginfo@{first.sip_host}:{first.port}"
+        for uri in self._config.pua_reginfo.subscribe:
+            self.subscriber.follow(uri, DEFAULT_EXPIRES, now, keep=False)
+
+    def _chance(self) -> float:
+        """Draw from 0 to 1."""
+        return int(self._token(), 16) / 2**64
+
+    def _stale(self, subscription: Subscription) -> None:
+        aors = {subscription.aor, *(registration.aor for registration in subscription.view.registrations)}
+        self.handler.end(aors, subscription.origin)
+
+    # -- the feed ---------------------------------------------------------------------------------------
+
+    def read(self, changes: Sequence[Change], now: Now) -> None:
+        """Take committed changes, in feed order."""
+        self.notifier.read(changes)
+        self.publisher.read(changes, now)
+
+    def settled(self, seq: int) -> int:
+        """Return up to which change, at most seq, everybody has been told."""
+        return min(self.notifier.settled(seq), self.publisher.settled(seq))
+
+    def followed(self) -> Iterator[str]:
+        """Yield the AoRs that somebody was told about, for recall()."""
+        yield from self.notifier.followed()
+        yield from self.publisher.followed()
+
+    def recall(self, aor: str, record: bytes | None, seq: int, now: Now) -> None:
+        """Compare what was told about an AoR with its record; seq is the last change there was to read."""
+        self.notifier.recall(aor, record, seq, now)
+        self.publisher.recall(aor, record, seq, now)
+
+    # -- what survives ----------------------------------------------------------------------------------
+
+    def restore(self, prefix: bytes, items: Iterable[StateItem], now: Now) -> None:
+        """Go on with the state of the last run under one of STATE_PREFIXES; the feed and recall() follow."""
+        if prefix in (NOTIFIER_STATE, NOTIFIER_TOLD):
+            self.notifier.restore(items, now)
+        elif prefix == PUBLISHER_STATE:
+            self.publisher.restore(items, now)
+        elif prefix == COMPOSITOR_STATE:
+            self.compositor.restore(items)
+        else:
+            self.subscriber.restore(items, now)

@@ -1,0 +1,539 @@
+"""Who watches which registration, and what each of them is told, when (RFC 6665 section 4.2, RFC 3680 section 4).
+
+    SUBSCRIBE  -> take -> decide -> (commit, 200) -> settle ─┐
+    changes    -> read -> work (fan out) ────────────────────┤
+    time       -> lapse, interval, back-off ─────────────────┴-> client.send -> request (NOTIFY) -> answered
+
+A NOTIFY says what is true when it leaves: changes wait, merged, behind the one that is outstanding, behind the interval
+and behind the window of the place it goes to.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from msgspec import structs
+
+from reginfo.config import NotifierSection
+from reginfo.fast import (
+    REGINFO_HEAD,
+    Change,
+    Draft,
+    Flow,
+    SipMessage,
+    SipParseError,
+    write_headers,
+)
+from reginfo.model import Now, Outcome, StateItem
+from reginfo.roles.notifier.policy import (
+    NO_SUBSCRIPTION,
+    OLD_CSEQ,
+    SHARED_DIALOG,
+    Policy,
+    watched_aor,
+)
+from reginfo.roles.notifier.subscription import (
+    BLOCK,
+    NEVER_MS,
+    RESERVE_AHEAD,
+    STATE,
+    TOLD,
+    Owes,
+    Saved,
+    Subscription,
+    decode,
+    encode,
+)
+from reginfo.roles.notifier.watched import Watched
+from reginfo.sip.client import Client, Request
+from reginfo.sip.dialog import dialog_of, refreshed, request_headers, way_of
+from reginfo.sip.incoming import Incoming
+from reginfo.sip.peers import Peers, identity_of
+from reginfo.sip.routing import next_hop, own_contact
+from reginfo.sip.subscription import (
+    ALLOW_EVENTS,
+    BAD_EVENT,
+    DOCUMENT_TYPE,
+    ENDS_SUBSCRIPTION,
+    PACKAGE,
+    back_off_s,
+)
+from reginfo.sip.timers import Timers
+from reginfo.sip.transaction import REQUEST_TIMEOUT, retry_after_ms
+from reginfo.sip.unsaved import Unsaved
+
+logger = logging.getLogger(__name__)
+
+RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
+LAST_VERSION: Final = 2**32 - 1  # of a document (XML-4)
+LAST_CSEQ: Final = 2**31 - 1  # of a request (MSG-10)
+
+
+class _Plan:
+    """What a SUBSCRIBE comes to once it is answered 200."""
+
+    __slots__ = ("expires", "id", "octets", "record", "saved")
+
+    def __init__(self, id: str, saved: Saved, expires: int, record: bytes | None) -> None:
+        self.id = id
+        self.saved = saved
+        self.octets = encode(saved)
+        self.expires = expires
+        self.record = record
+
+
+class Notifier:
+    """All subscriptions to registrations of this server."""
+
+    def __init__(
+        self,
+        section: NotifierSection,
+        domains: Iterable[str],
+        peers: Peers,
+        client: Client,
+        timers: Timers,
+        unsaved: Unsaved,
+        tag: Callable[[int], str],
+        chance: Callable[[], float],
+    ) -> None:
+        """tag makes a local tag of the fingerprint of a SUBSCRIBE; chance draws from 0 to 1."""
+        self._client = client
+        self._timers = timers
+        self._unsaved = unsaved
+        self._tag = tag
+        self._chance = chance
+        self._subscriptions: dict[str, Subscription] = {}
+        self._watched: dict[str, Watched] = {}
+        self._per_watcher: Counter[str] = Counter()
+        self._dirty: dict[Watched, None] = {}
+        self._untold: dict[Watched, None] = {}
+        self._moved: dict[Subscription, None] = {}
+        self.notifies: Counter[tuple[str, int]] = Counter()
+        "NOTIFYs by subscription state and final answer."
+        self.follow(section, domains, peers)
+
+    def follow(self, section: NotifierSection, domains: Iterable[str], peers: Peers) -> None:
+        """Grant by other rules from now on."""
+        self._policy = Policy(section, domains, peers)
+        self._peers = peers
+        self._interval_ms = round(section.min_notify_interval * 1000)
+
+    def __len__(self) -> int:
+        """Return the number of subscriptions."""
+        return len(self._subscriptions)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work() has something to do."""
+        return bool(self._dirty)
+
+    # -- SUBSCRIBE --------------------------------------------------------------------------------------
+
+    def take(self, request: SipMessage, flow: Flow) -> Outcome | str:
+        """Return the address-of-record whose turn decides a SUBSCRIBE, or the refusal it gets at once (SUB-2)."""
+        event = request.event
+        if event is None or event.package != PACKAGE:
+            return BAD_EVENT
+        if request.to.tag is not None:
+            return self._take_in_dialog(request, event.id)
+        aor = self._policy.refuse(request, flow) or watched_aor(request)
+        if isinstance(aor, Outcome):
+            return aor
+        watched = self._watched.get(aor)
+        return (
+            self._policy.refuse_more(
+                request,
+                total=len(self._subscriptions),
+                of_aor=len(watched.subscriptions) if watched is not None else 0,
+                of_watcher=self._per_watcher[identity_of(request)],
+            )
+            or aor
+        )
+
+    def _take_in_dialog(self, request: SipMessage, event_id: str | None) -> Outcome | str:
+        subscription = self._subscriptions.get(request.to.tag or "")
+        if subscription is None or subscription.ending is not None:
+            return NO_SUBSCRIPTION
+        saved = subscription.saved
+        if saved.call_id != request.call_id or saved.remote_tag != (request.from_.tag or ""):
+            return NO_SUBSCRIPTION
+        if request.cseq < saved.remote_cseq:
+            return OLD_CSEQ
+        if event_id != saved.event_id:
+            return SHARED_DIALOG  # SUB-12
+        return self._policy.refuse_time(request) or saved.aor
+
+    def decide(self, work: Incoming, draft: Draft, now: Now) -> None:
+        """Grant what take() let pass, in its turn among the changes of the AoR."""
+        request = work.request
+        granted = self._policy.granted(request)
+        id = request.to.tag or self._tag(work.fingerprint)
+        known = self._subscriptions.get(id)
+        expires_at = now.ms + granted * 1000
+        if request.to.tag is not None:
+            if known is None or known.ending is not None:  # it ended while this one waited
+                work.outcome = NO_SUBSCRIPTION
+                return
+            before = known.saved
+            dialog = refreshed(before.dialog(id), request)
+            saved = structs.replace(before, target=dialog.target, remote_cseq=dialog.remote_cseq, expires_at=expires_at)
+        else:
+            dialog = dialog_of(request, id)
+            secure = request.request_uri[:5].lower() == "sips:" or dialog.is_secure
+            saved = Saved(
+                aor=work.aor,
+                call_id=dialog.call_id,
+                local_uri=dialog.local_uri,
+                remote_uri=dialog.remote_uri,
+                remote_tag=dialog.remote_tag,
+                target=dialog.target,
+                routes=dialog.routes,
+                remote_cseq=dialog.remote_cseq,
+                contact=own_contact(work.flow, secure=secure),
+                event_id=request.event.id if request.event else None,
+                watcher=identity_of(request),
+                peer=self._policy.peer_name(work.flow, work.aor),
+                expires_at=expires_at,
+                reserved=BLOCK,
+            )
+        way_of(dialog)  # SipParseError where no NOTIFY could go
+        plan = work.plan = _Plan(id, saved, granted, draft.record)
+        if granted:
+            work.state = ((STATE + id.encode(), plan.octets),)
+        elif known is not None:
+            work.state = ((known.key, None), (known.told_key, None))
+        work.outcome = Outcome(
+            200,
+            headers=(
+                ("Expires", str(granted)),
+                ("Contact", saved.contact),
+                *(("Record-Route", route) for route in dialog.routes),
+                ALLOW_EVENTS,
+            ),
+        )
+
+    def settle(self, work: Incoming, now: Now) -> None:
+        """Let the subscription begin, go on or end as answered, and tell it the full state (SUB-5)."""
+        plan = work.plan
+        if work.outcome.status != 200 or not isinstance(plan, _Plan):
+            return
+        saved = plan.saved
+        subscription = self._subscriptions.get(plan.id)
+        if subscription is None and work.request.to.tag is not None:
+            self._forget(plan.id)  # its watcher gave it up while the refresh was on its way
+            return
+        watched = self._watch(saved.aor)
+        watched.see(plan.record)
+        if subscription is None:
+            subscription = Subscription(plan.id, plan.octets, saved.expires_at, saved.reserved, 0, watched)
+            subscription.told = watched.revision  # what ended before is not its business
+            self._add(subscription, saved.watcher)
+        else:
+            subscription.expires_at = saved.expires_at
+            subscription.octets = plan.octets
+            if subscription.reserved != saved.reserved:
+                self._save(subscription)
+        if plan.expires:
+            self._arm_lapse(subscription)
+        else:
+            subscription.ending = "timeout"  # SUB-7
+            self._moved.pop(subscription, None)
+        self._tell_all(subscription, now)
+
+    def _watch(self, aor: str) -> Watched:
+        watched = self._watched.get(aor)
+        if watched is None:
+            watched = self._watched[aor] = Watched(aor)
+        return watched
+
+    def _add(self, subscription: Subscription, watcher: str) -> None:
+        self._subscriptions[subscription.id] = subscription
+        subscription.watched.subscriptions.append(subscription)
+        self._per_watcher[watcher] += 1
+
+    def _remove(self, subscription: Subscription) -> None:
+        if self._subscriptions.pop(subscription.id, None) is None:
+            return
+        watcher = subscription.saved.watcher
+        self._per_watcher[watcher] -= 1
+        if not self._per_watcher[watcher]:
+            del self._per_watcher[watcher]
+        self._moved.pop(subscription, None)
+        self._forget(subscription.id)
+        watched = subscription.watched
+        watched.subscriptions.remove(subscription)
+        self._caught_up(watched, subscription)
+        if not watched.subscriptions:
+            self._dirty.pop(watched, None)
+            self._untold.pop(watched, None)
+            self._watched.pop(watched.aor, None)
+
+    def _forget(self, id: str) -> None:
+        self._unsaved.put(STATE + id.encode(), None)
+        self._unsaved.put(TOLD + id.encode(), None)
+
+    # -- time -------------------------------------------------------------------------------------------
+
+    def _arm_lapse(self, subscription: Subscription) -> None:
+        # However often it is refreshed there is one timer, and one more only for an end that is sooner.
+        if subscription.expires_at < subscription.lapse_at:
+            subscription.lapse_at = subscription.expires_at
+            self._timers.at(subscription.expires_at, self._lapse, subscription)
+
+    def _lapse(self, subscription: Subscription, now: Now) -> None:
+        if subscription.lapse_at > now.ms:
+            return
+        subscription.lapse_at = NEVER_MS
+        if subscription.expires_at > now.ms:
+            self._arm_lapse(subscription)
+        else:
+            self.terminate(subscription, "timeout", now)  # SUB-8
+
+    def terminate(self, subscription: Subscription, reason: str, now: Now) -> None:
+        """End a subscription from this side; it is told so, and gone when it has answered."""
+        if subscription.id in self._subscriptions and subscription.ending is None:
+            subscription.ending = reason
+            self._moved.pop(subscription, None)
+            self._forget(subscription.id)
+            self._tell_all(subscription, now)
+
+    def terminate_all(self, reason: str, now: Now) -> None:
+        """End every subscription from this side (SUB-11)."""
+        for subscription in list(self._subscriptions.values()):
+            self.terminate(subscription, reason, now)
+
+    def _on_time(self, subscription: Subscription, now: Now) -> None:
+        subscription.is_timed = False
+        self._advance(subscription, now)
+
+    # -- changes ----------------------------------------------------------------------------------------
+
+    def read(self, changes: Sequence[Change]) -> None:
+        """Take committed changes, in feed order."""
+        if not self._watched:
+            return
+        find = self._watched.get
+        for change in changes:
+            watched = find(change.aor)
+            if watched is not None:
+                watched.read(change)
+                self._mark(watched, change.seq)
+
+    def _mark(self, watched: Watched, seq: int) -> None:
+        if watched not in self._untold:
+            watched.seq = seq
+            self._untold[watched] = None
+        watched.fan = iter(list(watched.subscriptions))
+        self._dirty[watched] = None
+
+    def settled(self, seq: int) -> int:
+        """Return up to which change, at most seq, every watcher has been told (and need not be told again)."""
+        for watched in self._untold:  # the first one has waited longest
+            return min(seq, watched.seq - 1)
+        return seq
+
+    def work(self, now: Now, limit: int) -> bool:
+        """Have limit subscriptions at most look at what changed; True if more could."""
+        while self._dirty:
+            watched = next(iter(self._dirty))
+            assert watched.fan is not None
+            for subscription in watched.fan:
+                self._look(subscription, now)
+                limit -= 1
+                if limit <= 0:
+                    return True
+            watched.fan = None
+            del self._dirty[watched]
+            self._caught_up(watched, None)
+        return False
+
+    def _look(self, subscription: Subscription, now: Now) -> None:
+        known = subscription.told if subscription.sent is None else subscription.sent
+        if known < subscription.watched.revision:
+            self._tell_change(subscription, now)
+
+    def _tell_change(self, subscription: Subscription, now: Now) -> None:
+        subscription.watched.falls_behind(subscription)
+        subscription.owes = max(subscription.owes, Owes.CHANGE)
+        self._advance(subscription, now)
+
+    def _caught_up(self, watched: Watched, subscription: Subscription | None) -> None:
+        if watched.caught_up(subscription):
+            self._untold.pop(watched, None)
+
+    def _tell_all(self, subscription: Subscription, now: Now) -> None:
+        subscription.watched.falls_behind(subscription)
+        subscription.owes = Owes.STATE
+        self._advance(subscription, now)
+
+    def _advance(self, subscription: Subscription, now: Now) -> None:
+        """Ask for the next NOTIFY if one is owed and may be sent (REV-6, SUB-9)."""
+        if subscription.is_busy or subscription.owes == Owes.NOTHING:
+            return
+        if subscription.owes != Owes.STATE and now.ms < subscription.not_before:
+            if not subscription.is_timed:
+                subscription.is_timed = True
+                self._timers.at(subscription.not_before, self._on_time, subscription)
+            return
+        subscription.is_busy = True
+        way = way_of(subscription.saved.dialog(subscription.id))
+        self._client.send(way.hop, self, subscription)
+
+    # -- NOTIFY -----------------------------------------------------------------------------------------
+
+    def request(self, subject: Subscription, now: Now) -> Request | None:
+        """Return the NOTIFY a subscription is owed (SUB-6); None if what changed is none of its business."""
+        if subject.id not in self._subscriptions:
+            return None
+        saved = subject.saved
+        watched = subject.watched
+        since = subject.sent if subject.owes == Owes.CHANGE else None
+        tail = watched.document(since, subject.told, self._peers.named(saved.peer), now.ms)
+        if not tail:
+            subject.is_busy = False
+            subject.owes = Owes.NOTHING
+            subject.sent = watched.revision
+            self._told(subject)
+            return None
+        if not self._number(subject, now):
+            subject.is_busy = False
+            return None
+        subject.sent = watched.revision
+        subject.sent_empty = watched.record is None
+        subject.owes = Owes.NOTHING
+        subject.not_before = now.ms + self._interval_ms
+        if subject.ending is None:
+            left = max(0, subject.expires_at - now.ms) // 1000
+            state = f"active;expires={left}"
+        else:
+            state = f"terminated;reason={subject.ending}"
+        dialog = saved.dialog(subject.id)
+        way = way_of(dialog)
+        rows = write_headers(
+            [
+                *request_headers(dialog, way.routes),
+                ("CSeq", f"{subject.cseq} NOTIFY"),
+                ("Contact", saved.contact),
+                ("Event", PACKAGE if saved.event_id is None else f"{PACKAGE};id={saved.event_id}"),
+                ("Subscription-State", state),
+                ("Content-Type", DOCUMENT_TYPE),
+            ]
+        )
+        body = REGINFO_HEAD + str(subject.version).encode() + tail
+        subject.version += 1
+        return Request("NOTIFY", way.uri, rows, body)
+
+    def _number(self, subscription: Subscription, now: Now) -> bool:
+        """Give the next NOTIFY its CSeq; False while no number may be used that a restart would use again."""
+        if subscription.ending is None:
+            if subscription.version >= LAST_VERSION or subscription.cseq >= LAST_CSEQ:
+                subscription.ending = "deactivated"  # the watcher comes back in a new dialog, which counts from 0
+                self._forget(subscription.id)
+            elif subscription.cseq + RESERVE_AHEAD >= subscription.reserved:
+                subscription.reserved += BLOCK
+                self._save(subscription)
+            elif subscription.cseq + 1 >= subscription.reserved - BLOCK and subscription.key in self._unsaved:
+                subscription.is_timed = True
+                self._timers.at(now.ms + RESERVE_WAIT_MS, self._on_time, subscription)
+                return False
+        subscription.cseq += 1
+        return True
+
+    def _save(self, subscription: Subscription, **changed: str) -> None:
+        subscription.octets = encode(structs.replace(subscription.saved, reserved=subscription.reserved, **changed))
+        self._unsaved.put(subscription.key, subscription.octets)
+
+    def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
+        """Take the answer to a NOTIFY, or its end without one (SUB-9)."""
+        if status < 200 or subject.id not in self._subscriptions:
+            return
+        self.notifies["terminated" if subject.ending else "active", status] += 1
+        subject.is_busy = False
+        if subject.ending is not None and subject.owes == Owes.NOTHING:
+            self._remove(subject)  # SUB-10, whatever the answer
+        elif status < 300:
+            if response is not None:
+                self._retarget(subject, response)
+            self._told(subject)
+            self._advance(subject, now)
+        elif status in ENDS_SUBSCRIPTION or status == REQUEST_TIMEOUT:
+            logger.info("subscription ended aor=%s code=%d", subject.watched.aor, status)
+            self._remove(subject)
+        else:
+            subject.owes = max(subject.owes, Owes.RETRY)
+            wait_ms = retry_after_ms(response) or round(1000 * back_off_s(subject.failures, self._chance()))
+            subject.failures += 1
+            subject.not_before = now.ms + wait_ms
+            subject.sent = None
+            self._advance(subject, now)
+
+    def _told(self, subscription: Subscription) -> None:
+        subscription.failures = 0
+        assert subscription.sent is not None
+        subscription.told = subscription.sent
+        subscription.told_empty = subscription.sent_empty
+        if subscription.ending is None:
+            self._moved[subscription] = None
+        if subscription.sent >= subscription.watched.revision and subscription.owes == Owes.NOTHING:
+            self._caught_up(subscription.watched, subscription)
+
+    def _retarget(self, subscription: Subscription, response: SipMessage) -> None:
+        """Follow the Contact of the answer to a NOTIFY (DLG-6); one that leads nowhere is ignored."""
+        with suppress(SipParseError):
+            if response.contact_count == 1 and response.contacts[0].uri != subscription.saved.target:
+                target = response.contacts[0].uri
+                next_hop(target)
+                self._save(subscription, target=target)
+
+    # -- what survives ----------------------------------------------------------------------------------
+
+    def take_told(self) -> list[StateItem]:
+        """Return what was told since the last call, by subscription; once a second is often enough."""
+        moved, self._moved = self._moved, {}
+        return [(subscription.told_key, subscription.told_octets()) for subscription in moved]
+
+    def restore(self, items: Iterable[StateItem], now: Now) -> None:
+        """Go on with the subscriptions of the last run, then with what they were told.
+
+        Those that have lapsed meanwhile are over (SUB-8).
+        """
+        for key, octets in items:
+            assert octets is not None
+            id = key[len(STATE) :].decode()
+            if key.startswith(TOLD):
+                known = self._subscriptions.get(id)
+                if known is not None:
+                    known.take_told(octets)
+                continue
+            saved = decode(octets)
+            if saved.expires_at <= now.ms:
+                self._forget(id)
+                continue
+            watched = self._watch(saved.aor)
+            subscription = Subscription(id, octets, saved.expires_at, saved.reserved, saved.reserved, watched)
+            self._add(subscription, saved.watcher)
+            self._arm_lapse(subscription)
+
+    def followed(self) -> Iterator[str]:
+        """Yield the watched addresses-of-record, for recall()."""
+        yield from self._watched
+
+    def recall(self, aor: str, record: bytes | None, seq: int, now: Now) -> None:
+        """Compare what the watchers of an AoR were told with its record, after a restart or a gap in the feed.
+
+        seq is the last change of the feed there was to read.
+        """
+        watched = self._watched.get(aor)
+        if watched is None:
+            return
+        watched.see(record)
+        for subscription in watched.subscriptions:
+            if subscription.told_empty if record is None else subscription.told == watched.revision:
+                continue
+            if watched not in self._untold:
+                watched.seq = seq
+                self._untold[watched] = None
+            subscription.sent = None
+            self._tell_change(subscription, now)

@@ -1,0 +1,62 @@
+"""The location service as operators and embedding programs see it: look-ups, and changes in the order of all others."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from reginfo.fast import Binding, Draft, Registration, canonical_aor
+from reginfo.model import ContactEvent
+from reginfo.store.base import Store
+
+CALL_ID: Final = "operator"  # of bindings that no REGISTER made
+CAUSE: Final = "operator"
+
+
+class LocationService:
+    """The location service of one server; every change is told as what it is (RFC 3680 section 5.2)."""
+
+    def __init__(
+        self, store: Store, command: Callable[[str, Callable[[Draft, int], int], str], Awaitable[int]]
+    ) -> None:
+        """command(aor, apply, cause) puts a change in line and returns its count once it is durable."""
+        self._store = store
+        self._command = command
+
+    async def lookup(self, aor: str) -> Registration | None:
+        """Return the committed registration of an AoR; raises SipParseError for what is none."""
+        [record] = await self._store.load([canonical_aor(aor)])
+        return None if record is None else Registration(record)
+
+    async def page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
+        """Return the next cursor (0 at the end) and about n registrations; begin with 0."""
+        cursor, records = await self._store.page(cursor, n)
+        return cursor, [Registration(record) for record in records]
+
+    async def create(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> int:
+        """Bind a contact for expires seconds (created); 1 if it is new, 0 if it was replaced."""
+
+        def add(draft: Draft, now_ms: int) -> int:
+            return draft.add(
+                Binding(
+                    uri=contact_uri,
+                    q=q,
+                    call_id=CALL_ID,
+                    registered_at=now_ms,
+                    expires_at=now_ms + expires * 1000,
+                )
+            )
+
+        return await self._command(canonical_aor(aor), add, CAUSE)
+
+    async def end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> int:
+        """End a contact, by URI or contact id, or all of an AoR; return how many there were.
+
+        The event tells its phone what to do: register again now (deactivated), after retry_after seconds (probation)
+        or never (rejected).
+        """
+        return await self._command(
+            canonical_aor(aor), lambda draft, now_ms: draft.remove(contact, event, retry_after), CAUSE
+        )
+
+    async def shorten(self, aor: str, contact: str | None, expires: int) -> int:
+        """Let a contact, or all of an AoR, end within so many seconds (shortened); return how many lasted longer."""
+        return await self._command(canonical_aor(aor), lambda draft, now_ms: draft.shorten(contact, expires), CAUSE)

@@ -1,0 +1,65 @@
+"""A request on its way from arrival to answer, other than REGISTER, and what a role needs of the world to decide it."""
+
+from typing import Final, Protocol
+
+from reginfo.fast import Change, Draft, Flow, SipMessage
+from reginfo.model import Now, Outcome, StateItem
+
+_UNDECIDED: Final = Outcome(500)
+
+
+def unavailable(retry_after: int) -> Outcome:
+    """Return the 503 that asks the client to come back (RFC 3261 21.5.4)."""
+    return Outcome(503, headers=(("Retry-After", str(retry_after)),))
+
+
+class Incoming:
+    """A request that is decided in its turn among the works of its address-of-record."""
+
+    __slots__ = (
+        "aor",
+        "arrived_ms",
+        "change",
+        "fingerprint",
+        "flow",
+        "origin",
+        "outcome",
+        "plan",
+        "request",
+        "role",
+        "state",
+        "trying",
+    )
+
+    def __init__(
+        self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, arrived_ms: int, role: "Role"
+    ) -> None:
+        self.request = request
+        self.aor = aor
+        self.flow = flow
+        self.fingerprint = fingerprint
+        self.arrived_ms = arrived_ms
+        self.role = role
+        self.origin = ""
+        "Whose rows it changes, if not this server's own."
+        self.outcome = _UNDECIDED
+        self.change: Change | None = None
+        self.state: tuple[StateItem, ...] = ()
+        "Role state to be committed with the change."
+        self.plan: object = None
+        "What the role does once the answer is durable."
+        self.trying = False
+        "A 100 has gone out."
+
+
+class Role(Protocol):
+    """A role that decides requests in turns."""
+
+    def decide(self, work: Incoming, draft: Draft, now: Now) -> None:
+        """Give the work its outcome, and what has to be durable before it is answered; may be asked again.
+
+        Nothing of the role itself moves before settle().
+        """
+
+    def settle(self, work: Incoming, now: Now) -> None:
+        """Act on the outcome, which is durable and answered, or was given up."""

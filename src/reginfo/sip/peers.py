@@ -1,0 +1,100 @@
+"""Who another server or watcher is: by its address as long as nobody is authenticated, or by its URI."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from reginfo.config import PeerSection
+from reginfo.fast import SipMessage, SipParseError, canonical_aor, parse_uri
+from reginfo.sip.routing import Hop, next_hop
+
+_Network = IPv4Network | IPv6Network
+
+
+class Patterns:
+    """Texts in which `*` stands for any text."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        alternatives = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
+        self._pattern = re.compile("|".join(alternatives)) if alternatives else None
+
+    def match(self, text: str) -> bool:
+        """Tell whether one of the patterns is the whole text."""
+        return self._pattern is not None and self._pattern.fullmatch(text) is not None
+
+
+class Networks:
+    """A set of addresses."""
+
+    def __init__(self, networks: Iterable[_Network]) -> None:
+        self._networks = tuple(networks)
+        self.match = lru_cache(maxsize=4096)(self._match)
+        "Tell whether an IP address is one of them."
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._networks
+
+    def _match(self, host: str) -> bool:
+        if not self._networks:
+            return False
+        address = ip_address(host)
+        return any(address in network for network in self._networks)
+
+
+class Peer:
+    """A configured server."""
+
+    def __init__(self, section: PeerSection, served: Sequence[str]) -> None:
+        self.name = section.name
+        self.uri = section.uri
+        self.origin = f"peer:{section.name}"
+        self.mirrors = section.mode == "mirror"
+        self.is_kamailio = section.profile == "kamailio"
+        self.stale_grace_ms = section.stale_grace * 1000
+        self.networks = Networks(section.networks)
+        self._domains = frozenset(section.domains or served)
+
+    def speaks_for(self, aor: str) -> bool:
+        """Tell whether it may say anything about a canonical AoR (RIC-10)."""
+        return domain_of(aor) in self._domains
+
+
+class Peers:
+    """All configured servers."""
+
+    def __init__(self, sections: Sequence[PeerSection], served: Sequence[str]) -> None:
+        self._peers = [Peer(section, served) for section in sections]
+        self._by_name = {peer.name: peer for peer in self._peers}
+        self.at = lru_cache(maxsize=4096)(self._at)
+        "Return the peer recognised by an IP address, None if it is nobody's."
+
+    def _at(self, host: str) -> Peer | None:
+        return next((peer for peer in self._peers if peer.networks.match(host)), None)
+
+    def named(self, name: str) -> Peer | None:
+        """Return the peer of a name."""
+        return self._by_name.get(name)
+
+    def at_hop(self, hop: Hop) -> Peer | None:
+        """Return the peer whose URI leads to this place."""
+        return next((peer for peer in self._peers if next_hop(peer.uri) == hop), None)
+
+    def speaking_for(self, aor: str) -> list[Peer]:
+        """Return the peers that may say something about a canonical AoR."""
+        return [peer for peer in self._peers if peer.speaks_for(aor)]
+
+
+def domain_of(aor: str) -> str:
+    """Return the host of a canonical AoR."""
+    return parse_uri(aor).host or ""
+
+
+def identity_of(request: SipMessage) -> str:
+    """Return who a request says it comes from: From as a canonical AoR, or as it is if it is no SIP URI (REG-3)."""
+    uri = request.from_.uri
+    try:
+        return canonical_aor(uri)
+    except SipParseError:
+        return uri

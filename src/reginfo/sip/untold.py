@@ -1,0 +1,79 @@
+"""What somebody has not been told yet about one address-of-record, and the documents that tell it."""
+
+from typing import Final
+
+from reginfo.fast import Change, record_revision, reginfo_tail
+from reginfo.sip.peers import Peer
+
+DOCUMENT_MS: Final = 1_000  # a document is good for so long: its seconds are counted from when it was made
+MAX_ENDED: Final = 256  # changes whose ended contacts are kept; who is further behind learns the state without them
+
+
+class Untold:
+    """The newest revision of an AoR, with the contacts that ended on the way to it.
+
+    The record is held only as long as somebody needs it: clear() lets go of it.
+    """
+
+    __slots__ = ("_documents", "_ended", "_made_ms", "aor", "record", "revision")
+
+    def __init__(self, aor: str) -> None:
+        self.aor = aor
+        self.revision = 0
+        self.record: bytes | None = None
+        "As of revision, until clear()."
+        self._ended: list[tuple[int, bytes]] | None = None
+        self._documents: dict[tuple[int | None, int, str | None], bytes] | None = None
+        self._made_ms = 0
+
+    def see(self, record: bytes | None) -> None:
+        """Take the record as it is committed now."""
+        revision = self.revision if record is None else record_revision(record)
+        if revision >= self.revision:
+            self.revision = revision
+            self.record = record
+            self._documents = None
+
+    def read(self, change: Change) -> None:
+        """Take a change; one that see() has brought already adds the contacts it ended."""
+        if change.revision >= self.revision:
+            self.revision = change.revision
+            self.record = change.record or None
+        if change.ended:
+            if self._ended is None:
+                self._ended = []
+            self._ended.append((change.revision, change.ended))
+            del self._ended[:-MAX_ENDED]
+        self._documents = None
+
+    def document(self, since: int | None, told: int, peer: Peer | None, now_ms: int, *, home: bool = False) -> bytes:
+        """Return everything behind the version of a document: what is newer than revision since, or the full state.
+
+        A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
+        here only, and so is whoever home says it of.  Empty if there is nothing newer.
+        """
+        audience = peer.name if peer else "" if home else None
+        key = (since, told if since is None else 0, audience)
+        if self._documents is None or now_ms - self._made_ms >= DOCUMENT_MS:
+            self._documents = {}
+            self._made_ms = now_ms
+        tail = self._documents.get(key)
+        if tail is None:
+            known = told if since is None else since
+            tail = self._documents[key] = reginfo_tail(
+                self.record,
+                self.aor,
+                now_ms=now_ms,
+                since=since,
+                ended=b"".join([rows for revision, rows in self._ended or () if revision > known]),
+                audience=audience,
+                extensions=peer is not None and not peer.is_kamailio,
+                kamailio=peer is not None and peer.is_kamailio,
+            )
+        return tail
+
+    def clear(self) -> None:
+        """Let go of what everybody has been told."""
+        self.record = None
+        self._ended = None
+        self._documents = None
