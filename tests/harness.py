@@ -17,6 +17,7 @@ from reginfo.engine import Engine
 from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_message
 from reginfo.model import Command, Now
 from reginfo.server import run_turn
+from reginfo.server.telling import Telling
 from reginfo.store.base import Store
 from reginfo.store.table import TableStore
 
@@ -72,6 +73,7 @@ class House:
         transactions: Transactions | None = None,
         limits: LimitsSection | None = None,
         *,
+        local: tuple[str, int] = LOCAL,
         notifier: NotifierSection | None = None,
         compositor: CompositorSection | None = None,
         pua_reginfo: PuaReginfoSection | None = None,
@@ -80,9 +82,16 @@ class House:
     ) -> None:
         policy.setdefault("expires_jitter", 0.0)
         self.now_ms = START_MS
+        self.generation = 0
+        self.names: dict[str, Sequence[tuple[str, str]]] = {}
+        "Host -> (remote, local) addresses, for what is looked up."
         self.store = TableStore() if store is None else store
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
+        host = f"[{local[0]}]" if ":" in local[0] else local[0]
+        self.local = local
         self.config = Config(
+            listen=(f"udp:{host}:{local[1]}",),
+            insecure=True,
             domains=tuple(domains),
             limits=limits or LimitsSection(),
             registrar=RegistrarSection(**policy),
@@ -91,7 +100,21 @@ class House:
             pua_reginfo=pua_reginfo or PuaReginfoSection(),
             peer=tuple(peers),
         )
+        self.begin()
+
+    def begin(self) -> None:
+        """Start on what the store holds, as after a crash if it has been started before."""
         self.engine = Engine(self.config, self.transactions)
+        self.roles = self.engine.roles
+        self.telling = Telling(self.roles, self.store, self.now)
+        finish(self.telling.attach())
+        self.engine.bind(self.config.listeners, self.now())
+
+    def crash(self) -> None:
+        """Lose what is in memory only, and start again; secrets are new then, too."""
+        self.generation += 1
+        self.transactions = Transactions(bytes([self.generation]) * 16)
+        self.begin()
 
     def now(self) -> Now:
         return Now(self.now_ms, self.now_ms / 1000)
@@ -131,6 +154,27 @@ class House:
     def command(self, command: Command) -> None:
         self.engine.command(command)
         self.settle()
+
+    def pump(self) -> list[tuple[bytes, Flow]]:
+        """Do everything that can be done at this instant; return what is sent, in order."""
+        sent: list[tuple[bytes, Flow]] = []
+        while True:
+            self.settle()
+            sent += self.engine.take_output()
+            finish(self.telling.read())
+            finish(self.telling.recall())
+            more = self.engine.work(self.now())
+            finish(self.telling.keep_state())
+            sent += self.engine.take_output()
+            for host in self.engine.take_lookups():
+                self.engine.located(host, self.names.get(host, ()), self.now())
+                more = True
+            if not more and not self.engine.has_works and not self.telling.lag:
+                return sent
+
+    def save(self) -> None:
+        """Do what a server does once a second."""
+        finish(self.telling.save())
 
     def settle(self) -> None:
         """Run turns until nothing waits; the store must not suspend."""

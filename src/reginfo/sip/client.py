@@ -109,7 +109,7 @@ class _Exchange:
         sender: Sender,
         subject: object,
         destination: _Destination,
-        fallback: _Destination | None,
+        fallback: Hop | None,
     ) -> None:
         self.branch = transaction.branch
         self.transaction: ClientTransaction | None = transaction  # None once it is over
@@ -151,11 +151,15 @@ class Client:
 
     def send(self, hop: Hop, sender: Sender, subject: object) -> None:
         """Have sender asked for a request about subject as soon as one may go to hop."""
+        destination = self._at(hop)
+        destination.waiting.append((sender, subject))
+        self._ready[destination] = None
+
+    def _at(self, hop: Hop) -> _Destination:
         destination = self._destinations.get(hop)
         if destination is None:
             destination = self._destinations[hop] = _Destination(hop)
-        destination.waiting.append((sender, subject))
-        self._ready[destination] = None
+        return destination
 
     def work(self, now: Now, limit: int = WORK) -> bool:
         """Begin what may go, limit requests at most; True if more could go at once."""
@@ -204,7 +208,7 @@ class Client:
         if len(octets) > MAX_DATAGRAM and destination.hop.transport == "udp" and not at_any_size:
             stream = self._stream_twin(destination, now)
             if stream is not None:
-                destination, fallback = stream, destination
+                destination, fallback = stream, destination.hop
                 octets = write_request_rows(
                     request.method, request.uri, destination.via + branch, request.rows, request.body
                 )
@@ -220,9 +224,7 @@ class Client:
     def _stream_twin(self, destination: _Destination, now: Now) -> _Destination | None:
         """Return the same place over TCP, where a request too long for a datagram goes first (TRN-2)."""
         hop = destination.hop._replace(transport="tcp")
-        twin = self._destinations.get(hop)
-        if twin is None:
-            twin = self._destinations[hop] = _Destination(hop)
+        twin = self._at(hop)
         if self._local(hop, hop.host) is None or not self._locate(twin, now):
             self._retire(twin)
             return None
@@ -276,8 +278,8 @@ class Client:
         """Take news of the network: nothing gets to the remote address of flow (TRN-10, RFC 3261 17.1.4)."""
         for destination in list(self._by_place.get((flow.transport, flow.remote), ())):
             for exchange in list(destination.transactions.values()):
-                fallback = exchange.fallback
-                if fallback is not None and not flow.connection:
+                fallback = None if exchange.fallback is None or flow.connection else self._at(exchange.fallback)
+                if fallback is not None and self._locate(fallback, now):
                     self._forget(exchange)
                     self._begin(exchange.request, exchange.sender, exchange.subject, fallback, now, at_any_size=True)
                 else:
