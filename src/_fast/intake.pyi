@@ -25,6 +25,7 @@ ACCEPTED: Final[Outcome]
 class Registering:
     repeated: bool
     trying: bool
+    muted: bool
     outcome: Outcome
     change: Change | None
     listing: bytes | None

@@ -67,6 +67,7 @@ cdef class Registering:
     cdef readonly int64_t arrived_ms
     cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
     cdef public bint trying         # a 100 has gone out
+    cdef public bint muted          # what it changes is not published
     cdef public Outcome outcome
     cdef public object change
     cdef public bytes listing

@@ -35,7 +35,7 @@ class Now(NamedTuple):
 class Command:
     """A change of one AoR that no REGISTER asked for: an expiry, what an operator does, what a peer says."""
 
-    __slots__ = ("aor", "apply", "cause", "change", "done", "error", "origin", "outcome", "result", "state")
+    __slots__ = ("aor", "apply", "cause", "change", "done", "error", "muted", "origin", "outcome", "result", "state")
 
     def __init__(
         self,
@@ -45,10 +45,11 @@ class Command:
         done: Callable[["Command"], None] | None = None,
         origin: str = "",
         state: tuple[StateItem, ...] = (),
+        muted: bool = False,
     ) -> None:
         """apply changes the draft at a time and returns a count; done hears of it once it is committed.
 
-        state is committed with the change.
+        state is committed with the change; a muted one is not published.
         """
         self.aor = aor
         self.apply = apply
@@ -56,6 +57,7 @@ class Command:
         self.done = done
         self.origin = origin
         self.state = state
+        self.muted = muted
         self.result = 0
         self.error: Exception | None = None  # what apply raised; nothing has changed then
         self.outcome = ACCEPTED

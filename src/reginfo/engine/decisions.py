@@ -58,7 +58,7 @@ class Decisions:
                 )
             except Exception as error:
                 work.outcome = self._failed(work.aor, draft, error)
-        work.change = change = draft.finish("register")
+        work.change = change = draft.finish("register", muted=work.muted)
         work.listing = draft.record
         return change
 
@@ -69,14 +69,14 @@ class Decisions:
             except Exception as error:  # its caller hears of it; what else is in the turn goes on
                 draft.rollback()
                 work.error = error
-            work.change = draft.finish(work.cause, work.origin)
+            work.change = draft.finish(work.cause, work.origin, work.muted)
         else:
             try:
                 work.role.decide(work, draft, now)
             except Exception as error:
                 work.outcome = self._failed(work.aor, draft, error)
                 work.state = ()
-            work.change = draft.finish(work.request.method.lower(), work.origin)
+            work.change = draft.finish(work.request.method.lower(), work.origin, work.muted)
         return work.change
 
     def _failed(self, aor: str, draft: Draft, error: Exception) -> Outcome:

@@ -11,7 +11,7 @@ Inside a turn the works of one AoR chain on a working copy, so that a turn is on
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 from typing import Final
@@ -68,6 +68,9 @@ _OK: Final = Outcome(200)
 _LOWEST_TOKEN_OCTET: Final = 0x21
 
 
+Hook = Callable[[SipMessage, Flow], Outcome | None]
+
+
 class Engine:
     """Everything one server decides, under one configuration."""
 
@@ -88,6 +91,9 @@ class Engine:
         )
         self._take_rules(config, admission)
         self._drain_retry_after = 0
+        self.hook: Hook | None = None
+        "Asked about every well-formed request before anything else is; an Outcome is its answer."
+        self._muted = False
         self._requests = Counters([*METHODS, OTHER])
 
     def follow(self, config: Config) -> None:
@@ -114,7 +120,7 @@ class Engine:
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
         """Take a batch of datagrams or framed messages in arrival order."""
-        limit = 0 if self._drain_retry_after else MAX_PENDING
+        limit = 0 if self._drain_retry_after or self.hook else MAX_PENDING
         other = partial(self._receive_any, now)
         taken = self._intake.take(batch, now.ms, self._works.queues, self._works.arrivals, limit, other)
         self._requests.add(_METHOD_SLOT["REGISTER"], taken)
@@ -144,11 +150,23 @@ class Engine:
         try:
             message = parse_message(octets, stream=flow.reliable)
             if message.is_request:
-                self._admit(message, flow, fingerprint, now)  # reads headers that not every request needs
+                outcome = self._ask_hook(message, flow)
+                if outcome is not None:
+                    self._answers.respond(message, flow, fingerprint, outcome, now)
+                else:
+                    self._admit(message, flow, fingerprint, now)  # reads headers that not every request needs
             elif not self._client.receive(message, now):
                 self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
         except SipParseError as error:
             self._refuse_malformed(octets, flow, fingerprint, error, now)
+
+    def _ask_hook(self, request: SipMessage, flow: Flow) -> Outcome | None:
+        self._muted = False
+        return self.hook(request, flow) if self.hook is not None else None
+
+    def mute(self) -> None:
+        """Let nothing be published of what the request that the hook is asked about changes."""
+        self._muted = True
 
     def answer_unframed(self, error: SipParseError, head: bytes, flow: Flow, now: Now) -> bytes | None:
         """Return the last answer on a stream whose framing is lost, if one is owed and possible (TRN-8)."""
@@ -267,6 +285,7 @@ class Engine:
             subscription.speaks_for,
             mirror=peer is not None and peer.mirrors,
             until_ms=subscription.expires_at,
+            muted=self._muted,
             done=done,
         )
         return None
@@ -279,6 +298,7 @@ class Engine:
             return _MERGED
         if not work.flow.reliable:
             self._transactions.remember(work.fingerprint, PENDING, work.arrived_ms)
+        work.muted = self._muted
         self._works.put(work)
         return None
 

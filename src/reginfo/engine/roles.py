@@ -12,6 +12,7 @@ from reginfo.roles.notifier import STATE as NOTIFIER_STATE
 from reginfo.roles.notifier import TOLD as NOTIFIER_TOLD
 from reginfo.roles.notifier import Notifier
 from reginfo.roles.notify_handler import NotifyHandler
+from reginfo.roles.publisher import AGENT as PUBLISHER_AGENT
 from reginfo.roles.publisher import STATE as PUBLISHER_STATE
 from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
@@ -23,7 +24,14 @@ from reginfo.sip.unsaved import Unsaved
 
 DEFAULT_EXPIRES: Final = 3600  # seconds of a subscription at another server
 
-STATE_PREFIXES: Final = (NOTIFIER_STATE, NOTIFIER_TOLD, PUBLISHER_STATE, COMPOSITOR_STATE, SUBSCRIBER_STATE)
+STATE_PREFIXES: Final = (
+    NOTIFIER_STATE,
+    NOTIFIER_TOLD,
+    PUBLISHER_AGENT,
+    PUBLISHER_STATE,
+    COMPOSITOR_STATE,
+    SUBSCRIBER_STATE,
+)
 "Of the keys of role state, in the order Roles.restore() wants them."
 
 
@@ -113,7 +121,7 @@ class Roles:
         """Go on with the state of the last run under one of STATE_PREFIXES; the feed and recall() follow."""
         if prefix in (NOTIFIER_STATE, NOTIFIER_TOLD):
             self.notifier.restore(items, now)
-        elif prefix == PUBLISHER_STATE:
+        elif prefix in (PUBLISHER_AGENT, PUBLISHER_STATE):
             self.publisher.restore(items, now)
         elif prefix == COMPOSITOR_STATE:
             self.compositor.restore(items)

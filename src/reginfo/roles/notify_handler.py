@@ -50,6 +50,7 @@ class NotifyHandler:
         *,
         mirror: bool,
         until_ms: int,
+        muted: bool,
         done: Callable[[int], None],
     ) -> None:
         """Apply a document; done hears ONLINE, OFFLINE or NOT_APPLIED once all of it is committed.
@@ -74,7 +75,7 @@ class NotifyHandler:
             return
         handling = _Handling(len(changes), done)
         for aor, apply in changes:
-            self._command(Command(aor, apply, CAUSE, handling.take, origin=origin))
+            self._command(Command(aor, apply, CAUSE, handling.take, origin=origin, muted=muted))
 
     def end(self, aors: Iterable[str], origin: str) -> None:
         """End everything an origin has said of some AoRs: nothing was heard of it for too long (RIC-9)."""

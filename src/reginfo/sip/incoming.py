@@ -22,6 +22,7 @@ class Incoming:
         "change",
         "fingerprint",
         "flow",
+        "muted",
         "origin",
         "outcome",
         "plan",
@@ -48,6 +49,8 @@ class Incoming:
         "Role state to be committed with the change."
         self.plan: object = None
         "What the role does once the answer is durable."
+        self.muted = False
+        "What it changes is not published."
         self.trying = False
         "A 100 has gone out."
 

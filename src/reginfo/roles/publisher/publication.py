@@ -11,6 +11,9 @@ NEVER_MS: Final = 2**63 - 1
 STATE: Final = b"p/"
 "Prefix of the key of a publication in the role state; the canonical AoR follows."
 
+AGENT: Final = b"e/"
+"Key of what this agent is known by at its compositors."
+
 
 class _Saved(msgspec.Struct, array_like=True, frozen=True):
     entity_tag: str | None

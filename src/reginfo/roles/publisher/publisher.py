@@ -11,12 +11,13 @@ is back it is told what is true then, once.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Final
 
 from reginfo.config import PuaReginfoSection
 from reginfo.fast import REGINFO_HEAD, Change, SipMessage, last_expiry_ms, record_revision, write_headers
 from reginfo.model import Now, StateItem
-from reginfo.roles.publisher.publication import NEVER_MS, Publication, restored
+from reginfo.roles.publisher.publication import AGENT, NEVER_MS, Publication, restored
 from reginfo.sip.client import Client, Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
@@ -59,6 +60,7 @@ class Publisher:
         self._publications: dict[str, Publication] = {}
         self._untold: dict[Publication, None] = {}
         self._wanted: dict[str, None] = {}
+        self._agent = ""
         self._outage = Outage[Publication](timers, chance, self._advance)
         self.publishes: Counter[int] = Counter()
         "PUBLISHes by final answer."
@@ -192,7 +194,7 @@ class Publisher:
             ("Max-Forwards", "70"),
             ("From", f"<{subject.aor}>;tag={self._token()}"),
             ("To", f"<{subject.aor}>"),
-            ("Call-ID", self._token()),
+            ("Call-ID", self._call_id(subject.aor)),
             ("CSeq", "1 PUBLISH"),
             ("Event", PACKAGE),
             ("Expires", str(self._expires(subject, now) if body else subject.granted)),
@@ -206,6 +208,13 @@ class Publisher:
             subject.is_news = False
         subject.is_due = False
         return Request("PUBLISH", subject.aor, write_headers(rows), body)
+
+    def _call_id(self, aor: str) -> str:
+        """Return the Call-ID of every PUBLISH for an AoR: a compositor may tell by it who has lost an entity-tag."""
+        if not self._agent:
+            self._agent = self._token()
+            self._unsaved.put(AGENT, self._agent.encode())
+        return f"{self._agent}.{blake2b(aor.encode(), digest_size=8).hexdigest()}"
 
     def _document(self, publication: Publication, now: Now) -> bytes:
         """Return the full state for the compositor; empty if it has nothing to learn from it."""
@@ -291,6 +300,9 @@ class Publisher:
         """Go on with the publications of the last run."""
         for key, octets in items:
             assert octets is not None
+            if key == AGENT:
+                self._agent = octets.decode()
+                continue
             publication = restored(key, octets)
             self._publications[publication.aor] = publication
             if publication.entity_tag is not None and not publication.told_empty:
