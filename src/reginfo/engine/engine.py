@@ -267,6 +267,8 @@ class Engine:
         heard = self.roles.subscriber.receive(request, flow, now, self._admission.max_body)
         if isinstance(heard, Outcome):
             return heard
+        if not heard.is_news:
+            return _OK
         if not flow.reliable:
             self._transactions.remember(fingerprint, PENDING, now.ms)
         subscription = heard.subscription
