@@ -242,13 +242,13 @@ class FakeResponse:
         (["z9hG4bKa1"], ("z9hG4bKa1", "NOTIFY")),
         (["z9hG4bKA1"], ("z9hG4bKA1", "NOTIFY")),
         ([None], None),
-        (["z9hG4bKa1", "z9hG4bKb2"], None),
+        (["z9hG4bKa1", "z9hG4bKb2"], ("z9hG4bKa1", "NOTIFY")),
     ],
 )
-def test_a_response_is_matched_by_its_only_branch_and_the_cseq_method(
+def test_a_response_is_matched_by_its_topmost_branch_and_the_cseq_method(
     branches: list[str | None], key: tuple[str, str] | None
 ) -> None:
-    # TX-2, TRN-6
+    # TX-2
     response = FakeResponse([FakeVia(branch) for branch in branches])
     assert response_key(response) == key  # type: ignore[arg-type]
 

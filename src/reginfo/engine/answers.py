@@ -40,9 +40,15 @@ class Answers:
         outcome: Outcome,
         now: Now,
         listing: bytes | None = None,
+        *,
+        to_tag: str = "",
+        body: bytes = b"",
     ) -> None:
-        """Send a final answer and remember it for retransmissions of its request."""
-        octets = self.write(request, flow, fingerprint, outcome, now, listing)
+        """Send a final answer and remember it for retransmissions of its request.
+
+        to_tag and body are those of another server, whose answer is passed on.
+        """
+        octets = self.write(request, flow, fingerprint, outcome, now, listing, to_tag=to_tag, body=body)
         if outcome.status >= 300 and request.method == "REGISTER":
             self._refusals.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
@@ -57,6 +63,9 @@ class Answers:
         outcome: Outcome,
         now: Now,
         listing: bytes | None = None,
+        *,
+        to_tag: str = "",
+        body: bytes = b"",
     ) -> bytes:
         """Return a final answer; ACCEPTED lists the bindings of a record."""
         self.counters.add(outcome.status - 100)
@@ -65,12 +74,13 @@ class Answers:
             request,
             outcome.status,
             outcome.reason,
-            to_tag=self._transactions.tag(fingerprint),
+            to_tag=to_tag or self._transactions.tag(fingerprint),
             source=flow,
             headers=outcome.headers + self.identity,
             listing=listing if accepted else None,
             now_ms=now.ms,
             date=self.date_at(now.wall) if accepted else b"",
+            body=body,
         )
 
     def repeat(self, answer: bytes, octets: bytes, flow: Flow) -> None:

@@ -19,12 +19,14 @@ from typing import Final
 from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
 from reginfo.engine.decisions import Decisions
-from reginfo.engine.roles import Roles
+from reginfo.engine.roles import FOLLOWED_EXPIRES, Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
+    GO_ON,
     LISTING,
     NO_ANSWER,
     PENDING,
+    UNKNOWN_EXTENSION,
     Change,
     Counters,
     Draft,
@@ -40,9 +42,12 @@ from reginfo.fast import (
 from reginfo.model import Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED
 from reginfo.roles.registrar import Registrar
+from reginfo.roles.relay import Relay, Relayed
+from reginfo.roles.subscriber import TooManyFollowed
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import Incoming, unavailable
+from reginfo.sip.routing import Hop
 from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
@@ -89,6 +94,7 @@ class Engine:
         self._decisions = Decisions(
             Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
         )
+        self._relay: Relay | None = None
         self._take_rules(config, admission)
         self._drain_retry_after = 0
         self.hook: Hook | None = None
@@ -105,6 +111,19 @@ class Engine:
         self._admission = admission
         self._intake.follow(admission.screen, admission.max_message)
         self._decisions.registrar = Registrar(config.registrar, config.limits.max_contacts_per_request)
+        self._follows_registered = config.pua_reginfo.subscribe_on_register
+        if config.registrar.mode == "relay":
+            self._relay = Relay(
+                config.registrar.upstream,
+                config.own_hosts,
+                self._client,
+                self._timers,
+                answer=self._relayed,
+                trying=lambda relayed: self._answers.trying(relayed.request, relayed.flow),
+                registered=self._registered,
+            )
+        else:
+            self._relay = None
         self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
@@ -120,7 +139,8 @@ class Engine:
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
         """Take a batch of datagrams or framed messages in arrival order."""
-        limit = 0 if self._drain_retry_after or self.hook else MAX_PENDING
+        is_plain = not self._drain_retry_after and self.hook is None and self._relay is None
+        limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
         other = partial(self._receive_any, now)
         taken = self._intake.take(batch, now.ms, self._works.queues, self._works.arrivals, limit, other)
         self._requests.add(_METHOD_SLOT["REGISTER"], taken)
@@ -211,12 +231,16 @@ class Engine:
         self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
         verdict = self._admission.screen.check(request)
         outcome: Outcome | None
+        if verdict == UNKNOWN_EXTENSION and method == "REGISTER" and self._relay is not None:
+            verdict = GO_ON  # what is required is required of the registrar behind us
         if verdict:
             if verdict == NO_ANSWER:
                 return  # an ACK of an answer that was not ours (TX-8)
             outcome = self._admission.refusal(verdict, request)
         elif self._drain_retry_after:
             outcome = unavailable(self._drain_retry_after)
+        elif method == "REGISTER" and self._relay is not None:
+            outcome = self._forward(self._relay, request, flow, fingerprint, now)
         elif method == "REGISTER":
             outcome = self._refuse_body_or_queue(request, flow, fingerprint, now.ms)
         elif method == "SUBSCRIBE":
@@ -238,6 +262,29 @@ class Engine:
                 return outcome
         work = Registering(request, request.aor, flow, fingerprint, now_ms)
         return self._refuse_or_put(work)
+
+    def _forward(self, relay: Relay, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
+        outcome = relay.take(request, flow, fingerprint, now)
+        if outcome is None and not flow.reliable:
+            self._transactions.remember(fingerprint, PENDING, now.ms)
+        return outcome
+
+    def _relayed(self, relayed: Relayed, outcome: Outcome, to_tag: str, body: bytes, now: Now) -> None:
+        """Pass on the answer of the registrar behind us, unless its client has given up (TX-6)."""
+        if now.ms - relayed.arrived_ms < EXPIRED_AFTER_MS:
+            self._answers.respond(
+                relayed.request, relayed.flow, relayed.fingerprint, outcome, now, to_tag=to_tag, body=body
+            )
+
+    def _registered(self, relayed: Relayed, hop: Hop, now: Now) -> None:
+        """Follow what the registrar behind us has bound."""
+        if self._follows_registered:
+            try:
+                self.roles.subscriber.follow(
+                    relayed.request.aor, FOLLOWED_EXPIRES, now, keep=False, while_bound=True, hop=hop
+                )
+            except (SipParseError, TooManyFollowed) as error:
+                logger.warning("not followed aor=%s reason=%s", relayed.request.to.uri, error)
 
     def _subscribed(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
         notifier = self.roles.notifier

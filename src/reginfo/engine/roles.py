@@ -22,7 +22,7 @@ from reginfo.sip.peers import Peers
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
 
-DEFAULT_EXPIRES: Final = 3600  # seconds of a subscription at another server
+FOLLOWED_EXPIRES: Final = 3600  # seconds of a subscription at another server
 
 STATE_PREFIXES: Final = (
     NOTIFIER_STATE,
@@ -84,7 +84,7 @@ class Roles:
         first = listeners[0]
         self.subscriber.address = f"sip:reginfo@{first.sip_host}:{first.port}"
         for uri in self._config.pua_reginfo.subscribe:
-            self.subscriber.follow(uri, DEFAULT_EXPIRES, now, keep=False)
+            self.subscriber.follow(uri, FOLLOWED_EXPIRES, now, keep=False)
 
     def _chance(self) -> float:
         """Draw from 0 to 1."""

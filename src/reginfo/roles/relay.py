@@ -12,7 +12,7 @@ from reginfo.model import Now, Outcome
 from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import route_value
 from reginfo.sip.incoming import unavailable
-from reginfo.sip.routing import next_hop, own_route
+from reginfo.sip.routing import Hop, next_hop, own_route
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE
 
@@ -61,10 +61,10 @@ class Relay:
         timers: Timers,
         answer: Callable[[Relayed, Outcome, str, bytes, Now], None],
         trying: Callable[[Relayed], None],
-        registered: Callable[[Relayed, SipMessage, Now], None],
+        registered: Callable[[Relayed, Hop, Now], None],
     ) -> None:
         """answer(relayed, outcome, To tag, body, now) sends a final response, trying() a 100; registered() hears of
-        each 200 that leaves a contact bound."""
+        each 200 that leaves a contact bound, and where it came from."""
         self._hop = next_hop(upstream)
         self._own_hosts = frozenset(own_hosts)
         self._client = client
@@ -125,7 +125,13 @@ class Relay:
         others = [(name, value) for name, value in rows if name.lower() not in _OWN_OF_REQUEST]
         vias = [row for row in others if row[0].lower() in ("via", "v")]
         rest = [row for row in others if row[0].lower() not in ("via", "v")]
-        return Request("REGISTER", request.request_uri, write_headers([*vias, *headers, *rest]), request.body)
+        return Request(
+            "REGISTER",
+            request.request_uri,
+            write_headers([*vias, *headers, *rest]),
+            request.body,
+            1 + request.via_count,
+        )
 
     def answered(self, subject: Relayed, status: int, response: SipMessage | None, now: Now) -> None:
         """Pass a response back; a timeout is answered with silence, since a 408 would only be late (TX-6)."""
@@ -145,4 +151,4 @@ class Relay:
         outcome = Outcome(status, response.reason, headers)
         self._answer(subject, outcome, response.to.tag or "", response.body, now)
         if status < 300 and response.contact_count:
-            self._registered(subject, response, now)
+            self._registered(subject, self._hop, now)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from reginfo.config import Listener
-from reginfo.fast import Flow, SipMessage, write_request_rows
+from reginfo.fast import Flow, SipMessage, Via, write_request_rows
 from reginfo.model import Now
 from reginfo.sip.routing import Hop
 from reginfo.sip.timers import Timers
@@ -52,6 +52,8 @@ class Request(NamedTuple):
     rows: bytes
     "Every header but Via and Content-Length, as write_headers() gives them."
     body: bytes = b""
+    vias: int = 1
+    "Via values its responses have: ours, and those of the hops before us among the rows."
 
 
 class Sender(Protocol):
@@ -80,6 +82,10 @@ class _Destination:
         self.transactions: dict[str, _Exchange] = {}
         self.windowed = 0
         self.paused_until = 0
+
+    def is_sent_by(self, via: Via) -> bool:
+        """Tell whether a Via is the one requests to this place bear."""
+        return self.flow is not None and (via.host.strip("[]"), via.port) == self.flow.local
 
     @property
     def is_idle(self) -> bool:
@@ -262,6 +268,9 @@ class Client:
         key = response_key(response)
         exchange = self._exchanges.get(key[0]) if key is not None else None
         if exchange is None or exchange.transaction is None or exchange.transaction.key != key:
+            return False
+        # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
+        if response.via_count != exchange.request.vias or not exchange.destination.is_sent_by(response.top_via):
             return False
         exchange.transaction, actions = step(exchange.transaction, event_of(response.status), now.ms)
         if response.status >= 200:

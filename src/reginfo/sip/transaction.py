@@ -212,10 +212,8 @@ def event_of(status: int) -> Event:
 
 def response_key(response: SipMessage) -> tuple[str, str] | None:
     """Return the key of the transaction a response belongs to (RFC 3261 17.1.3); None if it can be none of ours."""
-    # A response that still has a second Via was not meant for us (RFC 3261 8.1.3.3).
-    if len(response.vias) != 1 or response.top_via.branch is None:
-        return None
-    return response.top_via.branch, response.cseq_method
+    branch = response.top_via.branch
+    return None if branch is None else (branch, response.cseq_method)
 
 
 def effective_status(status: int, retry_after: int | None = None, understood: Container[int] = UNDERSTOOD) -> int:
