@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reginfo.config import Config, load_config
+    from reginfo.engine import KEEP
+    from reginfo.fast import Outcome
     from reginfo.server import Server
 
-__all__ = ["Config", "Server", "__version__", "load_config"]
+__all__ = ["KEEP", "Config", "Outcome", "Server", "__version__", "load_config"]
 
 __version__: str
 
-_HOMES = {"Config": "reginfo.config", "load_config": "reginfo.config", "Server": "reginfo.server"}
+_HOMES = {
+    "KEEP": "reginfo.engine",
+    "Config": "reginfo.config",
+    "Outcome": "reginfo.fast",
+    "Server": "reginfo.server",
+    "load_config": "reginfo.config",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,7 @@ class Table:
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.now_ms = NOW_MS
+        self.followed: dict[str, int] = {}
         self.ended: list[tuple[ContactEvent, int]] = []
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
@@ -55,6 +56,15 @@ class Table:
         shortened: int = self.change(aor, lambda draft: draft.shorten(contact, expires))
         return shortened
 
+    async def subscribe(self, uri: str, expires: int) -> int:
+        if "@" not in uri:
+            raise ValueError("no user")
+        self.followed[uri] = expires
+        return 1
+
+    async def unsubscribe(self, uri: str) -> int:
+        return int(self.followed.pop(uri, None) is not None)
+
     def statistics(self) -> dict[str, dict[str, int]]:
         return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
 
@@ -66,7 +76,17 @@ def table() -> Table:
 
 @pytest.fixture
 def call(table: Table) -> Callable[..., Any]:
-    commands = Commands(table.lookup, table.page, table.add, table.end, table.shorten, table.statistics)
+    commands = Commands(
+        table.lookup,
+        table.page,
+        table.add,
+        table.end,
+        table.shorten,
+        table.subscribe,
+        table.unsubscribe,
+        lambda: [(ALICE, "udp:192.0.2.1:5060", "active", 2)] if table.followed else [],
+        table.statistics,
+    )
     methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
@@ -134,6 +154,20 @@ def test_a_contact_is_shortened_but_never_lengthened(call: Callable[..., Any]) -
     [contact] = call("ul.lookup", [ALICE])["Contacts"]
     assert (contact["Expires"], contact["Event"]) == (30, "shortened")
     assert refusal(call, "reg.shorten", [ALICE, None, 60]) == NOT_FOUND
+
+
+def test_following_another_server(call: Callable[..., Any], table: Table) -> None:
+    """SUB-13, SUB-7: begun, listed and ended by its URI."""
+    assert call("reg.subscribe", [ALICE]) == {"Servers": 1}
+    assert table.followed == {ALICE: 3600}
+    assert call("reg.subscribe", {"uri": ALICE, "expires": 60}) == {"Servers": 1}
+    assert call("reg.subscriptions") == [
+        {"AoR": ALICE, "Server": "udp:192.0.2.1:5060", "State": "active", "Contacts": 2}
+    ]
+    assert call("reg.unsubscribe", [ALICE]) == {"Servers": 1}
+    assert refusal(call, "reg.unsubscribe", [ALICE]) == NOT_FOUND
+    assert refusal(call, "reg.subscribe", ["alice"]) == INVALID_PARAMS
+    assert refusal(call, "reg.subscribe", [ALICE, 0]) == INVALID_PARAMS
 
 
 def test_a_lifetime_is_an_hour_unless_given(call: Callable[..., Any]) -> None:

@@ -36,6 +36,12 @@ class Commands:
     "AoR, contact URI or contact id or all, event, retry-after seconds -> number of contacts ended."
     shorten: Callable[[str, str | None, int], Awaitable[int]]
     "AoR, contact as above, seconds -> number of contacts that lasted longer."
+    subscribe: Callable[[str, int], Awaitable[int]]
+    "URI, seconds -> number of servers at which its registration is followed now."
+    unsubscribe: Callable[[str], Awaitable[int]]
+    "URI -> number of servers at which it was followed."
+    followed: Callable[[], list[tuple[str, str, str, int]]]
+    "-> AoR, server, state and known contacts of every subscription at another server."
     statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
 
@@ -78,6 +84,14 @@ class _Add(msgspec.Struct, forbid_unknown_fields=True):
     q: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
+class _Uri(msgspec.Struct, forbid_unknown_fields=True):
+    uri: str
+
+
+class _Subscribe(_Uri, forbid_unknown_fields=True):
+    expires: Annotated[int, Meta(ge=1, lt=2**32)] = 3600
+
+
 class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
 
@@ -104,6 +118,9 @@ class Rpc:
             "reg.probation": self._probation,
             "reg.reject": self._reject,
             "reg.shorten": self._shorten,
+            "reg.subscribe": self._subscribe,
+            "reg.subscriptions": self._subscriptions,
+            "reg.unsubscribe": self._unsubscribe,
             "stats.get_statistics": self._statistics,
             "ul.add": self._add,
             "ul.dump": self._dump,
@@ -170,6 +187,30 @@ class Rpc:
         if not shortened:
             raise RpcError(NOT_FOUND, f"{aor} has no such contact that lasts longer")
         return {"Shortened": shortened}
+
+    async def _subscribe(self, params: Params) -> Json:
+        given = _arguments(params, _Subscribe)
+        try:
+            return {"Servers": await self._commands.subscribe(given.uri, given.expires)}
+        except ValueError as error:
+            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+
+    async def _unsubscribe(self, params: Params) -> Json:
+        uri = _arguments(params, _Uri).uri
+        try:
+            ended = await self._commands.unsubscribe(uri)
+        except ValueError as error:
+            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+        if not ended:
+            raise RpcError(NOT_FOUND, f"{uri} is not followed")
+        return {"Servers": ended}
+
+    async def _subscriptions(self, params: Params) -> Json:
+        _arguments(params, _Nothing)
+        return [
+            {"AoR": aor, "Server": server, "State": state, "Contacts": contacts}
+            for aor, server, state, contacts in self._commands.followed()
+        ]
 
     async def _statistics(self, params: Params) -> Json:
         wanted = _arguments(params, _Statistics).name

@@ -239,6 +239,11 @@ class Config(Section, frozen=True, kw_only=True):
             raise ConfigError("peer.name must be unique", key="peer")
 
     @property
+    def default_domain(self) -> str:
+        """Domain of an address-of-record given without one."""
+        return self.pua_reginfo.default_domain or self.domains[0]
+
+    @property
     def own_hosts(self) -> tuple[str, ...]:
         """Hosts that mean this server in a Request-URI, besides the domains."""
         named = self.pua_reginfo.server_address

@@ -1,6 +1,6 @@
 """The engine: datagrams in, decisions in between, datagrams out.  Sans I/O."""
 
-from reginfo.engine.engine import Engine
+from reginfo.engine.engine import KEEP, Engine, Hook
 from reginfo.engine.works import MAX_PENDING, Turn, Work
 
-__all__ = ["MAX_PENDING", "Engine", "Turn", "Work"]
+__all__ = ["KEEP", "MAX_PENDING", "Engine", "Hook", "Turn", "Work"]

@@ -19,7 +19,8 @@ from typing import Final
 from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
 from reginfo.engine.decisions import Decisions
-from reginfo.engine.roles import FOLLOWED_EXPIRES, Roles
+from reginfo.engine.relaying import EXPIRED_AFTER_MS, Relaying
+from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
     GO_ON,
@@ -40,21 +41,17 @@ from reginfo.fast import (
     salvage,
 )
 from reginfo.model import Command, Now, Outcome, StateItem
-from reginfo.roles.notify_handler import NOT_APPLIED
+from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
 from reginfo.roles.registrar import Registrar
-from reginfo.roles.relay import Relay, Relayed
-from reginfo.roles.subscriber import TooManyFollowed
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import Incoming, unavailable
-from reginfo.sip.routing import Hop
 from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
 logger = logging.getLogger(__name__)
 
 TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
-EXPIRED_AFTER_MS: Final = 32_000  # 64*T1: the client has given up, an answer has no transaction left (TX-6)
 OVERLOAD_RETRY_AFTER: Final = 5  # seconds
 WORK: Final = 256  # watchers looked at, and requests begun, in one go: some milliseconds
 
@@ -70,8 +67,12 @@ _NO_DIALOG: Final = Outcome(481)
 _MERGED: Final = Outcome(482)
 _CANCELLED: Final = Outcome(200)
 _OK: Final = Outcome(200)
+_FAILED: Final = Outcome(500)
 _LOWEST_TOKEN_OCTET: Final = 0x21
 
+
+KEEP: Final = Outcome(0)
+"What a hook returns that sees to a request itself."
 
 Hook = Callable[[SipMessage, Flow], Outcome | None]
 
@@ -94,11 +95,11 @@ class Engine:
         self._decisions = Decisions(
             Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
         )
-        self._relay: Relay | None = None
+        self._relaying: Relaying | None = None
         self._take_rules(config, admission)
         self._drain_retry_after = 0
         self.hook: Hook | None = None
-        "Asked about every well-formed request before anything else is; an Outcome is its answer."
+        "Asked about every well-formed request before anything else is; an Outcome but KEEP is its answer."
         self._muted = False
         self._requests = Counters([*METHODS, OTHER])
 
@@ -111,19 +112,11 @@ class Engine:
         self._admission = admission
         self._intake.follow(admission.screen, admission.max_message)
         self._decisions.registrar = Registrar(config.registrar, config.limits.max_contacts_per_request)
-        self._follows_registered = config.pua_reginfo.subscribe_on_register
+        self._relaying = None
         if config.registrar.mode == "relay":
-            self._relay = Relay(
-                config.registrar.upstream,
-                config.own_hosts,
-                self._client,
-                self._timers,
-                answer=self._relayed,
-                trying=lambda relayed: self._answers.trying(relayed.request, relayed.flow),
-                registered=self._registered,
+            self._relaying = Relaying(
+                config, self._client, self._timers, self._answers, self._transactions, self.roles.subscriber
             )
-        else:
-            self._relay = None
         self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
@@ -139,7 +132,7 @@ class Engine:
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
         """Take a batch of datagrams or framed messages in arrival order."""
-        is_plain = not self._drain_retry_after and self.hook is None and self._relay is None
+        is_plain = not self._drain_retry_after and self.hook is None and self._relaying is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
         other = partial(self._receive_any, now)
         taken = self._intake.take(batch, now.ms, self._works.queues, self._works.arrivals, limit, other)
@@ -171,10 +164,10 @@ class Engine:
             message = parse_message(octets, stream=flow.reliable)
             if message.is_request:
                 outcome = self._ask_hook(message, flow)
-                if outcome is not None:
-                    self._answers.respond(message, flow, fingerprint, outcome, now)
-                else:
+                if outcome is None:
                     self._admit(message, flow, fingerprint, now)  # reads headers that not every request needs
+                elif outcome is not KEEP:
+                    self._answers.respond(message, flow, fingerprint, outcome, now)
             elif not self._client.receive(message, now):
                 self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
         except SipParseError as error:
@@ -182,7 +175,14 @@ class Engine:
 
     def _ask_hook(self, request: SipMessage, flow: Flow) -> Outcome | None:
         self._muted = False
-        return self.hook(request, flow) if self.hook is not None else None
+        if self.hook is None:
+            return None
+        try:
+            return self.hook(request, flow)
+        except Exception:  # not ours, but the request it was asked about is owed an answer
+            self._errors.add(INTERNAL)
+            logger.exception("request hook failed flow=%s", flow.text)
+            return _FAILED
 
     def mute(self) -> None:
         """Let nothing be published of what the request that the hook is asked about changes."""
@@ -231,7 +231,7 @@ class Engine:
         self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
         verdict = self._admission.screen.check(request)
         outcome: Outcome | None
-        if verdict == UNKNOWN_EXTENSION and method == "REGISTER" and self._relay is not None:
+        if verdict == UNKNOWN_EXTENSION and method == "REGISTER" and self._relaying is not None:
             verdict = GO_ON  # what is required is required of the registrar behind us
         if verdict:
             if verdict == NO_ANSWER:
@@ -239,8 +239,8 @@ class Engine:
             outcome = self._admission.refusal(verdict, request)
         elif self._drain_retry_after:
             outcome = unavailable(self._drain_retry_after)
-        elif method == "REGISTER" and self._relay is not None:
-            outcome = self._forward(self._relay, request, flow, fingerprint, now)
+        elif method == "REGISTER" and self._relaying is not None:
+            outcome = self._relaying.take(request, flow, fingerprint, now)
         elif method == "REGISTER":
             outcome = self._refuse_body_or_queue(request, flow, fingerprint, now.ms)
         elif method == "SUBSCRIBE":
@@ -262,29 +262,6 @@ class Engine:
                 return outcome
         work = Registering(request, request.aor, flow, fingerprint, now_ms)
         return self._refuse_or_put(work)
-
-    def _forward(self, relay: Relay, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
-        outcome = relay.take(request, flow, fingerprint, now)
-        if outcome is None and not flow.reliable:
-            self._transactions.remember(fingerprint, PENDING, now.ms)
-        return outcome
-
-    def _relayed(self, relayed: Relayed, outcome: Outcome, to_tag: str, body: bytes, now: Now) -> None:
-        """Pass on the answer of the registrar behind us, unless its client has given up (TX-6)."""
-        if now.ms - relayed.arrived_ms < EXPIRED_AFTER_MS:
-            self._answers.respond(
-                relayed.request, relayed.flow, relayed.fingerprint, outcome, now, to_tag=to_tag, body=body
-            )
-
-    def _registered(self, relayed: Relayed, hop: Hop, now: Now) -> None:
-        """Follow what the registrar behind us has bound."""
-        if self._follows_registered:
-            try:
-                self.roles.subscriber.follow(
-                    relayed.request.aor, FOLLOWED_EXPIRES, now, keep=False, while_bound=True, hop=hop
-                )
-            except (SipParseError, TooManyFollowed) as error:
-                logger.warning("not followed aor=%s reason=%s", relayed.request.to.uri, error)
 
     def _subscribed(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
         notifier = self.roles.notifier
@@ -309,7 +286,22 @@ class Engine:
         work = Incoming(request, taken, flow, fingerprint, now_ms, compositor)
         return compositor.read_document(work, self._admission.max_body) or self._refuse_or_put(work)
 
-    def _notified(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> Outcome | None:
+    def handle_notify(self, request: SipMessage, flow: Flow, now: Now, done: Callable[[int], None]) -> None:
+        """Apply a NOTIFY and answer it; done hears the predecessor's number for what came of it (KAM)."""
+        fingerprint = self._transactions.fingerprint(request.octets, flow)
+        outcome = self._notified(request, flow, fingerprint, now, done)
+        if outcome is not None:
+            self._answers.respond(request, flow, fingerprint, outcome, now)
+            done(OFFLINE if outcome.status < 300 else NOT_APPLIED)
+
+    def _notified(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        now: Now,
+        applied: Callable[[int], None] = lambda result: None,
+    ) -> Outcome | None:
         """Answer a NOTIFY once what it says is committed; one that belongs to nothing, before its body is read."""
         heard = self.roles.subscriber.receive(request, flow, now, self._admission.max_body)
         if isinstance(heard, Outcome):
@@ -326,6 +318,7 @@ class Engine:
                 self.roles.subscriber.lost(subscription, now)
             outcome = unavailable(OVERLOAD_RETRY_AFTER) if result == NOT_APPLIED else _OK
             self._answers.respond(request, flow, fingerprint, outcome, now)
+            applied(result)
 
         self.roles.handler.handle(
             heard.document,

@@ -82,7 +82,7 @@ class Roles:
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""
         first = listeners[0]
-        self.subscriber.address = f"sip:reginfo@{first.sip_host}:{first.port}"
+        self.subscriber.identity = self.subscriber.contact = f"sip:reginfo@{first.sip_host}:{first.port}"
         for uri in self._config.pua_reginfo.subscribe:
             self.subscriber.follow(uri, FOLLOWED_EXPIRES, now, keep=False)
 

@@ -121,13 +121,16 @@ class StreamServer:
                     connection.abort()
 
     def send(self, batch: Sequence[tuple[bytes, Flow]]) -> list[tuple[bytes, Flow]]:
-        """Write to connections and return what could not be: its connection is gone.
+        """Write to connections and return what could not be: its connection is gone, or its way is not from here.
 
         What is returned may be sent again with `flow.reply(port)`, the sent-by port of its Via (TRN-4).  A flow
         without a connection takes an open one to its remote address, or has one made (TRN-9).
         """
         gone = []
         for octets, flow in batch:
+            if not flow.connection and not self.carries(flow):
+                gone.append((octets, flow))
+                continue
             known = self._connections.get(flow.connection) if flow.connection else self._by_remote.get(flow.remote)
             if known is not None and known.write(octets):
                 continue

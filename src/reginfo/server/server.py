@@ -19,11 +19,13 @@ from reginfo.admin.event_log import LogConsumer
 from reginfo.admin.metrics import MetricsConsumer
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.config import Config, Listener
-from reginfo.engine import MAX_PENDING, Engine
+from reginfo.engine import MAX_PENDING, Engine, Hook
+from reginfo.engine.roles import FOLLOWED_EXPIRES
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import (
     Draft,
     Flow,
+    SipMessage,
     SipParseError,
     Transactions,
     parse_message,
@@ -34,6 +36,7 @@ from reginfo.net.descriptors import affordable
 from reginfo.net.resolver import locate
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
+from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
@@ -54,11 +57,21 @@ FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the serv
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 class Server:
     """A registrar on its sockets: `await run()` serves until `stop()` or a signal."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, on_request: Hook | None = None) -> None:
+        """on_request(request, flow) is asked about every request; None lets it pass, an Outcome is its answer."""
         self.config = config
+        self._on_request = on_request
+        self._wanted_listeners: list[tuple[OnChange, str | None]] = []
+        self._listeners: list[ChangeListener] = []
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
         self.location: LocationService
@@ -109,6 +122,7 @@ class Server:
         self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)))
+        self._engine.hook = self._on_request
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command)
         self._metrics = MetricsConsumer()
@@ -126,6 +140,9 @@ class Server:
             create=self.location.create,
             end=self.location.end,
             shorten=self.location.shorten,
+            subscribe=self.reginfo_subscribe,
+            unsubscribe=self.reginfo_unsubscribe,
+            followed=self.followed,
             statistics=self.statistics,
         )
         control = ControlServer(config.admin.socket, Rpc(commands, self._clock.now).methods())
@@ -134,10 +151,74 @@ class Server:
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
+        for callback, name in self._wanted_listeners:
+            self._listen_to_changes(callback, name)
 
     async def close(self) -> None:
         """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
         await self._open.aclose()
+
+    # -- what embedding programs do -----------------------------------------------------------------------
+
+    def on_change(self, callback: OnChange, *, name: str | None = None) -> None:
+        """Have every change committed from now on handed to callback, in order, one after the other.
+
+        Nobody waits for it.  With a name it is durable: after a restart the callback gets what it had not returned
+        from, at least once.
+        """
+        self._wanted_listeners.append((callback, name))
+        if hasattr(self, "_store"):
+            self._listen_to_changes(callback, name)
+
+    def _listen_to_changes(self, callback: OnChange, name: str | None) -> None:
+        listener = ChangeListener(self._store, callback, name)
+        self._listeners.append(listener)
+        task = self._loop.create_task(listener.run())
+        self._open.push_async_callback(_ended, task)
+
+    async def reginfo_subscribe(self, uri: str, expires: int = FOLLOWED_EXPIRES) -> int:
+        """Follow the registration of a SIP URI at another server; return at how many servers it is followed.
+
+        An address-of-record without a domain is one of pua_reginfo.default_domain.  What is learned is in the location
+        service under the origin of that server; it is followed again after a restart.  ValueError for no SIP URI.
+        """
+        found = self._engine.roles.subscriber.follow(self._with_domain(uri), expires, self._clock.now())
+        self._schedule()
+        return len(found)
+
+    async def reginfo_unsubscribe(self, uri: str) -> int:
+        """Follow the registration of a SIP URI no longer; return at how many servers it was."""
+        ended = self._engine.roles.subscriber.unfollow(self._with_domain(uri), self._clock.now())
+        self._schedule()
+        return ended
+
+    def _with_domain(self, uri: str) -> str:
+        scheme, _, rest = uri.partition(":")
+        if scheme.lower() not in ("sip", "sips"):
+            scheme, rest = "sip", uri
+        return f"{scheme}:{rest}" if "@" in rest else f"{scheme}:{rest}@{self.config.default_domain}"
+
+    def followed(self) -> list[tuple[str, str, str, int]]:
+        """Return (AoR, where, state, contacts known) of every subscription at another server."""
+        return [
+            (one.aor, str(one.hop), one.state.value, sum(len(known.contacts) for known in one.view.registrations))
+            for one in self._engine.roles.subscriber
+        ]
+
+    async def reginfo_handle_notify(self, request: SipMessage, flow: Flow) -> int:
+        """Apply a NOTIFY that on_request has kept (KEEP), and answer it; return what came of it.
+
+        2: applied, and no contact of its AoR is bound now; 1: applied, and at least one is; -1: not applied, because it
+        belongs to no subscription, cannot be read, or cannot be stored.
+        """
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._engine.handle_notify(request, flow, self._clock.now(), done.set_result)
+        self._schedule()
+        return await done
+
+    def reginfo_disable_publish(self) -> None:
+        """Let nothing be published of what the request that on_request is being asked about changes."""
+        self._engine.mute()
 
     async def _finish(self) -> None:
         for reader in self._readers:
@@ -244,6 +325,9 @@ class Server:
 
     async def _tell(self) -> None:
         """Let the roles see what was committed, and send what they have to say about it."""
+        if self._telling.lag:
+            for listener in self._listeners:
+                listener.wake()
         await self._telling.read()
         await self._telling.recall()
         self._engine.work(self._clock.now())
@@ -358,6 +442,7 @@ class Server:
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
         engine = self._engine
+        roles = engine.roles
         return {
             "core": {"uptime": int(time.monotonic() - self._started), "pending": engine.pending},
             **engine.statistics(),
@@ -367,5 +452,7 @@ class Server:
                 "lag": max(reader.lag for reader in self._readers),
             },
             "events": dict(self._metrics.events),
+            "subscriptions": {"notifier": len(roles.notifier), "subscriber": len(roles.subscriber)},
+            "publications": {"compositor": len(roles.compositor), "publisher": len(roles.publisher)},
             "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
         }

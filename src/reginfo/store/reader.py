@@ -70,6 +70,7 @@ class FeedReader:
         """Read on for so long at most; a store that cannot be read now is asked again next time."""
         until = time.monotonic() + seconds
         while self.lag:
+            last = self._store.last_seq
             try:
                 changes = await self._store.changes(
                     self._seq, CHANGES_PER_READ, refreshes=self._consumer.wants_refreshes
@@ -81,6 +82,7 @@ class FeedReader:
             except StoreUnavailable:
                 return
             if not changes:
+                self._seq = last  # nothing but refreshes, which the journal does not hold for it
                 return
             self._consumer.read(changes)
             self._seq = changes[-1].seq

@@ -87,21 +87,29 @@ class Subscriber:
         token: Callable[[], str],
         chance: Callable[[], float],
         on_stale: Callable[[Subscription], None],
+        on_refused: Callable[[Subscription, int, SipMessage | None], None] = lambda subscription, status, response: (
+            None
+        ),
     ) -> None:
-        """token makes tags and Call-IDs; on_stale hears of what was learned and is not kept any longer (RIC-9)."""
+        """token makes tags and Call-IDs.
+
+        on_stale hears of what was learned and is not kept any longer (RIC-9), on_refused of a SUBSCRIBE that came to
+        nothing and is tried again later.
+        """
         self._client = client
         self._timers = timers
         self._unsaved = unsaved
         self._token = token
         self._chance = chance
         self._on_stale = on_stale
+        self._on_refused = on_refused
         self._subscriptions: dict[str, Subscription] = {}
         self._by_call_id: dict[str, Subscription] = {}
         self._outages: dict[Hop, Outage[Subscription]] = {}
         self.notifies: Counter[int] = Counter()
         "NOTIFYs by answer."
-        self.address = "sip:reginfo@localhost"
-        "URI of this server, unless the configuration says otherwise."
+        self.identity = self.contact = "sip:reginfo@localhost"
+        "From and Contact of its SUBSCRIBEs, unless the configuration says otherwise."
         self.configure(section, peers)
 
     def configure(self, section: PuaReginfoSection, peers: Peers) -> None:
@@ -292,7 +300,7 @@ class Subscriber:
             uri = subject.uri
             headers = [
                 ("Max-Forwards", "70"),
-                ("From", f"<{self._named or self.address}>;tag={subject.tag}"),
+                ("From", f"<{self._named or self.identity}>;tag={subject.tag}"),
                 ("To", f"<{subject.uri}>"),
                 ("Call-ID", subject.call_id),
             ]
@@ -303,7 +311,7 @@ class Subscriber:
         expires = 0 if subject.state is State.ENDING else subject.expires
         headers += [
             ("CSeq", f"{subject.cseq} SUBSCRIBE"),
-            ("Contact", f"<{self._named or self.address}>"),
+            ("Contact", f"<{self._named or self.contact}>"),
             ("Event", PACKAGE),
             ("Accept", DOCUMENT_TYPE),
             ("Expires", str(expires)),
@@ -345,6 +353,7 @@ class Subscriber:
             self._drop(subscription)
         elif subscription.dialog is None:
             subscription.timer_n = NEVER_MS
+            self._on_refused(subscription, status, response)
             self._renew(subscription, Renewal.LATER, retry_after_ms(response) // 1000, now)
         elif status in ENDS_SUBSCRIPTION:
             self._renew(subscription, Renewal.NOW, 0, now)  # SUB-16

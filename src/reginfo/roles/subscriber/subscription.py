@@ -109,6 +109,11 @@ class Subscription:
         "When somebody looks what time has done to it."
 
     @property
+    def has_lived(self) -> bool:
+        """Whether there ever was a dialog."""
+        return self.view.version is not None or bool(self.view.registrations)
+
+    @property
     def stale_at(self) -> int:
         """When what was learned is not kept any longer."""
         if self.ended_at == NEVER_MS:
