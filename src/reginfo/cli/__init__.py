@@ -23,9 +23,22 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 COMMANDS: Final = {
     "serve": "reginfo.cli.serve",
+    "watch": "reginfo.cli.watch",
+    "register": "reginfo.cli.register",
+    "publish": "reginfo.cli.publish",
+    "ping": "reginfo.cli.ping",
+    "subscribe": "reginfo.cli.follow",
+    "unsubscribe": "reginfo.cli.follow",
     "ul": "reginfo.cli.ul",
+    "create": "reginfo.cli.verbs",
+    "shorten": "reginfo.cli.verbs",
+    "deactivate": "reginfo.cli.verbs",
+    "probation": "reginfo.cli.verbs",
+    "reject": "reginfo.cli.verbs",
     "stats": "reginfo.cli.stats",
     "parse": "reginfo.cli.parse",
+    "lint": "reginfo.cli.lint",
+    "diff": "reginfo.cli.diff",
     "bench": "reginfo.cli.bench",
 }
 "Command -> the module that holds it under its own name."

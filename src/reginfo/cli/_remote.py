@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -18,6 +18,17 @@ from reginfo.errors import ConfigError
 Call = Callable[[str, Params], Any]
 
 _EXITS = {NOT_FOUND: EXIT_NOT_FOUND, INVALID_PARAMS: EXIT_USAGE}
+
+DETAILS: Final = (
+    ("Expires", "Q", "CSeq", "Event", "Origin"),
+    ("Call-ID",),
+    ("Instance", "Reg-Id"),
+    ("User-Agent",),
+    ("Received", "Flow"),
+    ("Path",),
+    ("Params",),
+)
+"What is shown of a contact, a line each."
 
 socket_option = click.option(
     "--socket", metavar="PATH", help="Control socket; default: admin.socket of the configuration."
@@ -64,3 +75,14 @@ def printable(value: object) -> str:
 def bold(text: str) -> str:
     """Return text emphasised where it is shown on a terminal that wants it (no-color.org)."""
     return click.style(text, bold=True) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def print_registration(registration: dict[str, Any]) -> None:
+    """Print an AoR and its contacts."""
+    click.echo(bold(printable(registration["AoR"])))
+    for contact in registration["Contacts"]:
+        click.echo(f"  {printable(contact['Address'])}")
+        for row in DETAILS:
+            shown = [f"{name} {printable(contact[name])}" for name in row if contact[name] is not None]
+            if shown:
+                click.echo(f"    {', '.join(shown)}")

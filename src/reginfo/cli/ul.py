@@ -8,26 +8,17 @@ import click
 
 from reginfo.cli._remote import (
     Call,
-    bold,
     config_option,
     connected,
     json_option,
     print_json,
+    print_registration,
     printable,
     socket_option,
     utf8,
 )
 
 DUMP_FIELDS: Final = ("Address", "Expires", "Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path")
-DETAILS: Final = (
-    ("Expires", "Q", "CSeq", "Event", "Origin"),
-    ("Call-ID",),
-    ("Instance", "Reg-Id"),
-    ("User-Agent",),
-    ("Received", "Flow"),
-    ("Path",),
-    ("Params",),
-)
 
 
 def preference(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
@@ -57,7 +48,7 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
             if as_json:
                 print_json(registration)
             else:
-                _print_registration(registration)
+                print_registration(registration)
 
 
 @ul.command()
@@ -93,7 +84,7 @@ def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
 def add(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
     """Bind the URI CONTACT to AOR, or refresh it, as the operator."""
     with connected(socket, file) as call:
-        _print_registration(call("ul.add", [aor, contact, expires, q]))
+        print_registration(call("ul.add", [aor, contact, expires, q]))
 
 
 @ul.command()
@@ -121,13 +112,3 @@ def _walk(call: Call) -> Iterator[dict[str, Any]]:
         cursor = page["Cursor"]
         if not cursor:
             return
-
-
-def _print_registration(registration: dict[str, Any]) -> None:
-    click.echo(bold(printable(registration["AoR"])))
-    for contact in registration["Contacts"]:
-        click.echo(f"  {printable(contact['Address'])}")
-        for row in DETAILS:
-            shown = [f"{name} {printable(contact[name])}" for name in row if contact[name] is not None]
-            if shown:
-                click.echo(f"    {', '.join(shown)}")

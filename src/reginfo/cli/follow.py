@@ -1,0 +1,47 @@
+"""`reginfo subscribe`, `unsubscribe`: have a running server follow registrations of other servers."""
+
+from pathlib import Path
+
+import click
+
+from reginfo.cli._remote import config_option, connected, json_option, print_json, printable, socket_option, utf8
+
+
+@click.command()
+@click.argument("uri", required=False, callback=utf8)
+@click.option(
+    "--expires", type=click.IntRange(1, 2**32 - 1), default=3600, show_default=True, metavar="SECONDS", help="Lifetime."
+)
+@json_option
+@socket_option
+@config_option
+def subscribe(uri: str | None, expires: int, as_json: bool, socket: str | None, file: Path | None) -> None:
+    """Have the server follow the registration of URI at other servers; without URI list what it follows.
+
+    What is learned is in its location service, under the origin of the server that said it.
+    """
+    with connected(socket, file) as call:
+        if uri is None:
+            for one in call("reg.subscriptions", []):
+                if as_json:
+                    print_json(one)
+                else:
+                    shown = f"{one['AoR']}  {one['Server']}  {one['State']}  contacts {one['Contacts']}"
+                    click.echo(printable(shown))
+            return
+        servers = call("reg.subscribe", [uri, expires])["Servers"]
+        if as_json:
+            print_json({"uri": uri, "servers": servers})
+        else:
+            click.echo(f"following {printable(uri)} at {servers} server{'' if servers == 1 else 's'}")
+
+
+@click.command()
+@click.argument("uri", callback=utf8)
+@socket_option
+@config_option
+def unsubscribe(uri: str, socket: str | None, file: Path | None) -> None:
+    """Have the server follow the registration of URI no longer."""
+    with connected(socket, file) as call:
+        servers = call("reg.unsubscribe", [uri])["Servers"]
+        click.echo(f"not following {printable(uri)} any more at {servers} server{'' if servers == 1 else 's'}")

@@ -1,0 +1,37 @@
+"""`reginfo ping`: ask a SIP server whether it is there."""
+
+import time
+
+import click
+
+from reginfo.cli._agent import Agent, run, server_hop
+from reginfo.cli._remote import json_option, print_json, printable, utf8
+from reginfo.fast import SipMessage
+from reginfo.sip.routing import Hop
+
+
+@click.command()
+@click.argument("uri", callback=utf8)
+@json_option
+def ping(uri: str, as_json: bool) -> None:
+    """Send an OPTIONS to a SIP URI, and print what is answered and after how long.
+
+    Any answer at all means that the server is there; the exit code is 4 without one.
+    """
+    target = uri if uri.lower().startswith(("sip:", "sips:")) else f"sip:{uri}"
+    response, seconds = run(_ping(server_hop(target, None), target))
+    allow = response.header("Allow")
+    if as_json:
+        answer = {"uri": target, "status": response.status, "reason": response.reason}
+        print_json({**answer, "ms": round(seconds * 1000, 3), "allow": allow})
+        return
+    click.echo(f"{response.status} {printable(response.reason)} in {seconds * 1000:.1f} ms")
+    if allow:
+        click.echo(f"  allows {printable(allow)}")
+
+
+async def _ping(hop: Hop, uri: str) -> tuple[SipMessage, float]:
+    async with Agent(hop) as agent:
+        began = time.monotonic()
+        response = await agent.ask("OPTIONS", uri, [("Accept", "application/reginfo+xml")], identity=agent.contact)
+        return response, time.monotonic() - began

@@ -1,0 +1,60 @@
+"""`reginfo publish`: hand a reginfo document to a compositor (RFC 3903)."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from reginfo.cli import EXIT_FAILED, Failed
+from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
+from reginfo.cli._remote import config_option, json_option, print_json, utf8
+from reginfo.fast import SipMessage, SipParseError, parse_reginfo
+from reginfo.sip.routing import Hop
+from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE
+
+
+@click.command()
+@click.argument("aor", callback=aor_argument)
+@click.argument("source", metavar="[FILE|-]", type=click.File("rb"), required=False)
+@click.option("--expires", type=click.IntRange(0, 2**32 - 1), default=3600, show_default=True, metavar="SECONDS")
+@click.option("--etag", callback=utf8, metavar="TAG", help="Entity-tag of what is modified, refreshed or removed.")
+@server_option
+@json_option
+@config_option
+def publish(
+    aor: str,
+    source: BinaryIO | None,
+    expires: int,
+    etag: str | None,
+    server: str | None,
+    as_json: bool,
+    file: Path | None,
+) -> None:
+    """Publish the reginfo document in FILE as the state of AOR, and print its entity-tag.
+
+    With --etag and without FILE what was published is refreshed, or removed with --expires 0.
+    """
+    body = b"" if source is None else source.read()
+    if source is None and etag is None:
+        raise click.UsageError("Give a FILE, or the --etag of what is to be refreshed.")
+    if body:
+        try:
+            parse_reginfo(body)
+        except SipParseError as error:
+            raise Failed(f"{source.name if source else '-'}: {error}", EXIT_FAILED) from error
+    response = run(_publish(server_hop(server, file), aor, body, expires, etag))
+    refuse(response)
+    if as_json:
+        print_json({"aor": aor, "etag": response.sip_etag, "expires": response.expires})
+    else:
+        click.echo(response.sip_etag or "")
+
+
+async def _publish(hop: Hop, aor: str, body: bytes, expires: int, etag: str | None) -> SipMessage:
+    headers = [("Event", PACKAGE), ("Expires", str(expires))]
+    if etag is not None:
+        headers.append(("SIP-If-Match", etag))
+    if body:
+        headers.append(("Content-Type", DOCUMENT_TYPE))
+    async with Agent(hop) as agent:
+        return await agent.ask("PUBLISH", aor, headers, body)

@@ -1,0 +1,56 @@
+"""`reginfo register`: bind a contact the way a phone does."""
+
+from pathlib import Path
+
+import click
+
+from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
+from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
+from reginfo.fast import SipMessage
+from reginfo.sip.routing import Hop
+
+
+@click.command()
+@click.argument("aor", callback=aor_argument)
+@click.argument("contact", required=False, callback=utf8)
+@click.option("--expires", type=click.IntRange(0, 2**32 - 1), metavar="SECONDS", help="Lifetime; 0 removes.")
+@click.option("--q", type=click.FloatRange(0, 1), metavar="Q", help="Preference, 0 to 1.")
+@server_option
+@json_option
+@config_option
+def register(
+    aor: str,
+    contact: str | None,
+    expires: int | None,
+    q: float | None,
+    server: str | None,
+    as_json: bool,
+    file: Path | None,
+) -> None:
+    """Send a REGISTER that binds the URI CONTACT to AOR, and print what is bound then.
+
+    Without CONTACT nothing is bound, and what is bound already is printed; CONTACT "*" with --expires 0 removes all.
+    """
+    response = run(_register(server_hop(server, file), aor, contact, expires, q))
+    refuse(response)
+    contacts = [
+        {"contact": one.uri, "expires": one.expires, "q": None if one.q is None else one.q / 1000}
+        for one in response.contacts
+    ]
+    if as_json:
+        print_json({"aor": aor, "status": response.status, "contacts": contacts})
+        return
+    for one in contacts:
+        click.echo(f"{printable(one['contact'])}  expires {one['expires']}")
+
+
+async def _register(hop: Hop, aor: str, contact: str | None, expires: int | None, q: float | None) -> SipMessage:
+    headers = [("To", f"<{aor}>")]
+    if contact is not None:
+        value = contact if contact == "*" else f"<{contact}>" + ("" if q is None else f";q={q:.3g}")
+        headers.append(("Contact", value))
+    if expires is not None:
+        headers.append(("Expires", str(expires)))
+    domain = aor.rpartition("@")[2].partition(";")[0]
+    async with Agent(hop) as agent:
+        return await agent.ask("REGISTER", f"sip:{domain}", headers, identity=aor)
