@@ -16,7 +16,7 @@ import reginfo._fast
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
-PEERS = ("kamailio", "sipp", "redis-server")
+PEERS = ("kamailio", "sipp", "redis-server", "tshark")
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=500, deadline=None, derandomize=True, print_blob=True)
@@ -68,6 +68,12 @@ def sipp() -> Path:
 def redis_server() -> Path:
     """The redis-server program."""
     return _peer("redis-server")
+
+
+@pytest.fixture(scope="session")
+def tshark() -> Path:
+    """The tshark program."""
+    return _peer("tshark")
 
 
 @pytest.fixture(scope="session")
