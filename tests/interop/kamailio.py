@@ -196,11 +196,13 @@ class Kamailio:
     def stop(self) -> None:
         """End all its processes."""
         deadline = time.monotonic() + STOPPING
+        self.process.terminate()
         while self.process.poll() is None and time.monotonic() < deadline:
-            # Told again, because it goes to sleep between looking for a signal and waiting for one.
-            self.process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.5)
+                self.process.wait(0.2)
+                break
+            # The first process may have missed it while it went to sleep, a child while it was forked.
+            os.killpg(self.process.pid, signal.SIGTERM)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
