@@ -1670,8 +1670,12 @@ cdef class Draft:
         return earlier
 
     def end_unseen(self, origin: str, event: object) -> int:
-        """End every row of an origin that learn() and unlearn() did not hear of in this decision; return how many."""
+        """End every row of an origin that learn() and unlearn() did not hear of in this decision; return how many.
+
+        One that is due within a second has expired: documents count in whole seconds.
+        """
         cdef int number = event_number(event)
+        cdef const uint8_t* row
         cdef Py_ssize_t i, n
         cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(origin, &n)
         cdef Slot* slot
@@ -1682,8 +1686,9 @@ cdef class Draft:
             raise ValueError("what is learned has an origin")
         for i in range(self._used):
             slot = &self._slots[i]
-            if self._lives(slot) and not slot.seen and has_text(self._row(slot), ORIGIN, octets, n):
-                self._end(slot, number)
+            row = self._row(slot)
+            if self._lives(slot) and not slot.seen and has_text(row, ORIGIN, octets, n):
+                self._end(slot, EXPIRED if row_head(row).expires_at < self._now_ms + 1000 else number)
                 ended += 1
         return ended
 

@@ -338,7 +338,7 @@ class ReferenceDraft:
     def end_unseen(self, origin: str, event: str) -> int:
         gone = [entry for entry in self._living() if entry.now.origin == origin and not entry.seen]
         for entry in gone:
-            self._end(entry, event)
+            self._end(entry, "expired" if entry.now.expires_at < self.now_ms + 1000 else event)
         return len(gone)
 
     @property

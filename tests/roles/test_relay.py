@@ -102,6 +102,23 @@ def test_other_answers_pass(scene: Scene, status: int, headers: tuple[tuple[str,
         assert answer.header(name) == value
 
 
+def test_nothing_waits_for_a_registrar_that_asked_for_a_pause(scene: Scene) -> None:
+    """TX-11: everybody hears at once for how long."""
+    scene.upstream.status, scene.upstream.headers = 503, (("Retry-After", "60"),)
+    scene.register(A)
+    scene.upstream.status, scene.upstream.headers = 200, (("Contact", f"<{A}>;expires=600"),)
+    scene.net.run(20)
+    answer = scene.register(A)
+    assert answer is not None
+    assert answer.status == 503
+    assert 38 <= (answer.retry_after or 0) <= 40
+    assert len(scene.upstream.requests("REGISTER")) == 1
+    scene.net.run(41)
+    answer = scene.register(A)
+    assert answer is not None
+    assert answer.status == 200
+
+
 def test_503_without_retry_after_is_not_our_own(scene: Scene) -> None:
     """RFC 3261 16.7 step 6: we are not unavailable."""
     scene.upstream.status, scene.upstream.headers = 503, ()

@@ -19,7 +19,7 @@ from typing import Final
 from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
 from reginfo.engine.decisions import Decisions
-from reginfo.engine.relaying import EXPIRED_AFTER_MS, Relaying
+from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
@@ -45,7 +45,7 @@ from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
-from reginfo.sip.incoming import Incoming, unavailable
+from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
 from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
@@ -402,7 +402,7 @@ class Engine:
             answered = self._intake.answer(
                 turn.works,
                 now.ms,
-                now.ms - EXPIRED_AFTER_MS + 1,
+                now.ms - LATE_MS + 1,
                 self._answers.date_at(now.wall),
                 self._answers.identity,
                 self._answers.output,
@@ -418,7 +418,7 @@ class Engine:
                 if work.done is not None:
                     work.done(work)
                 return
-            if now.ms - work.arrived_ms < EXPIRED_AFTER_MS:
+            if now.ms - work.arrived_ms < LATE_MS:
                 listing = work.listing if isinstance(work, Registering) else None
                 self._answers.respond(work.request, work.flow, work.fingerprint, work.outcome, now, listing)
             if isinstance(work, Incoming):

@@ -1,7 +1,6 @@
 """Relay mode composed: what is answered to the phone, and what is followed at the registrar behind this server."""
 
 import logging
-from typing import Final
 
 from reginfo.config import Config
 from reginfo.engine.answers import Answers
@@ -11,12 +10,11 @@ from reginfo.model import Now, Outcome
 from reginfo.roles.relay import Relay, Relayed
 from reginfo.roles.subscriber import Subscriber, TooManyFollowed
 from reginfo.sip.client import Client
+from reginfo.sip.incoming import LATE_MS
 from reginfo.sip.routing import Hop
 from reginfo.sip.timers import Timers
 
 logger = logging.getLogger(__name__)
-
-EXPIRED_AFTER_MS: Final = 32_000  # 64*T1: the client has given up, an answer has no transaction left (TX-6)
 
 
 class Relaying:
@@ -53,7 +51,7 @@ class Relaying:
         return outcome
 
     def _answer(self, relayed: Relayed, outcome: Outcome, to_tag: str, body: bytes, now: Now) -> None:
-        if now.ms - relayed.arrived_ms < EXPIRED_AFTER_MS:
+        if now.ms - relayed.arrived_ms < LATE_MS:
             self._answers.respond(
                 relayed.request, relayed.flow, relayed.fingerprint, outcome, now, to_tag=to_tag, body=body
             )

@@ -11,7 +11,7 @@ from reginfo.fast import Flow, SipMessage, SipParseError, write_headers
 from reginfo.model import Now, Outcome
 from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import route_value
-from reginfo.sip.incoming import unavailable
+from reginfo.sip.incoming import LATE_MS, unavailable
 from reginfo.sip.routing import Hop, next_hop, own_route
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE
@@ -88,6 +88,9 @@ class Relay:
             return _LOOP
         if self._count >= MAX_RELAYED:
             return unavailable(OVERLOAD_RETRY_AFTER)
+        pause = self._client.pause_s(self._hop, now)
+        if pause:
+            return unavailable(pause)
         relayed = Relayed(request, flow, fingerprint, now.ms, max_forwards, self._route_beyond(request))
         self._count += 1
         self._timers.at(now.ms + TRYING_AFTER_MS, self._on_time, relayed)
@@ -112,6 +115,10 @@ class Relay:
 
     def request(self, subject: Relayed, now: Now) -> Request | None:
         """Return the REGISTER as it goes on: a hop further, with our Path on top (RFC 3327 section 5.2)."""
+        if now.ms - subject.arrived_ms >= LATE_MS:
+            self._count -= 1
+            subject.is_answered = True
+            return None
         request = subject.request
         flow = subject.flow
         rows = request.rows()

@@ -161,6 +161,11 @@ class Client:
         destination.waiting.append((sender, subject))
         self._ready[destination] = None
 
+    def pause_s(self, hop: Hop, now: Now) -> int:
+        """Return for how many seconds nothing is sent to hop, because it asked for that (TX-11); 0 if it did not."""
+        destination = self._destinations.get(hop)
+        return 0 if destination is None else max(0, -((now.ms - destination.paused_until) // 1000))
+
     def _at(self, hop: Hop) -> _Destination:
         destination = self._destinations.get(hop)
         if destination is None:

@@ -5,6 +5,8 @@ from typing import Final, Protocol
 from reginfo.fast import Change, Draft, Flow, SipMessage
 from reginfo.model import Now, Outcome, StateItem
 
+LATE_MS: Final = 32_000  # 64*T1 after its arrival nobody waits for the answer to a request any more (TX-6)
+
 _UNDECIDED: Final = Outcome(500)
 
 
