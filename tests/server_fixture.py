@@ -20,15 +20,22 @@ PATIENCE = 10.0
 "Seconds until a missing answer is a failure; answers take milliseconds."
 
 
-class RunningServer:
-    """`reginfo serve` as a child process in a folder of its own, on ports the system chose."""
+_LISTENER = re.compile(r"(udp|tcp):([\d.]+):(\d+)")
 
-    def __init__(self, folder: Path, domains: Sequence[str], options: str = "") -> None:
+
+class RunningServer:
+    """`reginfo serve` as a child process in a folder of its own."""
+
+    def __init__(
+        self, folder: Path, domains: Sequence[str], options: str = "", address: Address = ("127.0.0.1", 0)
+    ) -> None:
+        """Listen on a port the system chooses, unless the address has one."""
         self.folder = folder
         self.log = folder / "server.log"
+        host, port = address
         listed = ", ".join(f'"{domain}"' for domain in domains)
         (folder / "reginfo.toml").write_text(
-            f'listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]\ndomains = [{listed}]\n{options}'
+            f'listen = ["udp:{host}:{port}", "tcp:{host}:{port}"]\ndomains = [{listed}]\n{options}'
         )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGINFO_")}
         # The folder must not shadow the package, nor be shadowed.
@@ -51,8 +58,8 @@ class RunningServer:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.strip().startswith(b"listening"):
-                found = dict(re.findall(r"(udp|tcp):127\.0\.0\.1:(\d+)", line.decode()))
-                return ("127.0.0.1", int(found["udp"])), ("127.0.0.1", int(found["tcp"]))
+                found = {name: (host, int(port)) for name, host, port in _LISTENER.findall(line.decode())}
+                return found["udp"], found["tcp"]
         raise AssertionError(f"the server did not start: {self.log.read_text()}")
 
     @property
@@ -80,9 +87,11 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(folder: Path, domains: Sequence[str], options: str = "") -> Generator[RunningServer, None, None]:
+def running_server(
+    folder: Path, domains: Sequence[str], options: str = "", address: Address = ("127.0.0.1", 0)
+) -> Generator[RunningServer, None, None]:
     """Run a server for the length of a block; it has to survive it and end without an error in its log."""
-    server = RunningServer(folder, domains, options)
+    server = RunningServer(folder, domains, options, address)
     try:
         yield server
         assert server.process.poll() is None, f"the server died: {server.log.read_text()[-2000:]}"
@@ -98,6 +107,17 @@ def loopback_address() -> str:
     Answers go to the port that the top Via names (RFC 3261 18.2.2).  On an address of one's own any port is free.
     """
     return f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+
+
+def free_port(host: str) -> int:
+    """Return a port of an address that is free for UDP and TCP."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, socket.socket() as stream:
+            datagrams.bind((host, 0))
+            port: int = datagrams.getsockname()[1]
+            with suppress(OSError):
+                stream.bind((host, port))
+                return port
 
 
 def via_port(octets: bytes) -> int:

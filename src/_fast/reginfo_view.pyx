@@ -44,8 +44,8 @@ cdef enum:
 cdef class RegistrationDelta:
     """What became of one registration.
 
-    added are contacts that were not known, changed pairs of a contact before and after, removed those that ended: as told
-    (terminated, with the event), or as they were known if a full document does not name them any more.
+    added are contacts that were not known, changed pairs of a contact before and after, removed those that ended: as
+    told (terminated, with the event), or as they were known if a full document does not name them any more.
     """
 
     cdef readonly str aor

@@ -3,8 +3,8 @@
 Out: what follows the version number of a document (its tail) is written straight from a record, so that one tail serves
 every subscription that is told the same; REGINFO_HEAD, the version and the tail are the document.
 
-In: lxml parses, hardened and only after caps on octets, depth, elements and attributes were kept; the tree is walked in C
-over the struct fields of lxml's public C interface.  Whatever is not a reginfo document is a SipParseError.
+In: lxml parses, hardened and only after caps on octets, depth, elements and attributes were kept; the tree is walked
+in C over the struct fields of lxml's public C interface.  Whatever is not a reginfo document is a SipParseError.
 
 Two namespaces of extensions are written and read: RFC 5628 (GRUUs) and one of this project, for what another server
 needs to reach a contact: path, received, user agent, flow, and the age of its last REGISTER.
@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport INT64_MAX, int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int8_t, int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset, strcmp, strlen
 from lxml.includes.tree cimport (
     XML_CDATA_SECTION_NODE,

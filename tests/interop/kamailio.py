@@ -55,7 +55,7 @@ T = TypeVar("T")
 Server = TypeVar("Server", bound="Kamailio")
 
 
-def eventually(look: Callable[[], T], what: str = "what was expected", timeout: float = PATIENCE) -> T:
+def eventually(look: Callable[[], T | None], what: str = "what was expected", timeout: float = PATIENCE) -> T:
     """Return the first truthy value that look gives before the deadline."""
     deadline = time.monotonic() + timeout
     while not (found := look()):

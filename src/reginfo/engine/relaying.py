@@ -33,6 +33,7 @@ class Relaying:
         self._transactions = transactions
         self._subscriber = subscriber
         self._follows = config.pua_reginfo.subscribe_on_register
+        self._has_proxy = bool(config.pua_reginfo.outbound_proxy)
         self.relay = Relay(
             config.registrar.upstream,
             config.own_hosts,
@@ -59,7 +60,8 @@ class Relaying:
     def _registered(self, relayed: Relayed, hop: Hop, now: Now) -> None:
         if self._follows:
             aor = relayed.request.aor
+            asked = None if self._has_proxy else hop
             try:
-                self._subscriber.follow(aor, FOLLOWED_EXPIRES, now, keep=False, while_bound=True, hop=hop)
+                self._subscriber.follow(aor, FOLLOWED_EXPIRES, now, keep=False, while_bound=True, hop=asked)
             except (SipParseError, TooManyFollowed) as error:
                 logger.warning("not followed aor=%s reason=%s", aor, error)
