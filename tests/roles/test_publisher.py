@@ -344,6 +344,7 @@ def test_what_was_published_is_not_published_again_after_a_restart(scene: Scene)
     assert len(scene.compositor.publishes) == 1
     scene.net.run(10)
     assert [shape(one) for one in scene.compositor.publishes] == [INITIAL, REFRESH]
+    assert scene.compositor.publishes[-1].expires == 100  # 0 would take it away
     scene.register(B)
     assert shape(scene.compositor.publishes[-1]) == MODIFY
 

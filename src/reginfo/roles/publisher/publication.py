@@ -20,6 +20,7 @@ class _Saved(msgspec.Struct, array_like=True, frozen=True):
     expires_at: int
     told: int
     told_empty: bool
+    granted: int
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -88,7 +89,7 @@ class Publication(Untold):
         return STATE + self.aor.encode()
 
     def encode(self) -> bytes:
-        return _encoder.encode(_Saved(self.entity_tag, self.expires_at, self.told, self.told_empty))
+        return _encoder.encode(_Saved(self.entity_tag, self.expires_at, self.told, self.told_empty, self.granted))
 
 
 def restored(key: bytes, octets: bytes) -> Publication:
@@ -99,4 +100,5 @@ def restored(key: bytes, octets: bytes) -> Publication:
     publication.expires_at = saved.expires_at
     publication.told = saved.told
     publication.told_empty = saved.told_empty
+    publication.granted = saved.granted
     return publication
