@@ -4,6 +4,7 @@ net = Network(); east = net.add(House(local=("192.0.2.1", 5060))); watcher = net
 watcher.subscribe(...); net.run(5)
 """
 
+import heapq
 import itertools
 import random
 from collections import Counter, deque
@@ -78,7 +79,11 @@ class Network:
         self.is_watching = False
         self.sent: Counter[tuple[Address, str]] = Counter()
         "Datagrams sent, by sender and method or status class."
+        self.delay_ms: Callable[[], int] = lambda: 0
+        "How much later than at once a datagram arrives: what is delayed is overtaken."
         self._wire: deque[tuple[Address, Address, str, bytes]] = deque()
+        self._delayed: list[tuple[int, int, Address, bytes, Flow]] = []
+        self._order = itertools.count()
 
     def serve(self, house: House) -> House:
         """Put a server on the network."""
@@ -106,9 +111,17 @@ class Network:
                 copies = min([fault(sender, receiver, octets) for fault in self.faults], default=1)
                 if receiver not in self.nodes:
                     continue
+                flow = Flow(transport, receiver, sender, 0 if transport == "udp" else 1)
                 for _ in range(copies):
-                    connection = 0 if transport == "udp" else 1
-                    arrived.setdefault(receiver, []).append((octets, Flow(transport, receiver, sender, connection)))
+                    delay_ms = self.delay_ms() if transport == "udp" else 0
+                    if delay_ms:
+                        item = (self.now_ms + delay_ms, next(self._order), receiver, octets, flow)
+                        heapq.heappush(self._delayed, item)
+                    else:
+                        arrived.setdefault(receiver, []).append((octets, flow))
+            while self._delayed and self._delayed[0][0] <= self.now_ms:
+                _, _, receiver, octets, flow = heapq.heappop(self._delayed)
+                arrived.setdefault(receiver, []).append((octets, flow))
             if not arrived:
                 return
             for receiver, batch in arrived.items():
