@@ -9,6 +9,7 @@ from reginfo.model import Command
 from tests.harness import PHONE as FLOW
 from tests.harness import House, contact, finish, request
 from tests.network import Network, Peer, Watcher, cut
+from tests.scenes import Phone
 
 SERVER = ("127.0.0.1", 5060)
 WATCHER = ("192.0.2.50", 5060)
@@ -610,6 +611,21 @@ def test_a_change_that_was_not_told_before_a_crash_is_told_after_it(scene: Scene
     uri, _, ends = row.partition(";")
     [event] = [event for contact, event in scene.watcher.events()[-1] if contact == uri]
     assert event == ("unregistered" if ends else "registered" if row == B else "refreshed")
+
+
+def test_a_crash_in_the_first_second_loses_nothing(scene: Scene) -> None:
+    """Nothing has been saved of what was told by then: neither to whom nor how far."""
+    phone = Phone(local=("192.0.2.10", 6000))
+    scene.net.add(phone)
+    scene.watcher.subscribe()
+    phone.register(A)
+    scene.net.run(0.1)
+    phone.register(f"{A};expires=0")
+    scene.net.run(0.1)
+    assert scene.watcher.contacts() == {A}
+    scene.house.crash()
+    scene.net.run(1)
+    assert scene.watcher.contacts() == set()
 
 
 def test_a_notify_that_was_on_its_way_at_a_crash_is_told_again(scene: Scene) -> None:

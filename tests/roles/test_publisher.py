@@ -446,6 +446,27 @@ def test_from_phone_to_watcher_over_our_own_compositor() -> None:
     ]
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_publish_whose_answer_was_lost_is_put_right_after_a_crash(stays: bool) -> None:
+    """EPA-2: whether the compositor has taken it nobody knows any more."""
+    net, registrar, compositor = chain()
+    phone = Phone()
+    net.add(phone)
+    net.run(2)
+    net.faults.append(lambda sender, receiver, _: 0 if (sender, receiver) == (OTHER, SERVER) else 1)
+    phone.register(A)
+    net.run(0.1)
+    assert compositor.contacts() == [A]
+    if not stays:
+        phone.register(f"{A};expires=0")
+    net.run(0.1)
+    registrar.crash()
+    net.faults.clear()
+    net.run(5)
+    assert compositor.contacts() == registrar.contacts()
+    assert len(compositor.roles.compositor) == 1
+
+
 @pytest.mark.parametrize("fault", ["crash", "cut", "412"])
 def test_after_any_outage_the_compositor_ends_with_the_true_state(fault: str) -> None:
     """EPA-2, ESC-4"""

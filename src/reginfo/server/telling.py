@@ -43,6 +43,7 @@ class Telling:
             self._roles.restore(prefix, await store.scan_state(prefix), self._now())
         if cursor is None:
             await self._recall(everything=True)
+            await self._save_cursor()  # so that the next start reads what this run has changed, however short it is
             return
         self._seq = self._saved = cursor[0]
         try:
@@ -123,10 +124,13 @@ class Telling:
         try:
             if told:
                 await self._store.commit((), told)
-            seq = self._roles.settled(self._seq)
-            if seq != self._saved:
-                await self._store.save_cursor(NAME, seq)
-                self._saved = seq
+            await self._save_cursor()
         except StoreUnavailable as error:
             self._roles.unsaved.put_back(told)
             logger.warning("cursor not saved consumer=%s reason=%s", NAME, error)
+
+    async def _save_cursor(self) -> None:
+        seq = self._roles.settled(self._seq)
+        if seq != self._saved:
+            await self._store.save_cursor(NAME, seq)
+            self._saved = seq

@@ -152,6 +152,7 @@ class Publisher:
         publication.refresh_at = NEVER_MS
         publication.is_due = False
         if publication.is_news:
+            publication.told_empty = True
             return
         if publication.told_empty:
             self._forget(publication)
@@ -219,7 +220,7 @@ class Publisher:
     def _document(self, publication: Publication, now: Now) -> bytes:
         """Return the full state for the compositor; empty if it has nothing to learn from it."""
         if publication.entity_tag is None:
-            if publication.record is None or last_expiry_ms(publication.record) is None:
+            if publication.told_empty and (publication.record is None or last_expiry_ms(publication.record) is None):
                 return b""
         elif not publication.document(publication.told, publication.told, self._peer, now.ms, home=True):
             return b""
@@ -322,6 +323,8 @@ class Publisher:
             return
         publication = known or self._publication(aor)
         publication.see(record)
+        if record is None and publication.is_news and publication.entity_tag is None:
+            publication.told_empty = False  # a PUBLISH of the last run may have arrived, though its answer did not
         if publication.told_empty if record is None else publication.told == record_revision(record):
             publication.clear()
             return
