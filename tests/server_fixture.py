@@ -74,6 +74,11 @@ class RunningServer:
         times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
+    def kill(self) -> None:
+        """End the server without a chance to save anything."""
+        self.process.kill()
+        self.process.communicate()
+
     def stop(self) -> int:
         """End the server the way an operator does, and return its exit code."""
         if self.process.poll() is None:
@@ -81,8 +86,7 @@ class RunningServer:
         try:
             self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+            self.kill()
         return self.process.returncode
 
 

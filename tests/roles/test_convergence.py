@@ -157,4 +157,4 @@ class Convergence(RuleBasedStateMachine):
 
 
 TestConvergence = Convergence.TestCase
-TestConvergence.settings = settings(max_examples=max(20, settings.default.max_examples // 5), stateful_step_count=30)
+TestConvergence.settings = settings(max_examples=max(20, settings().max_examples // 5), stateful_step_count=30)
