@@ -23,7 +23,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run test cov bench bench-sipp soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run test cov bench bench-sipp bench-chain soak soak-sample lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -83,6 +83,9 @@ bench: $(TESTING) $(BUILT)  ## every benchmark group; results are kept in .bench
 
 bench-sipp: $(TESTING) $(BUILT)  ## registrar and Kamailio under the same SIPp load: table, CSV and plot
 	$(BIN)/python -m benchmarks.sipp_table
+
+bench-chain: $(TESTING) $(BUILT)  ## REGISTER -> PUBLISH -> compositor, this project's pair and Kamailio's
+	$(BIN)/python -m benchmarks.chain
 
 soak: $(TESTING) $(BUILT)  ## 100 kills under load, ten minutes of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 100

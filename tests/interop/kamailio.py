@@ -86,7 +86,16 @@ class Row:
 class Kamailio:
     """A Kamailio that runs."""
 
-    def __init__(self, name: str, folder: Path, template: str, words: dict[str, str], debug: int, options: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        template: str,
+        words: dict[str, str],
+        debug: int,
+        options: str,
+        memory: int = MEMORY,
+    ) -> None:
         self.name = name
         self.folder = folder
         self.host = loopback_address()
@@ -109,7 +118,7 @@ class Kamailio:
         run = folder / f"{name}.run"
         run.mkdir()
         command = ["kamailio", "-DD", "-E", "-f", str(configuration), "-P", str(run / "pid"), "-Y", str(run)]
-        command += ["-w", str(folder), "-m", str(MEMORY)]
+        command += ["-w", str(folder), "-m", str(memory)]
         with self._log.open("wb") as log:
             # -DD stays in the foreground.  Should this process die, the first process of Kamailio is told to end, and
             # ends its children; a group of its own lets them be killed should that one crash.
@@ -325,6 +334,7 @@ def registrar(
     transaction_timeout: float = 30.0,
     debug: int = 0,
     options: str = "",
+    memory: int = MEMORY,
 ) -> Iterator[Registrar]:
     """Run a registrar that PUBLISHes by way of outbound_proxy and applies NOTIFYs; `subscribe` makes it SUBSCRIBE.
 
@@ -346,7 +356,7 @@ def registrar(
         "USE_DOMAIN": str(int(use_domain)),
         "PATIENCE_MS": str(round(transaction_timeout * 1000)),
     }
-    with _until_end(Registrar(name, folder, "registrar.cfg", words, debug, options)) as server:
+    with _until_end(Registrar(name, folder, "registrar.cfg", words, debug, options, memory)) as server:
         yield server
 
 
@@ -360,6 +370,7 @@ def presence_server(
     transaction_timeout: float = 30.0,
     debug: int = 0,
     options: str = "",
+    memory: int = MEMORY,
 ) -> Iterator[PresenceServer]:
     """Run a presence server for Event: reg.
 
@@ -376,7 +387,7 @@ def presence_server(
         "EXPIRY_CHECK": str(expiry_check),
         "PATIENCE_MS": str(round(transaction_timeout * 1000)),
     }
-    with _until_end(PresenceServer(name, folder, "presence.cfg", words, debug, options)) as server:
+    with _until_end(PresenceServer(name, folder, "presence.cfg", words, debug, options, memory)) as server:
         yield server
 
 
