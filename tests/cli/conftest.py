@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,9 @@ import pytest
 
 from reginfo.admin.control import ControlServer, Method
 from reginfo.cli import main
+from reginfo.cli._agent import Agent
+from reginfo.model import Now
+from tests.server_fixture import RunningServer, free_port, running_server
 
 
 class Ran(NamedTuple):
@@ -23,6 +28,54 @@ class Ran(NamedTuple):
 
 Run = Callable[..., Ran]
 Serve = Callable[[dict[str, Method]], None]
+Spawn = Callable[..., subprocess.Popen[str]]
+
+OPTIONS = """
+[store]
+url = "memory:"
+[notifier]
+min_notify_interval = 0
+allow = ["*"]
+[[peer]]
+name = "publisher"
+uri = "sip:127.0.0.1"
+"""
+"Of a server that anybody may watch, that tells every change at once, and that takes what this host publishes."
+
+
+class Registrar(NamedTuple):
+    """A real server that the commands of a module talk to."""
+
+    udp: str
+    tcp: str
+    socket: str
+
+
+@pytest.fixture(scope="module")
+def registrar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registrar]:
+    """Run a server for example.com and example.net; each test has addresses-of-record of its own."""
+    with running_server(tmp_path_factory.mktemp("server"), ["example.com", "example.net"], OPTIONS) as server:
+        yield reached(server)
+
+
+def reached(server: RunningServer) -> Registrar:
+    """Return how the commands reach a server."""
+    (host, port), (_, stream) = server.udp, server.tcp
+    return Registrar(f"sip:{host}:{port}", f"sip:{host}:{stream};transport=tcp", str(server.folder / "reginfo.sock"))
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Give the SIP URI of a port that takes datagrams and answers none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"sip:127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed() -> str:
+    """Give the SIP URI of a port that nothing listens on."""
+    return f"sip:127.0.0.1:{free_port('127.0.0.1')}"
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +101,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def spawn() -> Iterator[Spawn]:
     """Start the command line as a process of its own."""
     started: list[subprocess.Popen[str]] = []
     watchdogs: list[threading.Timer] = []
@@ -94,3 +147,14 @@ def serve() -> Iterator[Serve]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a user agent's time pass a hundred times as fast: it gives up after a third of a second."""
+    begun = time.monotonic()
+
+    def now() -> Now:
+        return Now(round((time.monotonic() - begun) * 100_000), time.time())
+
+    monkeypatch.setattr(Agent, "now", staticmethod(now))
