@@ -42,3 +42,11 @@ def test_a_name_without_address_is_an_unreachable_server(run: Run) -> None:
 
 def test_silence_is_an_unreachable_server(run: Run, silent: str, hurry: None) -> None:
     assert run("ping", silent) == (4, "", f"reginfo: udp:{silent.removeprefix('sip:')} does not answer\n")
+
+
+@pytest.mark.parametrize("uri", ["", "sip:", "tel:+15551234", "a b", "sip:host;transport=pigeon"])
+def test_what_is_no_sip_uri_is_wrong_usage(run: Run, uri: str) -> None:
+    ran = run("ping", uri)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"reginfo: URI {uri!r} is no SIP URI: ")
+    assert ran.err.count("\n") == 1

@@ -52,8 +52,8 @@ def aor_argument(_context: click.Context, _parameter: click.Parameter, value: st
     return uri
 
 
-def server_hop(server: str | None, file: Path | None) -> Hop:
-    """Return where --server is, or else what the configuration listens on first."""
+def server_hop(server: str | None, file: Path | None, name: str = "--server") -> Hop:
+    """Return where the server is: as the argument of this name says, or else where the configuration listens first."""
     if server is None:
         first = load_config(file).config.listeners[0]
         return Hop(first.transport, first.host, first.port)
@@ -61,7 +61,7 @@ def server_hop(server: str | None, file: Path | None) -> Hop:
     try:
         return next_hop(uri)
     except (SipParseError, UnicodeEncodeError) as error:
-        raise Failed(f"--server {server!r} is no SIP URI: {error}", EXIT_USAGE) from None
+        raise Failed(f"{name} {server!r} is no SIP URI: {error}", EXIT_USAGE) from None
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -18,8 +18,9 @@ def ping(uri: str, as_json: bool) -> None:
 
     Any answer at all means that the server is there; the exit code is 4 without one.
     """
+    hop = server_hop(uri, None, "URI")
     target = uri if uri.lower().startswith(("sip:", "sips:")) else f"sip:{uri}"
-    response, seconds = run(_ping(server_hop(target, None), target))
+    response, seconds = run(_ping(hop, target))
     allow = response.header("Allow")
     if as_json:
         answer = {"uri": target, "status": response.status, "reason": response.reason}
