@@ -32,6 +32,17 @@ def test_json_has_every_contact_that_is_bound(run: Run, registrar: Registrar) ->
     assert bound == {"sip:first@192.0.2.1": 0.5, "sip:second@192.0.2.2": None}
 
 
+@pytest.mark.parametrize("aor", ["sip:example.net", "SIP:domain@EXAMPLE.net", "sip:domain@example.net;x=y"])
+def test_the_request_uri_is_the_domain_alone(run: Run, registrar: Registrar, aor: str) -> None:
+    ran = run("register", aor, "sip:phone@192.0.2.1", "--server", registrar.udp)
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_secure_address_of_record_is_registered_at_its_secure_domain(run: Run, registrar: Registrar) -> None:
+    ran = run("register", "sips:secure@example.net", "sips:phone@192.0.2.1", "--server", registrar.udp)
+    assert (ran.code, ran.err) == (0, "")
+
+
 def test_without_contact_nothing_is_bound_and_what_is_bound_is_shown(run: Run, registrar: Registrar) -> None:
     server = ("--server", registrar.udp)
     assert run("register", "fetch@example.com", *server) == (0, "", "")

@@ -6,7 +6,7 @@ import click
 
 from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
 from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
-from reginfo.fast import SipMessage
+from reginfo.fast import SipMessage, parse_uri
 from reginfo.sip.routing import Hop
 
 
@@ -51,6 +51,11 @@ async def _register(hop: Hop, aor: str, contact: str | None, expires: int | None
         headers.append(("Contact", value))
     if expires is not None:
         headers.append(("Expires", str(expires)))
-    domain = aor.rpartition("@")[2].partition(";")[0]
     async with Agent(hop) as agent:
-        return await agent.ask("REGISTER", f"sip:{domain}", headers, identity=aor)
+        return await agent.ask("REGISTER", _domain(aor), headers, identity=aor)
+
+
+def _domain(aor: str) -> str:
+    """Return the Request-URI of a REGISTER for an AoR: its domain, without the user (RFC 3261 section 10.2)."""
+    uri = parse_uri(aor)
+    return f"{uri.scheme}:{uri.host}" + ("" if uri.port is None else f":{uri.port}")
