@@ -79,6 +79,29 @@ def test_what_is_no_address_of_record_is_wrong_usage(run: Run, aor: str) -> None
     assert "Error: Invalid value for 'AOR': " in ran.err
 
 
+@pytest.mark.parametrize(
+    "contact", ["", "phone", "sip:phone@", "sip:phone@192.0.2.1>;q=1", "sip:phone@192.0.2.1\r\nX: y", "\udcff"]
+)
+def test_what_is_no_contact_is_wrong_usage(run: Run, contact: str) -> None:
+    ran = run("register", "alice@example.com", contact)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Error: Invalid value for '[CONTACT]': " in ran.err
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "nan", "high"])
+def test_a_preference_out_of_range_is_wrong_usage(run: Run, value: str) -> None:
+    ran = run("register", "alice@example.com", "sip:phone@192.0.2.1", "--q", value)
+    assert ran.code == 2
+    assert "Error: Invalid value for '--q': " in ran.err
+
+
+def test_a_preference_has_three_digits_on_the_wire(run: Run, registrar: Registrar) -> None:
+    ran = run(
+        "register", "low@example.com", "sip:phone@192.0.2.1", "--q", "0.00001", "--server", registrar.udp, "--json"
+    )
+    assert [one["q"] for one in json.loads(ran.out)["contacts"]] == [0]
+
+
 @pytest.mark.parametrize("value", ["-1", "4294967296", "soon"])
 def test_a_lifetime_out_of_range_is_wrong_usage(run: Run, value: str) -> None:
     ran = run("register", "alice@example.com", "sip:phone@192.0.2.1", "--expires", value)

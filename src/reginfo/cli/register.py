@@ -5,16 +5,27 @@ from pathlib import Path
 import click
 
 from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
-from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
-from reginfo.fast import SipMessage, parse_uri
+from reginfo.cli._remote import config_option, json_option, print_json, printable
+from reginfo.cli.ul import preference
+from reginfo.fast import SipMessage, SipParseError, parse_uri
 from reginfo.sip.routing import Hop
+
+
+def _contact_argument(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a contact as it is; wrong usage if it is neither "*" nor a URI, which could end the header early."""
+    if value is not None and value != "*":
+        try:
+            parse_uri(value)
+        except (SipParseError, UnicodeEncodeError) as error:
+            raise click.BadParameter(getattr(error, "reason", "must be UTF-8")) from None
+    return value
 
 
 @click.command()
 @click.argument("aor", callback=aor_argument)
-@click.argument("contact", required=False, callback=utf8)
+@click.argument("contact", required=False, callback=_contact_argument)
 @click.option("--expires", type=click.IntRange(0, 2**32 - 1), metavar="SECONDS", help="Lifetime; 0 removes.")
-@click.option("--q", type=click.FloatRange(0, 1), metavar="Q", help="Preference, 0 to 1.")
+@click.option("--q", type=float, callback=preference, metavar="Q", help="Preference, 0 to 1.")
 @server_option
 @json_option
 @config_option
@@ -47,7 +58,7 @@ def register(
 async def _register(hop: Hop, aor: str, contact: str | None, expires: int | None, q: float | None) -> SipMessage:
     headers = [("To", f"<{aor}>")]
     if contact is not None:
-        value = contact if contact == "*" else f"<{contact}>" + ("" if q is None else f";q={q:.3g}")
+        value = contact if contact == "*" else f"<{contact}>" + ("" if q is None else f";q={q:.3f}")
         headers.append(("Contact", value))
     if expires is not None:
         headers.append(("Expires", str(expires)))
