@@ -36,9 +36,8 @@ url = "memory:"
 [notifier]
 min_notify_interval = 0
 allow = ["*"]
-[[peer]]
-name = "publisher"
-uri = "sip:127.0.0.1"
+[compositor]
+publishers = ["127.0.0.1"]
 """
 "Of a server that anybody may watch, that tells every change at once, and that takes what this host publishes."
 
