@@ -70,6 +70,12 @@ def test_the_star_with_a_lifetime_is_refused_by_the_server(run: Run, registrar: 
     assert ran == (1, "", "reginfo: the server answers 400 Contact * needs Expires: 0\n")
 
 
+def test_a_lifetime_that_is_too_short_is_refused_with_the_shortest_there_is(run: Run, registrar: Registrar) -> None:
+    ran = run("register", "brief@example.com", "sip:phone@192.0.2.1", "--expires", "5", "--server", registrar.udp)
+    reason = "423 Interval Too Brief, the shortest lifetime is 60 s"
+    assert ran == (1, "", f"reginfo: the server answers {reason}\n")
+
+
 @pytest.mark.parametrize(
     "aor", ["", "alice@", "sip:", "alice@example.com>", "alice@example.com\r\nX: y", "a b@c", "\udcff"]
 )

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 import click
 
 from reginfo.cli import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failed
+from reginfo.cli._remote import printable
 from reginfo.config import Listener, load_config
 from reginfo.fast import (
     Flow,
@@ -154,8 +155,7 @@ class Agent:
         self.flush()
         status, response = await answer.future
         if response is None:
-            reason = "does not answer" if status == REQUEST_TIMEOUT else "cannot be reached"
-            raise Failed(f"{self.hop} {reason}", EXIT_UNREACHABLE)
+            raise silence(self.hop, status)
         return response
 
     def flush(self) -> None:
@@ -218,6 +218,20 @@ class _Answer:
 def refuse(response: SipMessage) -> None:
     """Fail with what a server answered, unless it is a success."""
     if response.status >= 300:
-        after = f", try again after {response.retry_after} s" if response.retry_after else ""
-        code = EXIT_UNREACHABLE if response.status == SERVICE_UNAVAILABLE else EXIT_FAILED
-        raise Failed(f"the server answers {response.status} {response.reason}{after}", code)
+        raise refusal(response)
+
+
+def refusal(response: SipMessage) -> Failed:
+    """Return the failure that the final response of a server is."""
+    text = f"the server answers {response.status} {printable(response.reason)}"
+    if response.retry_after:
+        text += f", try again after {response.retry_after} s"
+    if response.min_expires:
+        text += f", the shortest lifetime is {response.min_expires} s"
+    return Failed(text, EXIT_UNREACHABLE if response.status == SERVICE_UNAVAILABLE else EXIT_FAILED)
+
+
+def silence(hop: Hop, status: int) -> Failed:
+    """Return the failure that a request without a final response is, by the status that stands for it."""
+    reason = "does not answer" if status == REQUEST_TIMEOUT else "cannot be reached"
+    return Failed(f"{hop} {reason}", EXIT_UNREACHABLE)

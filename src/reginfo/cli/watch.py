@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reginfo.cli import EXIT_FAILED, EXIT_UNREACHABLE, Failed
-from reginfo.cli._agent import Agent, aor_argument, run, server_hop, server_option
+from reginfo.cli import Failed
+from reginfo.cli._agent import Agent, aor_argument, refusal, run, server_hop, server_option, silence
 from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
 from reginfo.config import PuaReginfoSection
 from reginfo.fast import Flow, ReginfoContact, ReginfoRegistration, SipMessage
@@ -131,14 +131,11 @@ class _Watcher:
         return Outcome(200)
 
     def _on_refused(self, subscription: Subscription, status: int, response: SipMessage | None) -> None:
-        if response is None:
-            reason, code = f"{subscription.hop} does not answer", EXIT_UNREACHABLE
-        else:
-            reason, code = f"the server answers {status} {printable(response.reason)}", EXIT_FAILED
+        failure = silence(subscription.hop, status) if response is None else refusal(response)
         if subscription.has_lived:
-            click.echo(f"{reason}; trying again", err=True)
+            click.echo(f"{failure}; trying again", err=True)
         else:
-            self._failure = Failed(reason, code)
+            self._failure = failure
             self.done.set()
 
 
