@@ -93,10 +93,12 @@ def test_an_unreachable_server_is_one_line(run: Run, closed: str) -> None:
     assert ran == (4, "", f"reginfo: udp:{closed.removeprefix('sip:')} cannot be reached\n")
 
 
-def test_a_document_that_cannot_be_read_is_not_sent(run: Run) -> None:
-    Path("broken.xml").write_text("<reginfo")
-    ran = run("publish", "alice@example.com", "broken.xml")
-    assert ran == (1, "", "reginfo: broken.xml: document: tag without end (at octet 0)\n")
+@pytest.mark.parametrize("options", [(), ("--etag", "known")])
+@pytest.mark.parametrize(("text", "reason"), [("<reginfo", "tag without end"), ("", "empty")])
+def test_a_document_that_cannot_be_read_is_not_sent(run: Run, text: str, reason: str, options: tuple[str, ...]) -> None:
+    Path("broken.xml").write_text(text)
+    ran = run("publish", "alice@example.com", "broken.xml", *options)
+    assert ran == (1, "", f"reginfo: broken.xml: document: {reason} (at octet 0)\n")
 
 
 @pytest.mark.parametrize(
@@ -105,11 +107,16 @@ def test_a_document_that_cannot_be_read_is_not_sent(run: Run) -> None:
         (["alice@example.com"], "Give a FILE, or the --etag of what is to be refreshed."),
         (["alice@example.com", "absent.xml"], "'absent.xml': No such file or directory"),
         (["alice@example.com", "."], "'.': Is a directory"),
-        (["@example.com", "absent.xml"], "Invalid value"),
+        (["@example.com", "state.xml"], "Invalid value for 'AOR': "),
+        (["alice@example.com", "--etag", ""], "Invalid value for '--etag': must be a token"),
+        (["alice@example.com", "--etag", "a b"], "Invalid value for '--etag': must be a token"),
+        (["alice@example.com", "--etag", "a\r\nX: y"], "Invalid value for '--etag': must be a token"),
+        (["alice@example.com", "--etag", "\udcff"], "Invalid value for '--etag': must be a token"),
         (["alice@example.com", "--etag", "t", "--expires", "-1"], "Invalid value for '--expires'"),
     ],
 )
 def test_wrong_usage_is_named(run: Run, arguments: list[str], text: str) -> None:
+    document("alice")
     ran = run("publish", *arguments)
     assert (ran.code, ran.out) == (2, "")
-    assert f"Error: {text}" in ran.err or text in ran.err.partition("Error: ")[2]
+    assert text in ran.err.partition("\nError: ")[2]

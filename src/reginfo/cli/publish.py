@@ -1,23 +1,35 @@
 """`reginfo publish`: hand a reginfo document to a compositor (RFC 3903)."""
 
+import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import click
 
 from reginfo.cli import EXIT_FAILED, Failed
 from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
-from reginfo.cli._remote import config_option, json_option, print_json, utf8
+from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.fast import SipMessage, SipParseError, parse_reginfo
 from reginfo.sip.routing import Hop
 from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")  # RFC 3261 section 25.1
+
+
+def _entity_tag(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an entity-tag as it is; wrong usage if it is no token."""
+    if value is not None and _TOKEN.fullmatch(value) is None:
+        raise click.BadParameter("must be a token")
+    return value
 
 
 @click.command()
 @click.argument("aor", callback=aor_argument)
 @click.argument("source", metavar="[FILE|-]", type=click.File("rb"), required=False)
 @click.option("--expires", type=click.IntRange(0, 2**32 - 1), default=3600, show_default=True, metavar="SECONDS")
-@click.option("--etag", callback=utf8, metavar="TAG", help="Entity-tag of what is modified, refreshed or removed.")
+@click.option(
+    "--etag", callback=_entity_tag, metavar="TAG", help="Entity-tag of what is modified, refreshed or removed."
+)
 @server_option
 @json_option
 @config_option
@@ -37,11 +49,11 @@ def publish(
     body = b"" if source is None else source.read()
     if source is None and etag is None:
         raise click.UsageError("Give a FILE, or the --etag of what is to be refreshed.")
-    if body:
+    if source is not None:
         try:
             parse_reginfo(body)
         except SipParseError as error:
-            raise Failed(f"{source.name if source else '-'}: {error}", EXIT_FAILED) from error
+            raise Failed(f"{printable(source.name)}: {error}", EXIT_FAILED) from error
     response = run(_publish(server_hop(server, file), aor, body, expires, etag))
     refuse(response)
     if as_json:
