@@ -166,6 +166,10 @@ def test_a_name_without_address_is_an_unreachable_server(run: Run) -> None:
     [
         (["alice@"], "AOR"),
         (["alice@example.com\r\nX: y"], "AOR"),
+        (["alice@example.com", "--from", ""], "--from"),
+        (["alice@example.com", "--from", "a b"], "--from"),
+        (["alice@example.com", "--from", "bob@example.com>\r\nX: y"], "--from"),
+        (["alice@example.com", "--from", "\udcff"], "--from"),
         (["alice@example.com", "--expires", "0"], "--expires"),
     ],
 )

@@ -43,8 +43,10 @@ server_option = click.option(
 )
 
 
-def aor_argument(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def aor_argument(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Return an address-of-record as a SIP URI; `alice@example.com` is taken for one."""
+    if value is None:
+        return None
     uri = value if value.lower().startswith(("sip:", "sips:")) else f"sip:{value}"
     try:
         canonical_aor(uri)

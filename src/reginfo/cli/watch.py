@@ -13,7 +13,7 @@ import click
 
 from reginfo.cli import Failed
 from reginfo.cli._agent import Agent, aor_argument, refusal, run, server_hop, server_option, silence
-from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
+from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.config import PuaReginfoSection
 from reginfo.fast import Flow, ReginfoContact, ReginfoRegistration, SipMessage
 from reginfo.model import Now, Outcome
@@ -34,7 +34,9 @@ Show = Callable[[Heard], None]
 @click.command()
 @click.argument("aor", callback=aor_argument)
 @server_option
-@click.option("--from", "identity", callback=utf8, metavar="URI", help="Who watches; default: the owner, AOR itself.")
+@click.option(
+    "--from", "identity", callback=aor_argument, metavar="URI", help="Who watches; default: the owner, AOR itself."
+)
 @click.option("--expires", type=click.IntRange(1, 2**32 - 1), default=3600, show_default=True, metavar="SECONDS")
 @click.option("--full", is_flag=True, help="Print the whole state after each change, not only what changed.")
 @click.option("--once", is_flag=True, help="Print the state as it is, and exit.")
