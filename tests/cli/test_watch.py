@@ -92,6 +92,18 @@ def test_a_signal_ends_the_subscription_and_the_watcher(
         assert run(*held).out == "subscriptions:notifier = 0\n"
 
 
+def test_a_reader_that_leaves_ends_the_watcher(run: Run, spawn: Spawn, registrar: Registrar) -> None:
+    aor = "pipe@example.com"
+    watcher = spawn("watch", aor, "--server", registrar.udp)
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline().endswith("  init\n")
+    watcher.stdout.close()
+    watcher.stdout = None
+    run("create", aor, CONTACT, "--socket", registrar.socket)
+    _, err = watcher.communicate(timeout=PATIENCE)
+    assert (watcher.returncode, err) == (1, "")
+
+
 def test_a_signal_ends_a_watcher_that_was_not_answered_yet(spawn: Spawn) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reginfo.cli import Failed
 from reginfo.cli._agent import Agent, aor_argument, refusal, run, server_hop, server_option, silence
 from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.config import PuaReginfoSection
@@ -87,7 +86,7 @@ class _Watcher:
         self._once = once
         self.done = asyncio.Event()
         self.agent = Agent(hop, self._on_request)
-        self._failure: Failed | None = None
+        self._failure: Exception | None = None
 
     async def run(self, aor: str, identity: str, expires: int) -> None:
         agent = self.agent
@@ -106,8 +105,6 @@ class _Watcher:
         [subscription] = self._subscriber.follow(aor, expires, agent.now(), hop=agent.hop)
         agent.flush()
         await self.done.wait()
-        if self._failure is not None:
-            raise self._failure
         self._subscriber.unfollow(aor, agent.now())
         agent.flush()
         if subscription.dialog is not None:
@@ -117,6 +114,13 @@ class _Watcher:
                         await asyncio.sleep(0.01)
             except TimeoutError:
                 pass
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, failure: Exception) -> None:
+        """End with this failure, unless there was one before."""
+        self._failure = self._failure or failure
+        self.done.set()
 
     def _on_request(self, request: SipMessage, flow: Flow, now: Now) -> Outcome:
         if request.method != "NOTIFY":
@@ -127,7 +131,10 @@ class _Watcher:
                 click.echo(f"NOTIFY refused: {heard.status} {printable(heard.reason or '')}", err=True)
             return heard
         if heard.is_news and heard.subscription.state is not State.ENDING:
-            self._show(heard)
+            try:
+                self._show(heard)
+            except OSError as error:  # whoever reads has left, or the disk is full
+                self._fail(error)
             if self._once:
                 self.done.set()
         return Outcome(200)
@@ -137,8 +144,7 @@ class _Watcher:
         if subscription.has_lived:
             click.echo(f"{failure}; trying again", err=True)
         else:
-            self._failure = failure
-            self.done.set()
+            self._fail(failure)
 
 
 class _Printer:
