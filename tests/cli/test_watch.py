@@ -4,15 +4,18 @@ import json
 import os
 import pty
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from reginfo.fast import SipMessage, parse_message, write_request, write_response
 from tests.cli.conftest import OPTIONS, Registrar, Run, Spawn, reached
 from tests.server_fixture import PATIENCE, running_server
 
@@ -113,6 +116,87 @@ def test_a_signal_ends_a_watcher_that_was_not_answered_yet(spawn: Spawn) -> None
         watcher.send_signal(signal.SIGINT)
         assert watcher.communicate(timeout=PATIENCE) == ("", "")
         assert watcher.returncode == 0
+
+
+class Notifier(threading.Thread):
+    """A server that answers each SUBSCRIBE with 200 and one NOTIFY, or with the 200 alone."""
+
+    def __init__(self, state: str | None) -> None:
+        super().__init__()
+        self._state = state
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(PATIENCE)
+        self._where = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.uri = f"sip:{self._where}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.sendto(b"", self._socket.getsockname())
+        self.join()
+        self._socket.close()
+
+    def run(self) -> None:
+        while True:
+            octets, watcher = self._socket.recvfrom(65_536)
+            if not octets:
+                return
+            message = parse_message(octets)
+            if message.is_request:
+                expires = message.expires or 0
+                own = [("Contact", f"<{self.uri}>"), ("Expires", str(expires))]
+                self._socket.sendto(write_response(message, 200, to_tag="here", headers=own), watcher)
+                if self._state is not None:
+                    self._socket.sendto(self._notify(message), watcher)
+
+    def _notify(self, subscribe: SipMessage) -> bytes:
+        headers = [
+            ("Via", f"SIP/2.0/UDP {self._where};branch=z9hG4bK{secrets.token_hex(8)}"),
+            ("Max-Forwards", "70"),
+            ("From", f"<{subscribe.to.uri}>;tag=here"),
+            ("To", f"<{subscribe.from_.uri}>;tag={subscribe.from_.tag}"),
+            ("Call-ID", subscribe.call_id),
+            ("CSeq", f"{subscribe.cseq} NOTIFY"),
+            ("Contact", f"<{self.uri}>"),
+            ("Event", "reg"),
+            ("Subscription-State", self._state or ""),
+        ]
+        return write_request("NOTIFY", subscribe.contacts[0].uri, headers)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("terminated;reason=rejected", "the server has ended the subscription: rejected"),
+        ("terminated;reason=noresource", "the server has ended the subscription: noresource"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--full", "--once"])
+def test_a_subscription_that_the_server_has_ended_for_good_ends_the_watcher(
+    run: Run, state: str, text: str, option: str
+) -> None:
+    with Notifier(state) as notifier:
+        assert run("watch", "alice@example.com", option, "--server", notifier.uri) == (1, "", f"reginfo: {text}\n")
+
+
+def test_a_subscription_that_the_server_has_ended_for_now_is_begun_again(spawn: Spawn) -> None:
+    with Notifier("terminated;reason=probation;retry-after=3600") as notifier:
+        watcher = spawn("watch", "alice@example.com", "--server", notifier.uri)
+        assert watcher.stderr is not None
+        line = watcher.stderr.readline()
+        watcher.send_signal(signal.SIGTERM)
+        assert watcher.communicate(timeout=PATIENCE) == ("", "")
+    assert line == "the server has ended the subscription: probation; trying again\n"
+    assert watcher.returncode == 0
+
+
+def test_a_server_that_sends_no_notify_is_unreachable(run: Run, hurry: None) -> None:
+    with Notifier(None) as notifier:
+        ran = run("watch", "alice@example.com", "--once", "--server", notifier.uri)
+        assert ran == (4, "", f"reginfo: udp:{notifier.uri.removeprefix('sip:')} sends no NOTIFY\n")
 
 
 def until(terminal: int, text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from reginfo.cli import EXIT_FAILED, EXIT_UNREACHABLE, Failed
 from reginfo.cli._agent import Agent, aor_argument, refusal, run, server_hop, server_option, silence
 from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.config import PuaReginfoSection
@@ -19,12 +20,14 @@ from reginfo.model import Now, Outcome
 from reginfo.roles.subscriber import Heard, State, Subscriber, Subscription
 from reginfo.sip.peers import Peers
 from reginfo.sip.routing import Hop
+from reginfo.sip.subscription import Renewal, renewal_after
 from reginfo.sip.unsaved import Unsaved
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MAX_OCTETS: Final = 1 << 20  # of one document: whoever watches has asked for it
+FIRST_NOTIFY_MS: Final = 33_000  # timer N of RFC 6665 section 4.1.2, and a second for timer F to speak first
 GOODBYE_SECONDS: Final = 2.0  # for the server to take note of the end
 
 Show = Callable[[Heard], None]
@@ -103,6 +106,7 @@ class _Watcher:
         )
         self._subscriber.identity, self._subscriber.contact = identity, agent.contact
         [subscription] = self._subscriber.follow(aor, expires, agent.now(), hop=agent.hop)
+        agent.timers.at(agent.now().ms + FIRST_NOTIFY_MS, self._on_silence, subscription)
         agent.flush()
         await self.done.wait()
         self._subscriber.unfollow(aor, agent.now())
@@ -129,6 +133,8 @@ class _Watcher:
         if isinstance(heard, Outcome):
             if heard.status >= 300:
                 click.echo(f"NOTIFY refused: {heard.status} {printable(heard.reason or '')}", err=True)
+            else:
+                self._follow_state(request)
             return heard
         if heard.is_news and heard.subscription.state is not State.ENDING:
             try:
@@ -137,7 +143,23 @@ class _Watcher:
                 self._fail(error)
             if self._once:
                 self.done.set()
+        self._follow_state(request)
         return Outcome(200)
+
+    def _follow_state(self, request: SipMessage) -> None:
+        """Say that a NOTIFY has ended the subscription, and end with it unless it is begun again (SUB-18)."""
+        state = request.subscription_state
+        if self.done.is_set() or state is None or state.state != "terminated":
+            return
+        text = "the server has ended the subscription" + (f": {printable(state.reason)}" if state.reason else "")
+        if renewal_after(state)[0] is Renewal.NEVER:
+            self._fail(Failed(text, EXIT_FAILED))
+        else:
+            click.echo(f"{text}; trying again", err=True)
+
+    def _on_silence(self, subscription: Subscription, now: Now) -> None:
+        if subscription.dialog is None and not subscription.has_lived:
+            self._fail(Failed(f"{subscription.hop} sends no NOTIFY", EXIT_UNREACHABLE))
 
     def _on_refused(self, subscription: Subscription, status: int, response: SipMessage | None) -> None:
         failure = silence(subscription.hop, status) if response is None else refusal(response)
