@@ -1,8 +1,9 @@
 """Compare this registrar with Kamailio under the same loads, and both with a plain echo.
 
 Every server runs alone, with an empty table, on loopback.  SIPp offers REGISTERs at rising rates until one is lost or
-repeated; the own generator keeps a window full, because one SIPp process ends before the server does.  Rounds are
-interleaved and medians shown: a machine that changes its pace changes it for all.
+repeated; the own generator keeps a window full, because one SIPp process ends before the server does.  This registrar
+is asked what watchers and publishers ask, too: a call of SIPp is then a subscription or a publication from beginning
+to end.  Rounds are interleaved and medians shown: a machine that changes its pace changes it for all.
 
     python -m benchmarks.sipp_table [--rounds 3] [--aors 10000 --aors 100000] [--requests 200000]
 """
@@ -19,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -28,14 +30,32 @@ from reginfo.cli.bench import Bench
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-SCENARIO = HERE / "sipp" / "register.xml"
-RATES = (5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000)
 STEP_SECONDS = 2  # at each rate
 SIPP_USERS = 10_000
 SIPP_TIMEOUT = 30  # seconds one step may take in all
 KAMAILIO_MEMORY = 2048  # MiB of shared memory: enough for a million AoRs
 
 Server = Callable[[], AbstractContextManager[Peer]]
+
+
+class Scenario(NamedTuple):
+    """What SIPp says in each of its calls."""
+
+    phase: str
+    file: str
+    rates: tuple[int, ...]
+    "Calls a second, offered one after the other."
+
+
+REGISTER = Scenario(
+    "refresh", "register.xml", (5_000, 10_000, 15_000, 20_000, 25_000, 30_000, 35_000, 40_000, 45_000, 50_000)
+)
+WATCHER = Scenario("watch", "watcher.xml", (500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000, 12_000))
+PUBLISHER = Scenario("publish", "publisher.xml", WATCHER.rates)
+EVENTS = (WATCHER, PUBLISHER)
+"Only of this registrar: Kamailio needs a database and modules of its own for them."
+
+PHASES = ("register", *(scenario.phase for scenario in (REGISTER, *EVENTS)))
 
 
 class KamailioPeer(Peer):
@@ -74,13 +94,13 @@ def kamailio() -> Iterator[Peer]:
             yield peer
 
 
-def sipp_step(peer: Peer, rate: int) -> Measurement:
-    """Let SIPp offer that many REGISTERs a second and return what came of them."""
+def sipp_step(peer: Peer, rate: int, scenario: Scenario = REGISTER) -> Measurement:
+    """Let SIPp offer that many calls a second and return what came of them."""
     with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
         folder = Path(scratch)
         users = "".join(f"s{number:06}\n" for number in range(SIPP_USERS))
         (folder / "users.csv").write_text("SEQUENTIAL\n" + users)
-        command = ["sipp", f"{peer.host}:{peer.port}", "-sf", str(SCENARIO), "-inf", "users.csv"]
+        command = ["sipp", f"{peer.host}:{peer.port}", "-sf", str(HERE / "sipp" / scenario.file), "-inf", "users.csv"]
         command += ["-i", "127.0.0.1", "-p", str(free_port()), "-r", str(rate), "-m", str(rate * STEP_SECONDS)]
         command += ["-l", "50000", "-nostdin", "-trace_stat", "-stf", "out.csv", "-fd", "1"]
         command += ["-timeout", f"{SIPP_TIMEOUT}s", "-buff_size", str(4 << 20)]
@@ -106,7 +126,7 @@ def sipp_step(peer: Peer, rate: int) -> Measurement:
     return Measurement(
         server=peer.name,
         generator="SIPp",
-        phase="refresh",
+        phase=scenario.phase,
         aors=SIPP_USERS,
         offered=rate,
         requests=requests,
@@ -143,22 +163,22 @@ def loss_free(run: Measurement) -> bool:
     return run.lost == 0 and run.retransmissions == 0 and run.rate >= 0.95 * run.offered
 
 
-def ramp(peer: Peer) -> list[Measurement]:
+def ramp(peer: Peer, scenario: Scenario = REGISTER) -> list[Measurement]:
     """Raise SIPp's rate until a step is not loss-free, which is the last one returned."""
-    sipp_step(peer, RATES[0])  # fills the table and warms the server
+    sipp_step(peer, REGISTER.rates[0])  # fills the table and warms the server
     steps = []
-    for rate in RATES:
-        steps.append(sipp_step(peer, rate))
+    for rate in scenario.rates:
+        steps.append(sipp_step(peer, rate, scenario))
         if not loss_free(steps[-1]):
             break
     return steps
 
 
-def measure(server: Server, aors: Sequence[int], requests: int, with_sipp: bool) -> Iterator[Measurement]:
-    """Yield one round of one server: SIPp's ramp, then each table size under the own generator."""
-    if with_sipp:
+def measure(server: Server, aors: Sequence[int], requests: int, scenarios: Sequence[Scenario]) -> Iterator[Measurement]:
+    """Yield one round of one server: SIPp's ramps, then each table size under the own generator."""
+    for scenario in scenarios:
         with server() as peer:
-            yield from ramp(peer)
+            yield from ramp(peer, scenario)
     for number in aors:
         with server() as peer:
             bench = Bench(peer, number)
@@ -166,16 +186,23 @@ def measure(server: Server, aors: Sequence[int], requests: int, with_sipp: bool)
             yield bench.refresh(requests)
 
 
+def scenarios(server: str) -> tuple[Scenario, ...]:
+    """Return what SIPp asks of a server."""
+    if server == "echo":
+        return ()
+    return (REGISTER, *EVENTS) if server.startswith("reginfo") else (REGISTER,)
+
+
 def table(runs: Sequence[Measurement]) -> list[Measurement]:
     """Return the medians over the rounds, SIPp's with the highest rate that was loss-free in every round."""
     order = {run.server: index for index, run in reversed(list(enumerate(runs)))}
 
-    def key(run: Measurement) -> tuple[int, str, int, bool, float]:
-        return (order[run.server], run.generator, run.aors, run.phase == "refresh", run.offered)
+    def key(run: Measurement) -> tuple[int, str, int, int, float]:
+        return (order[run.server], run.generator, run.aors, PHASES.index(run.phase), run.offered)
 
     rows = [middle(list(group)) for _, group in groupby(sorted(runs, key=key), key)]
     kept = []
-    for _, group in groupby(rows, lambda run: (run.server, run.generator)):
+    for _, group in groupby(rows, lambda run: (run.server, run.generator, run.generator == "SIPp" and run.phase)):
         several = list(group)
         if several[0].generator == "SIPp":
             several = [run for run in several if loss_free(run)][-1:] or several[:1]
@@ -229,7 +256,7 @@ def main(rounds: int, aors: tuple[int, ...], requests: int) -> None:
     for number in range(1, rounds + 1):
         for name, server in servers.items():
             click.echo(f"round {number} of {rounds}: {name}", err=True)
-            runs += measure(server, aors, requests, with_sipp and name != "echo")
+            runs += measure(server, aors, requests, scenarios(name) if with_sipp else ())
     rows = table(runs)
     click.echo("\n".join(f"{line}  " for line in about))
     click.echo(f"Medians of {rounds} rounds; SIPp's rows show the highest rate without loss or repetition.\n")

@@ -21,6 +21,7 @@ from reginfo.cli.bench import Bench
 from reginfo.config import parse_listener
 from reginfo.errors import ReginfoError
 from tests.cli.conftest import Run
+from tests.server_fixture import running_server
 
 network = pytest.mark.network
 
@@ -175,6 +176,47 @@ def test_of_sipps_steps_the_highest_that_was_loss_free_in_every_round_is_kept() 
     assert [run.offered for run in sipp_table.table([step, higher, step, higher])] == [10_000.0]
     assert [run.offered for run in sipp_table.table([step, higher, step, repeated])] == [5000.0]
     assert [run.server for run in sipp_table.table([other, RUN, other, RUN])] == ["Kamailio", "reginfo memory"]
+
+
+def test_each_of_sipps_scenarios_keeps_its_own_step() -> None:
+    step = dataclasses.replace(RUN, generator="SIPp", offered=5000.0, rate=5000.0)
+    watch = dataclasses.replace(step, phase="watch", offered=500.0, rate=500.0)
+    lossy = dataclasses.replace(watch, offered=1000.0, rate=1000.0, lost=1)
+    kept = sipp_table.table([step, watch, lossy, RUN])
+    assert [(run.generator, run.phase, run.offered) for run in kept if run.generator == "SIPp"] == [
+        ("SIPp", "refresh", 5000.0),
+        ("SIPp", "watch", 500.0),
+    ]
+
+
+@network
+@pytest.mark.parametrize(
+    ("scenario", "requests"),
+    [
+        (sipp_table.WATCHER, {"REGISTER": 200, "SUBSCRIBE": 400}),
+        (sipp_table.PUBLISHER, {"REGISTER": 200, "PUBLISH": 600}),
+    ],
+)
+def test_sipp_plays_watchers_and_publishers_to_their_end(
+    run: Run,
+    sipp: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: sipp_table.Scenario,
+    requests: dict[str, int],
+) -> None:
+    monkeypatch.setattr(sipp_table, "STEP_SECONDS", 1)
+    options = '[store]\nurl = "memory:"\n[compositor]\npublishers = ["127.0.0.1"]\n'
+    with running_server(tmp_path, ["example.com"], options) as server:
+        peer = Peer("reginfo", *server.udp, server.process.pid)
+        assert sipp_table.sipp_step(peer, 200).lost == 0
+        step = sipp_table.sipp_step(peer, 200, scenario)
+        counted = json.loads(run("stats", "--json", "--socket", str(tmp_path / "reginfo.sock")).out)
+    assert (step.phase, step.requests, step.lost, step.retransmissions) == (scenario.phase, 200, 0, 0)
+    assert step.p99_ms < math.inf
+    assert {method: counted["requests"].get(method) for method in requests} == requests
+    assert set(counted["responses"]) == {"200"}
+    assert counted["subscriptions"]["notifier"] == counted["publications"]["compositor"] == 0
 
 
 @network

@@ -1,4 +1,4 @@
-"""What a run of REGISTERs came to, and how it is shown: the words of RFC 6076 and RFC 7501, table, CSV, plot."""
+"""What a run of calls came to, and how it is shown: the words of RFC 6076 and RFC 7501, table, CSV, plot."""
 
 import csv
 import dataclasses
@@ -17,20 +17,20 @@ class Measurement:
     server: str
     generator: str
     phase: str
-    '"register" (new bindings) or "refresh".'
+    """What a call is: "register" (one REGISTER, new bindings), "refresh", "watch" (a subscription), "publish"."""
     aors: int
     offered: float
-    "REGISTERs a second offered; 0 when the generator keeps a window full instead."
+    "Calls a second offered; 0 when the generator keeps a window full instead."
     requests: int
     rate: float
-    "Registration Rate: answers with 200 a second."
+    "Calls a second that ended well; of REGISTERs the Registration Rate."
     cpu_us: float | None
-    "CPU time of the server per REGISTER answered, in microseconds."
+    "CPU time of the server per call that ended well, in microseconds."
     lost: int
     failed: int
     retransmissions: int
     p50_ms: float
-    "Registration Request Delay (RRD) that half of the requests kept within."
+    "Delay that half of the calls kept within; of REGISTERs the Registration Request Delay (RRD)."
     p99_ms: float
     p999_ms: float
     bytes_per_binding: float | None
@@ -93,7 +93,7 @@ COLUMNS = {
     "phase": "phase",
     "aors": "AoRs",
     "offered": "offered/s",
-    "rate": "REGISTER/s",
+    "rate": "calls/s",
     "cpu_us": "CPU us",
     "lost": "lost",
     "failed": "failed",
@@ -148,9 +148,9 @@ def write_plot(path: Path, measurements: Sequence[Measurement], title: str) -> N
     labels = [f"{run.server}\n{run.generator}, {run.aors:,} AoRs, {run.phase}" for run in measurements]
     figure, (rates, costs) = pyplot.subplots(1, 2, figsize=(14, 1.5 + 0.45 * len(labels)), sharey=True)
     rates.barh(labels, [run.rate for run in measurements], color="#4c72b0")
-    rates.set_xlabel("REGISTER/s")
+    rates.set_xlabel("calls/s")
     costs.barh(labels, [run.cpu_us or 0.0 for run in measurements], color="#c44e52")
-    costs.set_xlabel("CPU us per REGISTER")
+    costs.set_xlabel("CPU us per call")
     rates.invert_yaxis()
     figure.suptitle(title)
     figure.tight_layout()

@@ -127,6 +127,7 @@ def registrar(durability: str, contacts: int = 1) -> Iterator[Peer]:
             f"[registrar]\nmax_contacts = {max(10, contacts)}\n"
             f'[store]\nurl = "{store}"\ndurability = "{durability}"\n'
             '[admin]\nsocket = "reginfo.sock"\n'
+            '[compositor]\npublishers = ["127.0.0.1"]\n'
         )
         with running([sys.executable, "-m", "reginfo", "serve", "-c", "reginfo.toml"], folder) as pid:
             peer = Peer(f"reginfo {durability}", "127.0.0.1", port, pid)
