@@ -303,12 +303,23 @@ cdef int put_parameters(Writer* w, const uint8_t* row, Gruus* gruus) except -1:
     return 0
 
 
+cdef bint is_number(const Parameter* parameter) noexcept nogil:
+    # Whether a value is digits and fits 64 bits: a REGISTER may say anything.
+    cdef Py_ssize_t i
+    if not 0 < parameter.value_length < 20:
+        return False
+    for i in range(parameter.value_length):
+        if not octet_is(parameter.value[i], DIGIT):
+            return False
+    return True
+
+
 cdef int put_gruus(Writer* w, const Gruus* gruus, bint temporary) except -1:
     if gruus.public.value_length > 0:
         put(w, b'<gr:pub-gruu xmlns:gr="urn:ietf:params:xml:ns:gruuinfo" uri="', 61)
         put_unquoted(w, gruus.public.value, gruus.public.value_length, IN_URI)
         put(w, b'"/>', 3)
-    if temporary and gruus.temporary.value_length > 0 and gruus.first_cseq.value_length > 0:
+    if temporary and gruus.temporary.value_length > 0 and is_number(&gruus.first_cseq):
         put(w, b'<gr:temp-gruu xmlns:gr="urn:ietf:params:xml:ns:gruuinfo" uri="', 62)
         put_unquoted(w, gruus.temporary.value, gruus.temporary.value_length, IN_URI)
         put(w, b'" first-cseq="', 14)
