@@ -1252,17 +1252,26 @@ cdef ReginfoRegistration registration_of(const xmlNode* element, Py_ssize_t* con
 cdef list merged(list registrations):
     # One registration per AoR (RFC 3680 section 5.1): Kamailio's presence server concatenates what several published.
     cdef dict by_aor = {}
+    cdef dict contacts_of = {}          # AoR -> contacts by id, of the AoRs that are there more than once
+    cdef dict contacts
     cdef ReginfoRegistration registration, known
+    cdef ReginfoContact contact
     for registration in registrations:
         known = by_aor.get(registration.aor)
-        if known is not None:
-            registration = new_registration(
-                known.aor,
-                known.id,
-                ACTIVE if <int>ACTIVE in (known._state, registration._state) else registration._state,
-                tuple({contact.id: contact for contact in known.contacts + registration.contacts}.values()),
-            )
-        by_aor[registration.aor] = registration
+        if known is None:
+            by_aor[registration.aor] = registration
+            continue
+        contacts = contacts_of.get(registration.aor)
+        if contacts is None:
+            contacts = contacts_of[registration.aor] = {contact.id: contact for contact in known.contacts}
+        for contact in registration.contacts:
+            contacts[contact.id] = contact
+        by_aor[registration.aor] = new_registration(
+            known.aor, known.id, ACTIVE if known._state == ACTIVE else registration._state, known.contacts
+        )
+    for aor, contacts in contacts_of.items():
+        known = by_aor[aor]
+        by_aor[aor] = new_registration(known.aor, known.id, known._state, tuple(contacts.values()))
     return list(by_aor.values())
 
 
@@ -1355,11 +1364,12 @@ def parse_reginfo(data: bytes, *, max_octets: cython.Py_ssize_t = MAX_OCTETS) ->
 
 cdef Py_ssize_t place_of(bytes data, object position) except -1:
     # The octet at a line and column, as near as that can be told.
-    cdef Py_ssize_t at = 0, line, column
+    cdef Cursor cur = cursor_over(octets_of(data), 0, PyBytes_GET_SIZE(data))
+    cdef Py_ssize_t line, column
     line, column = position
     while line > 1:
-        at = data.find(b"\n", at) + 1
-        if at == 0:
+        if not seek(&cur, 0x0A):
             return PyBytes_GET_SIZE(data)
+        take(&cur)
         line -= 1
-    return min(at + max(0, column - 1), PyBytes_GET_SIZE(data))
+    return min(offset(&cur) + max(0, column - 1), PyBytes_GET_SIZE(data))
