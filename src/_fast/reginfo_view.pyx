@@ -121,7 +121,7 @@ cdef class ReginfoView:
     """The tables of one subscription: registrations by id, contacts by id, and the version of the last document."""
 
     cdef int64_t _version
-    cdef dict _registrations            # id -> ReginfoRegistration; None while there is none
+    cdef dict _registrations            # id and AoR -> ReginfoRegistration; None while there is none
 
     def __cinit__(self) -> None:
         self._version = NO_VERSION
@@ -179,6 +179,8 @@ cdef RegistrationDelta step(ReginfoRegistration known, ReginfoRegistration told,
     if known is not None and len(known.contacts) > LINEAR:
         index = {contact.id: contact for contact in known.contacts}
     for contact in told.contacts:
+        if contact.active and told._state != 1:
+            continue            # nothing lives in a registration that is not active
         named.add(contact.id)
         before = None if known is None else contact_with_id(known, index, contact.id)
         if not contact.active:
@@ -204,7 +206,7 @@ cdef RegistrationDelta step(ReginfoRegistration known, ReginfoRegistration told,
         contacts = tuple(kept.values())
     if len(contacts) > MAX_CONTACTS:
         raise SipParseError("view: too many contacts", status=400)
-    after[told.id] = new_registration(told.aor, told.id, told._state, contacts)
+    after[(told.id, told.aor)] = new_registration(told.aor, told.id, told._state, contacts)
     return new_delta(told, told.state, added, changed, removed)
 
 
@@ -222,11 +224,11 @@ def apply_reginfo(document: Reginfo, view: ReginfoView) -> ReginfoDelta:
         return new_reginfo_delta(verdict, deltas)
     after = {} if document.full or known is None else dict(known)
     for registration in document.registrations:
-        gone = None if known is None else known.get(registration.id)
+        gone = None if known is None else known.get((registration.id, registration.aor))
         deltas.append(step(gone, registration, document.full, after))
     if document.full and known is not None:
         for gone in known.values():
-            if gone.id not in after:
+            if (gone.id, gone.aor) not in after:
                 deltas.append(new_delta(gone, "terminated", [], [], list(gone.contacts)))
     if len(after) > MAX_REGISTRATIONS:
         raise SipParseError("view: too many registrations", status=400)
