@@ -246,21 +246,18 @@ def diff_reginfo(before: Reginfo, after: Reginfo) -> ReginfoDelta:
     cdef dict known = {registration.aor: registration for registration in before.registrations}
     cdef ReginfoRegistration registration, other
     cdef ReginfoContact contact, match
-    cdef list deltas = [], added, changed, left
+    cdef list deltas = [], added, changed, left, told, matches
     cdef RegistrationDelta delta
     for registration in after.registrations:
         other = known.pop(registration.aor, None)
         left = [] if other is None else [contact for contact in other.contacts if contact.active]
         added, changed = [], []
-        for contact in registration.contacts:
-            if not contact.active:
-                continue
-            match = counterpart(left, contact)
+        told = [contact for contact in registration.contacts if contact.active]
+        matches = counterparts(left, told)
+        for contact, match in zip(told, matches):
             if match is None:
                 added.append(contact)
-                continue
-            left.remove(match)
-            if says_otherwise(match, contact):
+            elif says_otherwise(match, contact):
                 changed.append((match, contact))
         delta = new_delta(registration, registration.state, added, changed, left)
         if delta or (other is not None and other._state != registration._state):
@@ -272,15 +269,33 @@ def diff_reginfo(before: Reginfo, after: Reginfo) -> ReginfoDelta:
     return new_reginfo_delta(APPLIED_, deltas)
 
 
-cdef ReginfoContact counterpart(list contacts, ReginfoContact wanted):
+cdef list counterparts(list left, list told):
+    # For each contact told the one with its URI, which is taken out of left, or None.  An equal URI does not take the
+    # partner of an identical one.
+    cdef dict same = {}
+    cdef list matches = []
+    cdef set taken = set()
     cdef ReginfoContact contact
-    for contact in contacts:
-        if contact.uri == wanted.uri:
-            return contact
-    for contact in contacts:
-        if uris_equal(contact.uri, wanted.uri):
-            return contact
-    return None
+    cdef Py_ssize_t i, j
+    for i in reversed(range(len(left))):
+        contact = left[i]
+        same.setdefault(contact.uri, []).append(i)
+    for contact in told:
+        if same.get(contact.uri):
+            j = same[contact.uri].pop()
+            taken.add(j)
+            matches.append(left[j])
+        else:
+            matches.append(None)
+    left[:] = [contact for i, contact in enumerate(left) if i not in taken]
+    for i in range(len(told)):
+        if matches[i] is None:
+            contact = told[i]
+            for j in range(len(left)):
+                if uris_equal((<ReginfoContact>left[j]).uri, contact.uri):
+                    matches[i] = left.pop(j)
+                    break
+    return matches
 
 
 cdef bint says_otherwise(ReginfoContact one, ReginfoContact other):
