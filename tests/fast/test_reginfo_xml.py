@@ -227,7 +227,7 @@ def test_what_is_written_is_read_again(told: tuple[Row, ...]) -> None:
     """XML-8 to XML-10: every text and number survives the way over XML."""
     section = Section(AOR, told)
     read = parse_reginfo(REGINFO_HEAD + b"4294967295" + tail_of(section, extensions=True))
-    assert plain(read) == reference.Document(
+    assert reference.document_like(read) == reference.Document(
         2**32 - 1,
         "full",
         (
@@ -370,29 +370,13 @@ def test_a_version_has_32_bits(version: int) -> None:
 # -- what is read ------------------------------------------------------------------------------------------
 
 
-def plain(read: Reginfo) -> reference.Document:
-    """Return what was read as a value of the reference."""
-
-    def plain_contact(told: ReginfoContact) -> reference.Contact:
-        return reference.Contact(**{name: getattr(told, name) for name in reference.Contact.__dataclass_fields__})
-
-    return reference.Document(
-        read.version,
-        read.state,
-        tuple(
-            reference.Registration(told.aor, told.id, told.state, tuple(map(plain_contact, told.contacts)))
-            for told in read.registrations
-        ),
-    )
-
-
 def outcome(read: Callable[[bytes], Reginfo | reference.Document], octets: bytes) -> object:
     """Return what is read, or the status it is refused with."""
     try:
         found = read(octets)
     except (SipParseError, Refused) as error:
         return error.status
-    return plain(found) if isinstance(found, Reginfo) else found
+    return reference.document_like(found) if isinstance(found, Reginfo) else found
 
 
 def only_contact(octets: bytes) -> ReginfoContact:

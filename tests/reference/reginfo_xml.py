@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -348,6 +349,23 @@ class Document:
     version: int
     state: str
     registrations: tuple[Registration, ...] = ()
+
+
+def contact_like(value: Any) -> Contact:
+    """Return a contact with the attributes of a value."""
+    return Contact(**{name: getattr(value, name) for name in Contact.__dataclass_fields__})
+
+
+def document_like(value: Any) -> Document:
+    """Return a document with the attributes of a value."""
+    return Document(
+        value.version,
+        value.state,
+        tuple(
+            Registration(told.aor, told.id, told.state, tuple(map(contact_like, told.contacts)))
+            for told in value.registrations
+        ),
+    )
 
 
 def parse(data: bytes, max_octets: int = MAX_OCTETS) -> Document:
