@@ -141,9 +141,8 @@ class Model:
             named = [contact for contact in registration.contacts if lives or contact.state == "terminated"]
             active = {contact.id: contact for contact in named if contact.state == "active"}
             ended = [contact for contact in named if contact.state == "terminated"]
-            left = (
-                [] if lives and not is_full else [row for id, row in known.items() if id not in {c.id for c in named}]
-            )
+            ids = {contact.id for contact in named}
+            left = [] if lives and not is_full else [row for id, row in known.items() if id not in ids]
             deltas.append(
                 Delta(
                     registration.aor,
