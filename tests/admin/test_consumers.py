@@ -157,17 +157,19 @@ def test_each_contact_event_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert " cause=expiry method=None code=None " in lines[-1]
 
 
-def test_what_a_register_did_is_logged_at_debug_only(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("method", ["REGISTER", "PUBLISH", "NOTIFY"])
+def test_what_a_request_did_is_logged_at_debug_only(caplog: pytest.LogCaptureFixture, method: str) -> None:
     """Nothing above DEBUG for an accepted request."""
+    cause = method.lower()
     journal = Journal()
-    journal.add(USERS[0], CONTACTS[0], cause="register")
+    journal.add(USERS[0], CONTACTS[0], cause=cause)
     journal.now_ms += 1_000
-    journal.add(USERS[0], CONTACTS[0], cause="register")
-    journal.change(USERS[0], lambda draft: draft.remove(None, "unregistered"), "register")
+    journal.add(USERS[0], CONTACTS[0], cause=cause)
+    journal.change(USERS[0], lambda draft: draft.remove(None, "unregistered"), cause)
     assert logged(caplog, logging.INFO, journal.changes) == []
     lines = logged(caplog, logging.DEBUG, journal.changes)
     assert [line.split()[0] for line in lines] == ["created", "refreshed", "unregistered"]
-    assert all(" cause=register method=REGISTER code=200 " in line for line in lines)
+    assert all(f" cause={cause} method={method} code=200 " in line for line in lines)
 
 
 def test_what_an_operator_did_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:

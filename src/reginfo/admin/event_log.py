@@ -1,6 +1,6 @@
 """One line per contact event, from the feed.
 
-What an accepted REGISTER did, nearly all of the traffic, is logged at DEBUG; what ran out, and what an operator
+What an accepted request did, nearly all of the traffic, is logged at DEBUG; what ran out, and what an operator
 did, at INFO.
 """
 
@@ -13,7 +13,7 @@ from reginfo.model import ContactEvent
 
 logger = logging.getLogger(__name__)
 
-REGISTER: Final = "register"  # cause of a change that a request made; all other causes have no method
+METHODS: Final = {"register": "REGISTER", "publish": "PUBLISH", "notify": "NOTIFY"}  # by cause; others have none
 EXPIRY: Final = "expiry"
 
 
@@ -27,22 +27,22 @@ class LogConsumer:
         """Log committed changes, in feed order."""
         debugging = logger.isEnabledFor(logging.DEBUG)
         for change in changes:
-            if change.only_refreshes and change.cause == REGISTER and not debugging:
+            if change.only_refreshes and change.cause in METHODS and not debugging:
                 continue
             for binding, event in change.contacts:
                 # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
                 cause = EXPIRY if event == ContactEvent.EXPIRED else change.cause
-                by_request = cause == REGISTER
+                method = METHODS.get(cause)
                 logger.log(
-                    logging.DEBUG if by_request else logging.INFO,
+                    logging.DEBUG if method else logging.INFO,
                     "%s aor=%s contact=%s callid=%s cause=%s method=%s code=%s src=%s",
                     event,
                     change.aor,
                     binding.uri,
                     binding.call_id,
                     cause,
-                    "REGISTER" if by_request else None,
-                    200 if by_request else None,
+                    method,
+                    200 if method else None,
                     binding.flow or binding.received or None,
                 )
 
