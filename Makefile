@@ -23,7 +23,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run test cov bench bench-sipp bench-chain soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test cov bench bench-sipp bench-chain soak soak-sample lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -68,6 +68,9 @@ $(BUILT): $(TOOLS)
 run: $(BUILT)  ## registrar for example.com on 127.0.0.1:5060, UDP and TCP, bindings kept in the folder reginfo.db
 	@exec $(BIN)/reginfo serve
 
+demo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
+	@$(BIN)/reginfo demo
+
 test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so that they cannot rot
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest benchmarks --benchmark-disable
@@ -108,7 +111,10 @@ types: $(LINTING) $(BUILT)
 	$(BIN)/mypy -p reginfo
 	$(BIN)/mypy tests benchmarks
 
-stubtest: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
+stubdemo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
+	@$(BIN)/reginfo demo
+
+test: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
 	$(BIN)/python -m pytest tests/test_packaging.py -k stub
 
 annotate: $(TESTING)  ## Cython's annotated C, to build/annotate

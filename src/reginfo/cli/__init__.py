@@ -23,6 +23,7 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 COMMANDS: Final = {
     "serve": "reginfo.cli.serve",
+    "demo": "reginfo.cli.demo",
     "watch": "reginfo.cli.watch",
     "register": "reginfo.cli.register",
     "publish": "reginfo.cli.publish",

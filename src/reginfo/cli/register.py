@@ -42,7 +42,7 @@ def register(
 
     Without CONTACT nothing is bound, and what is bound already is printed; CONTACT "*" with --expires 0 removes all.
     """
-    response = run(_register(server_hop(server, file), aor, contact, expires, q))
+    response = run(bind(server_hop(server, file), aor, contact, expires, q))
     refuse(response)
     contacts = [
         {"contact": one.uri, "expires": one.expires, "q": None if one.q is None else one.q / 1000}
@@ -55,7 +55,8 @@ def register(
         click.echo(f"{printable(one['contact'])}  expires {one['expires']}")
 
 
-async def _register(hop: Hop, aor: str, contact: str | None, expires: int | None, q: float | None) -> SipMessage:
+async def bind(hop: Hop, aor: str, contact: str | None, expires: int | None, q: float | None) -> SipMessage:
+    """Send a REGISTER and return its final response."""
     headers = [("To", f"<{aor}>")]
     if contact is not None:
         value = contact if contact == "*" else f"<{contact}>" + ("" if q is None else f";q={q:.3f}")
