@@ -111,10 +111,7 @@ types: $(LINTING) $(BUILT)
 	$(BIN)/mypy -p reginfo
 	$(BIN)/mypy tests benchmarks
 
-stubdemo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
-	@$(BIN)/reginfo demo
-
-test: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
+stubtest: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
 	$(BIN)/python -m pytest tests/test_packaging.py -k stub
 
 annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
