@@ -118,7 +118,7 @@ annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
 	REGINFO_ANNOTATE=1 $(BIN)/python setup.py -q build_ext
 	@ls build/annotate/*.html
 
-debug: $(TESTING)  ## tests/fast on a build with bounds checks and assertions, without optimisation
+debug: $(TESTING)  ## tests/fast on a build with bounds checks and assertions, hardly optimised
 	REGINFO_DEBUG=1 $(BIN)/python setup.py -q build
 	PYTHONPATH=$(CURDIR)/build/debug/lib $(BIN)/python -m pytest tests/fast
 

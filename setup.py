@@ -113,7 +113,7 @@ def flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
         compile_args += [f"-fsanitize={SANITIZERS}"]
         link_args = [f"-fsanitize={SANITIZERS}"]
     elif DEBUG:
-        compile_args += ["-O0", "-g", "-UNDEBUG"]
+        compile_args += ["-Og", "-g", "-UNDEBUG"]  # -O0 would keep what an unused function of lxml.h calls
     else:
         compile_args += ["-O3", "-g1"]
         if STRICT:

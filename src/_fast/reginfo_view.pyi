@@ -10,6 +10,7 @@ STALE_DOCUMENT: Final[int]
 
 @final
 class RegistrationDelta:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def aor(self) -> str: ...
     @property
@@ -28,6 +29,7 @@ class RegistrationDelta:
 
 @final
 class ReginfoDelta:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def verdict(self) -> int: ...
     @property

@@ -39,6 +39,7 @@ def serialize_reginfo(
 
 @final
 class ReginfoContact:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def id(self) -> str: ...
     @property
@@ -86,6 +87,7 @@ class ReginfoContact:
 
 @final
 class ReginfoRegistration:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def aor(self) -> str: ...
     @property
@@ -99,6 +101,7 @@ class ReginfoRegistration:
 
 @final
 class Reginfo:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def version(self) -> int: ...
     @property
