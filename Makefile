@@ -90,12 +90,15 @@ bench-sipp: $(TESTING) $(BUILT)  ## registrar and Kamailio under the same SIPp l
 bench-chain: $(TESTING) $(BUILT)  ## REGISTER -> PUBLISH -> compositor, this project's pair and Kamailio's
 	$(BIN)/python -m benchmarks.chain
 
-soak: $(TESTING) $(BUILT)  ## 100 kills under load, ten minutes of mutated traffic
+soak: $(TESTING) $(BUILT)  ## 100 kills under load, of one server and of a chain, thousands of models, ten minutes of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 100
+	$(BIN)/python -m tests.soak.chain --kills 100
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/roles/test_convergence.py
 	$(BIN)/python -m tests.soak.mutate --seconds 600
 
-soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills, one minute of mutated traffic
+soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills of each kind, one minute of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 10
+	$(BIN)/python -m tests.soak.chain --kills 10
 	$(BIN)/python -m tests.soak.mutate --seconds 60
 
 lint: $(LINTING) types  ## formatting, ruff, cython-lint, mypy
