@@ -301,7 +301,7 @@ def table(results: list[Result]) -> str:
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 20))
 def main(only: tuple[str, ...], rounds: int) -> None:
     """Measure each work and print a table."""
-    results = []
+    results: list[Result] = []
     for name, work in WORKS.items():
         if not only or name in only:
             click.echo(name, err=True)

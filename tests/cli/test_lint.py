@@ -20,14 +20,14 @@ def test_a_document_without_fault_is_summed_up(run: Run) -> None:
     Path("state.xml").write_text(document())
     assert run("lint", "state.xml") == (
         0,
-        "state.xml: ok, full state, version 3, 1 registrations, 1 contacts\n",
+        "state.xml: ok, full state, version 3, registrations 1, contacts 1\n",
         "",
     )
 
 
 def test_standard_input_is_read_for_a_dash(spawn: Spawn) -> None:
     out, err = spawn("lint", "-").communicate(document())
-    assert (out, err) == ("<stdin>: ok, full state, version 3, 1 registrations, 1 contacts\n", "")
+    assert (out, err) == ("<stdin>: ok, full state, version 3, registrations 1, contacts 1\n", "")
 
 
 @pytest.mark.parametrize(

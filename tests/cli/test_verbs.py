@@ -122,6 +122,9 @@ def test_what_is_not_bound_is_not_found(run: Run, registrar: Registrar, verb: st
     "arguments",
     [
         ["create", "alice@", CONTACT],
+        ["create", "alice@example.invalid", CONTACT],
+        ["create", "alice", CONTACT],
+        ["subscribe", "tel:+1"],
         ["create", "alice@example.com", "phone"],
         ["create", "alice@example.com", "sip:a@b\r\nX: y"],
         ["shorten", "alice@"],

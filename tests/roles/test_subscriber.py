@@ -247,6 +247,15 @@ def test_a_refused_subscription_is_tried_again_with_back_off(scene: Scene, statu
     assert len(scene.east.subscribes) == 3
 
 
+def test_the_operator_is_told_once_of_a_refused_subscription(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.east.status = 403
+    scene.follow()
+    scene.net.run(200)
+    assert len(scene.east.subscribes) > 2
+    said = [row.getMessage() for row in caplog.records if row.getMessage().startswith("not followed")]
+    assert said == [f"not followed aor={ALICE} at=udp:192.0.2.80:5080 code=403 reason=Forbidden"]
+
+
 @pytest.mark.parametrize("status", [404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604])
 def test_a_refresh_that_ends_it_is_followed_by_another_dialog(scene: Scene, status: int) -> None:
     """SUB-16, KAM defect 11"""

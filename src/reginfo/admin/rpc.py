@@ -31,7 +31,8 @@ class Commands:
     page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
     "Cursor (0 to begin), about how many -> next cursor (0 at the end), that many AoRs."
     create: Callable[[str, str, int, float | None], Awaitable[object]]
-    "AoR, contact URI, seconds, preference: a contact bound by hand is `created` (RFC 3680 section 5.2)."
+    "AoR, contact URI, seconds, preference: a contact bound by hand is `created` (RFC 3680 5.2); ValueError if \
+the AoR is none of this server's."
     end: Callable[[str, str | None, ContactEvent, int], Awaitable[int]]
     "AoR, contact URI or contact id or all, event, retry-after seconds -> number of contacts ended."
     shorten: Callable[[str, str | None, int], Awaitable[int]]
@@ -151,7 +152,11 @@ class Rpc:
     async def _add(self, params: Params) -> Json:
         given = _arguments(params, _Add)
         aor = _aor(given.aor)
-        await self._commands.create(aor, _contact(given.contact), given.expires, given.q)
+        contact = _contact(given.contact)
+        try:
+            await self._commands.create(aor, contact, given.expires, given.q)
+        except ValueError as error:
+            raise RpcError(INVALID_PARAMS, f"aor: {error}") from None
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:

@@ -31,7 +31,7 @@ def contact_fields(binding: Binding, now_ms: int) -> dict[str, Json]:
         "Display-Name": binding.display_name or None,
         "Expires": binding.expires(now_ms),
         "Q": binding.q,
-        "Call-ID": binding.call_id,
+        "Call-ID": binding.call_id or None,
         "CSeq": binding.cseq,
         "User-Agent": binding.user_agent or None,
         "Received": binding.received or None,

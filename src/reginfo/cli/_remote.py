@@ -34,7 +34,11 @@ socket_option = click.option(
     "--socket", metavar="PATH", help="Control socket; default: admin.socket of the configuration."
 )
 config_option = click.option(
-    "-c", "--config", "file", type=click.Path(path_type=Path), help="Configuration that names the socket."
+    "-c",
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Configuration of the server: its first address, its socket.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
 

@@ -31,7 +31,7 @@ def lint(sources: tuple[BinaryIO, ...], as_json: bool) -> int:
         else:
             click.echo(
                 f"{printable(source.name)}: ok, {report['state']} state, version {report['version']}, "
-                f"{report['registrations']} registrations, {report['contacts']} contacts"
+                f"registrations {report['registrations']}, contacts {report['contacts']}"
             )
     return EXIT_FAILED if failed else 0
 

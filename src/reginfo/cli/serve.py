@@ -121,20 +121,25 @@ def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
 
 def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
     """Return what to try; every line can be pasted as it stands."""
-    suggestions = []
+    first = str(listeners[0])
+    server = "" if first == "udp:127.0.0.1:5060" else f" --server {first.removeprefix('udp:')}"
+    if listeners[0].transport != "udp":
+        server = f" --server 'sip:{first.partition(':')[2]};transport={listeners[0].transport}'"
+    alice = f"alice@{config.domains[0]}"
+    suggestions = [
+        f"{_program()} watch {alice}{server}",
+        f"{_program()} register {alice} sip:alice@192.0.2.7:5060{server}",
+    ]
     if config.admin.socket:
         default = config.admin.socket == AdminSection().socket
         option = "" if default else f" --socket {config.admin.socket}"
-        suggestions += [
-            f"{_program()} ul add alice@{config.domains[0]} sip:alice@192.0.2.7:5060{option}",
-            f"{_program()} ul show{option}",
-        ]
+        suggestions.append(f"{_program()} ul show{option}")
     udp = next((listener for listener in listeners if listener.transport == "udp"), None)
     if udp is not None and SCENARIO.is_file():
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
-    return "\n".join(["try now", *(f"  {line}" for line in suggestions)]) if suggestions else ""
+    return "\n".join(["try now", *(f"  {line}" for line in suggestions)])
 
 
 def _program() -> str:
@@ -150,5 +155,5 @@ def summary(server: "Server") -> str:
     for group, values in sorted(server.statistics().items()):
         shown = ", ".join(f"{name} {value}" for name, value in values.items() if value)
         if shown:
-            lines.append(f"  {group:<11}{shown}")
+            lines.append(f"  {group:<15}{shown}")
     return "\n".join(lines)

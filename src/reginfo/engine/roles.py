@@ -1,10 +1,11 @@
 """The roles of one engine beside the registrar, and what they have in common: the feed, time and durable state."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config, Listener
-from reginfo.fast import Change, Transactions
+from reginfo.fast import Change, SipMessage, Transactions
 from reginfo.model import Command, Now, StateItem
 from reginfo.roles.compositor import STATE as COMPOSITOR_STATE
 from reginfo.roles.compositor import Compositor
@@ -21,6 +22,8 @@ from reginfo.sip.client import Client
 from reginfo.sip.peers import Peers
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
+
+logger = logging.getLogger(__name__)
 
 FOLLOWED_EXPIRES: Final = 3600  # seconds of a subscription at another server
 
@@ -67,7 +70,7 @@ class Roles:
         self.compositor = Compositor(config.compositor, config.domains, peers, timers, token, command)
         self.handler = NotifyHandler(command)
         self.subscriber = Subscriber(
-            config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale
+            config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale, _refused
         )
 
     def follow(self, config: Config) -> None:
@@ -127,3 +130,12 @@ class Roles:
             self.compositor.restore(items)
         else:
             self.subscriber.restore(items, now)
+
+
+def _refused(subscription: Subscription, status: int, response: SipMessage | None) -> None:
+    """Tell the operator once that there is nothing to learn at a server; it is tried again more and more seldom."""
+    if not subscription.failures:
+        reason = "no answer" if response is None else response.reason
+        logger.warning(
+            "not followed aor=%s at=%s code=%d reason=%s", subscription.aor, subscription.hop, status, reason
+        )

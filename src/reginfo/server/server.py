@@ -137,7 +137,7 @@ class Server:
         commands = Commands(
             lookup=self.location.lookup,
             page=self.location.page,
-            create=self.location.create,
+            create=self._create,
             end=self.location.end,
             shorten=self.location.shorten,
             subscribe=self.reginfo_subscribe,
@@ -164,7 +164,7 @@ class Server:
         """Have every change committed from now on handed to callback, in order, one after the other.
 
         Nobody waits for it.  With a name it is durable: after a restart the callback gets what it had not returned
-        from, at least once.
+        from, at least once.  An exception is logged, and what it was about is not told again.
         """
         self._wanted_listeners.append((callback, name))
         if hasattr(self, "_store"):
@@ -192,9 +192,18 @@ class Server:
         self._schedule()
         return ended
 
+    async def _create(self, aor: str, contact: str, expires: int, q: float | None) -> int:
+        """Bind a contact by hand, where a phone could; no request ever reaches an AoR of another domain."""
+        user, _, domain = aor.rpartition("@")
+        if not user or domain not in self.config.domains:
+            raise ValueError(f"{aor} is not of {' or '.join(self.config.domains)}")
+        return await self.location.create(aor, contact, expires, q)
+
     def _with_domain(self, uri: str) -> str:
         scheme, _, rest = uri.partition(":")
         if scheme.lower() not in ("sip", "sips"):
+            if ":" in uri.partition("@")[0]:
+                raise ValueError(f"{uri!r} is no SIP URI")
             scheme, rest = "sip", uri
         return f"{scheme}:{rest}" if "@" in rest else f"{scheme}:{rest}@{self.config.default_domain}"
 

@@ -299,11 +299,6 @@ class Notifier:
             self._forget(subscription.id)
             self._tell_all(subscription, now)
 
-    def terminate_all(self, reason: str, now: Now) -> None:
-        """End every subscription from this side (SUB-11)."""
-        for subscription in list(self._subscriptions.values()):
-            self.terminate(subscription, reason, now)
-
     def _on_time(self, subscription: Subscription, now: Now) -> None:
         subscription.is_timed = False
         self._advance(subscription, now)
