@@ -1,6 +1,7 @@
 """`reginfo serve`: run the registrar."""
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GC_THRESHOLDS = (20_000, 20, 50)  # what is kept for long is hardly ever garbage, and there may be much of it
 SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory is a checkout; for example.com
 
 
@@ -68,8 +70,10 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
     # Its default action would end a start that reads a large store; the configuration was read a moment ago.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(config)
+    gc.set_threshold(*GC_THRESHOLDS)
 
     def ready() -> None:
+        gc.freeze()  # what is there now stays
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
         show_box(loaded, server.listeners)
 

@@ -60,15 +60,18 @@ class NotifyHandler:
         """
         full = document.state == "full"
         changes: list[tuple[str, Callable[[Draft, int], int]]] = []
-        named = set()
+        said, named = set(), set()  # as they are written, and canonical
         for registration in document.registrations:
+            said.add(registration.aor)
             aor = _aor_of(registration.aor, speaks_for)
             if aor is not None:
                 named.add(aor)
                 changes.append((aor, partial(_learn, registration, origin, full, until_ms, mirror)))
-        for gone in delta.registrations:
+        for gone in delta.registrations if full else ():
+            if gone.aor in said:
+                continue
             aor = _aor_of(gone.aor, speaks_for)
-            if full and aor is not None and aor not in named:
+            if aor is not None and aor not in named:
                 changes.append((aor, partial(_end, origin, ContactEvent.UNREGISTERED)))
         if not changes:
             done(OFFLINE)

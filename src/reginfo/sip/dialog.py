@@ -70,8 +70,12 @@ def route_value(route: NameAddr) -> str:
 
 def refreshed(dialog: Dialog, request: SipMessage) -> Dialog:
     """Return the dialog after a request of the other side; its Contact is the new target (DLG-6)."""
-    target = request.contacts[0].uri if request.contact_count and not request.contact_star else dialog.target
-    return replace(dialog, target=target, remote_cseq=request.cseq)
+    return replace(dialog, target=target_of(request, dialog), remote_cseq=request.cseq)
+
+
+def target_of(request: SipMessage, dialog: Dialog) -> str:
+    """Return where the other side is after a request of it: at its Contact, or where it was if it has none."""
+    return request.contacts[0].uri if request.contact_count and not request.contact_star else dialog.target
 
 
 def way_of(dialog: Dialog) -> Way:

@@ -88,7 +88,8 @@ class Peers:
 
 def domain_of(aor: str) -> str:
     """Return the host of a canonical AoR."""
-    return parse_uri(aor).host or ""
+    _, at, host = aor.rpartition("@")
+    return host if at and ":" not in host else parse_uri(aor).host or ""
 
 
 def identity_of(request: SipMessage) -> str:

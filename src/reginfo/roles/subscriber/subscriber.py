@@ -28,7 +28,7 @@ from reginfo.fast import (
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription
 from reginfo.sip.client import Client, Request
-from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, way_of
+from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop
@@ -385,7 +385,7 @@ class Subscriber:
         peer = subscription.peer
         if peer is not None and not peer.networks.is_empty and not peer.networks.match(flow.host):
             return _NOT_THE_PEER
-        if dialog is not None and request.cseq < dialog.remote_cseq:
+        if dialog is not None and request.cseq < subscription.remote_cseq:
             return _OLD_CSEQ
         state = request.subscription_state
         if state is None or not state.state:
@@ -406,6 +406,9 @@ class Subscriber:
 
     def _enter(self, subscription: Subscription, dialog: Dialog | None, request: SipMessage) -> bool:
         """Be in the dialog that a NOTIFY belongs to; False if no request could be sent in it (SUB-14, DLG-3)."""
+        if dialog is not None and target_of(request, dialog) == dialog.target:
+            subscription.remote_cseq = request.cseq
+            return True
         try:
             entered = dialog_of(request, subscription.tag) if dialog is None else refreshed(dialog, request)
             way_of(entered)
@@ -414,6 +417,7 @@ class Subscriber:
         if dialog is None:
             subscription.view.restart()
         subscription.dialog = entered
+        subscription.remote_cseq = request.cseq
         return True
 
     def _hear(self, subscription: Subscription, request: SipMessage, now: Now, max_octets: int) -> Outcome | Heard:

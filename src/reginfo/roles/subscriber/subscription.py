@@ -60,6 +60,7 @@ class Subscription:
         "origin",
         "peer",
         "refetched",
+        "remote_cseq",
         "refresh_at",
         "retry_at",
         "state",
@@ -92,6 +93,8 @@ class Subscription:
         self.tag = ""
         self.cseq = 0
         self.dialog: Dialog | None = None
+        self.remote_cseq = 0
+        "Of the last NOTIFY in that dialog."
         self.view = ReginfoView()
         self.is_busy = False
         "Whether a SUBSCRIBE is outstanding or waits for its place."
