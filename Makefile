@@ -23,7 +23,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run demo test cov bench bench-sipp bench-chain bench-events soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test cov bench bench-sipp bench-chain bench-events bench-report soak soak-sample lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -89,6 +89,9 @@ bench-sipp: $(TESTING) $(BUILT)  ## registrar and Kamailio under the same SIPp l
 
 bench-chain: $(TESTING) $(BUILT)  ## REGISTER -> PUBLISH -> compositor, this project's pair and Kamailio's
 	$(BIN)/python -m benchmarks.chain
+
+bench-report: $(TESTING) $(BUILT)  ## every promised figure with its bound: table, CSV and plot in benchmarks/results
+	$(BIN)/python -m benchmarks.report
 
 bench-events: $(TESTING) $(BUILT)  ## NOTIFYs applied and sent, memory of a subscription, REGISTER to NOTIFY
 	$(BIN)/python -m benchmarks.events

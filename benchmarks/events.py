@@ -41,7 +41,9 @@ class Result:
     seconds: float
     cpu_us: float
     "Of the server, for each."
-    extra: str = ""
+    bytes_each: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
 
 
 class World:
@@ -239,7 +241,7 @@ def one_change_many_watchers(watchers: int, rounds: int) -> Iterator[Result]:
         seconds = time.monotonic() - began
         time.sleep(SETTLE_SECONDS)
         held = (memory(peer) - empty) / watchers
-        yield Result("reginfo", "SUBSCRIBE and its first NOTIFY", watchers, seconds, used, f"{held:,.0f} bytes each")
+        yield Result("reginfo", "SUBSCRIBE and its first NOTIFY", watchers, seconds, used, held)
         for cseq in range(2, rounds + 2):
             world.taken = 0
             began, before = time.monotonic(), cpu(peer)
@@ -276,8 +278,7 @@ def register_to_notify(count: int) -> Iterator[Result]:
         used = (cpu(peer) - before) / count * 1e6
         delays.sort()
         p50, p99 = (1000 * delays[int(count * share)] for share in (0.5, 0.99))
-        text = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
-        yield Result("reginfo", "REGISTER to NOTIFY", count, time.monotonic() - began, used, text)
+        yield Result("reginfo", "REGISTER to NOTIFY", count, time.monotonic() - began, used, None, p50, p99)
 
 
 WORKS: dict[str, Callable[[int], Iterator[Result]]] = {
@@ -289,10 +290,16 @@ WORKS: dict[str, Callable[[int], Iterator[Result]]] = {
 
 
 def table(results: list[Result]) -> str:
-    rows = ["| server | work | count | a second | CPU us each | |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| server | work | count | a second | CPU us | bytes | p50 ms | p99 ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for one in results:
         rate = one.count / one.seconds
-        rows.append(f"| {one.server} | {one.work} | {one.count:,} | {rate:,.0f} | {one.cpu_us:.1f} | {one.extra} |")
+        more = ["-" if value is None else f"{value:,.4g}" for value in (one.bytes_each, one.p50_ms, one.p99_ms)]
+        rows.append(
+            f"| {one.server} | {one.work} | {one.count:,} | {rate:,.0f} | {one.cpu_us:.1f} | {' | '.join(more)} |"
+        )
     return "\n".join(rows)
 
 
