@@ -277,14 +277,16 @@ class Client:
         # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
         if response.via_count != exchange.request.vias or not exchange.destination.is_sent_by(response.top_via):
             return False
-        exchange.transaction, actions = step(exchange.transaction, event_of(response.status), now.ms)
         if response.status >= 200:
+            # The transaction completes, and with it all that it is kept for: see _finish().
             destination = exchange.destination
             until = unavailable_until(response.status, response.retry_after, now.ms)
             if until is not None:
                 self._pause(destination, min(until, now.ms + MAX_PAUSE_MS), now)
             self._finish(exchange, response.status, response, now)
-        elif Action.DELIVER in actions and response.status > 100:
+            return True
+        exchange.transaction, actions = step(exchange.transaction, event_of(response.status), now.ms)
+        if Action.DELIVER in actions and response.status > 100:
             exchange.sender.answered(exchange.subject, response.status, response, now)
         return True
 

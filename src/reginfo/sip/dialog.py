@@ -3,8 +3,10 @@
 Values only: a step forward is another dialog.
 """
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from reginfo.fast import NameAddr, SipMessage, parse_uri
 from reginfo.sip.routing import Hop, next_hop, request_uri
@@ -12,8 +14,7 @@ from reginfo.sip.routing import Hop, next_hop, request_uri
 Headers = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Dialog:
+class Dialog(msgspec.Struct, frozen=True, gc=False):
     """One side of a dialog (RFC 3261 section 12: what both sides keep)."""
 
     call_id: str

@@ -22,9 +22,11 @@ The shell sends, delivers and keeps the time.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from reginfo.fast import SipMessage
@@ -107,8 +109,7 @@ _NEXT: Final[dict[tuple[State, Event], tuple[State, tuple[Action, ...]]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTransaction:
+class ClientTransaction(msgspec.Struct, frozen=True, gc=False):
     """One non-INVITE client transaction (RFC 3261 17.1.2)."""
 
     branch: str
@@ -187,10 +188,9 @@ def _rearmed(transaction: ClientTransaction, now_ms: int) -> ClientTransaction:
 
 def next_due_ms(transaction: ClientTransaction) -> int | None:
     """Return the instant of the earliest timer; None if the transaction has terminated."""
-    return min(
-        (at for at in (transaction.timer_e, transaction.timer_f, transaction.timer_k) if at is not None),
-        default=None,
-    )
+    if transaction.timer_f is None:
+        return transaction.timer_k  # which begins when the others end
+    return transaction.timer_f if transaction.timer_e is None else min(transaction.timer_e, transaction.timer_f)
 
 
 def timer_due(transaction: ClientTransaction, now_ms: int) -> Event | None:
