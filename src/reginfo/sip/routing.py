@@ -36,7 +36,9 @@ def next_hop(uri: str) -> Hop:
     parsed = parse_uri(uri)
     if parsed.host is None:
         raise SipParseError("uri: neither SIP nor SIPS", status=416)
-    parameters = {name.lower(): value for name, value in parsed.parameters}
+    parameters: dict[str, str | None] = {}
+    if parsed.parameters:
+        parameters = {name.lower(): value for name, value in parsed.parameters}
     transport = (parameters.get("transport") or "udp").lower()
     if transport not in _TRANSPORTS:
         raise SipParseError("uri: transport is not known")

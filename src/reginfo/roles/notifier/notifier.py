@@ -233,6 +233,7 @@ class Notifier:
         else:
             subscription.expires_at = saved.expires_at
             subscription.octets = plan.octets
+            subscription.way = None  # its Contact may have moved
             if subscription.reserved != saved.reserved:
                 self._save(subscription)
         if plan.expires:
@@ -373,8 +374,8 @@ class Notifier:
                 self._timers.at(subscription.not_before, self._on_time, subscription)
             return
         subscription.is_busy = True
-        way = way_of(subscription.saved.dialog(subscription.id))
-        self._client.send(way.hop, self, subscription)
+        subscription.way = way_of(subscription.saved.dialog(subscription.id))
+        self._client.send(subscription.way.hop, self, subscription)
 
     # -- NOTIFY -----------------------------------------------------------------------------------------
 
@@ -405,7 +406,7 @@ class Notifier:
         else:
             state = f"terminated;reason={subject.ending}"
         dialog = saved.dialog(subject.id)
-        way = way_of(dialog)
+        way, subject.way = subject.way or way_of(dialog), None
         rows = write_headers(
             [
                 *request_headers(dialog, way.routes),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from reginfo.sip.dialog import Dialog
+from reginfo.sip.dialog import Dialog, Way
 
 if TYPE_CHECKING:
     from reginfo.roles.notifier.watched import Watched
@@ -95,6 +95,7 @@ class Subscription:
         "told_empty",
         "version",
         "watched",
+        "way",
     )
 
     def __init__(self, id: str, octets: bytes, expires_at: int, reserved: int, number: int, watched: "Watched") -> None:
@@ -120,6 +121,8 @@ class Subscription:
         self.failures = 0
         self.is_busy = False
         "Whether a NOTIFY is outstanding; there is one at most."
+        self.way: Way | None = None
+        "How the NOTIFY gets there that waits for its place."
         self.is_timed = False
         self.ending: str | None = None
         "Reason for which it is terminated, until the NOTIFY that says so is answered (SUB-10)."
