@@ -704,3 +704,35 @@ def test_numbers_are_never_used_twice() -> None:
     assert numbers == sorted(set(numbers))
     assert versions == sorted(set(versions))
     assert scene.watcher.contacts() == {A, B}
+
+
+# ---- places that nothing gets to
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "<sip:w@192.0.2.66;transport=ws>",  # no listener of that transport
+        "<sip:w@[2001:db8::1]>",  # nor of that family
+        "<sips:w@192.0.2.66>",
+        "<sip:w@nowhere.invalid>",
+        "<sip:w@192.0.2.66;maddr=999.0.0.1>",  # no address at all
+    ],
+)
+def test_a_contact_that_nothing_gets_to_costs_its_own_subscription_only(scene: Scene, contact: str) -> None:
+    """SUB-9, TRN-10: RFC 3261 8.1.3.1 makes a 503 of it, which is tried again after a back-off and not at once."""
+    assert scene.subscribe(600, contact=contact).status == 200
+    other = Watcher(("192.0.2.51", 5060), SERVER, ALICE)
+    scene.net.add(other)
+    other.subscribe(600)
+    scene.register(A)
+    scene.net.run(10)
+    assert other.contacts() == {A}
+    assert len(scene.house.roles.notifier) == 2
+    assert scene.house.roles.notifier.notifies["active", 503] == 1
+
+
+def test_a_fetch_to_where_nothing_gets_is_over(scene: Scene) -> None:
+    """SUB-7, SUB-10: the one NOTIFY it is owed cannot be sent, and nobody waits for it"""
+    assert scene.subscribe(0, contact="<sip:w@192.0.2.66;transport=ws>").status == 200
+    assert len(scene.house.roles.notifier) == 0

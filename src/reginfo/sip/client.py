@@ -184,7 +184,9 @@ class Client:
                 limit -= 1
                 try:
                     request = sender.request(subject, now)
-                    if request is not None:
+                    if request is not None and destination.flow is None:
+                        sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
+                    elif request is not None:
                         self._begin(request, sender, subject, destination, now)
                 except Exception:  # what cannot be said costs itself, not what waits behind it
                     logger.exception("request not written hop=%s", destination.hop)
@@ -236,7 +238,7 @@ class Client:
         """Return the same place over TCP, where a request too long for a datagram goes first (TRN-2)."""
         hop = destination.hop._replace(transport="tcp")
         twin = self._at(hop)
-        if self._local(hop, hop.host) is None or not self._locate(twin, now):
+        if self._local(hop, hop.host) is None or not self._locate(twin, now) or twin.flow is None:
             self._retire(twin)
             return None
         return twin
@@ -295,7 +297,7 @@ class Client:
         for destination in list(self._by_place.get((flow.transport, flow.remote), ())):
             for exchange in list(destination.transactions.values()):
                 fallback = None if exchange.fallback is None or flow.connection else self._at(exchange.fallback)
-                if fallback is not None and self._locate(fallback, now):
+                if fallback is not None and self._locate(fallback, now) and fallback.flow is not None:
                     self._forget(exchange)
                     self._begin(exchange.request, exchange.sender, exchange.subject, fallback, now, at_any_size=True)
                 else:
@@ -367,7 +369,7 @@ class Client:
             del self._addresses[host]
 
     def _locate(self, destination: _Destination, now: Now) -> bool:
-        """Give a destination its flow; False if that has to wait, or failed and was told."""
+        """Give a destination its flow, or leave it without where no way leads there; False if that has to wait."""
         if destination.flow is not None:
             return True
         hop = destination.hop
@@ -386,16 +388,17 @@ class Client:
             local = self._local(hop, host)
             if local is not None:
                 where = (local_host or local.host, local.port)
-                destination.flow = Flow(hop.transport, where, (host, hop.port))
+                try:
+                    destination.flow = Flow(hop.transport, where, (host, hop.port))
+                except ValueError:  # maddr=999.0.0.1: what a Contact says is not always an address
+                    continue
                 destination.via = _via_of(hop.transport, where)
                 place = (hop.transport, destination.flow.remote)
                 self._by_place.setdefault(place, []).append(destination)
                 return True
-        waiting, destination.waiting = destination.waiting, deque()
-        self._retire(destination)
-        for sender, subject in waiting:
-            sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
-        return False
+        # Whoever waits is asked all the same, and told that it could not be sent: who never was asked has its
+        # request still to make, and would send it here again, and again.
+        return True
 
     def _local(self, hop: Hop, host: str) -> Listener | None:
         six = ":" in host
