@@ -736,3 +736,9 @@ def test_a_fetch_to_where_nothing_gets_is_over(scene: Scene) -> None:
     """SUB-7, SUB-10: the one NOTIFY it is owed cannot be sent, and nobody waits for it"""
     assert scene.subscribe(0, contact="<sip:w@192.0.2.66;transport=ws>").status == 200
     assert len(scene.house.roles.notifier) == 0
+
+
+def test_a_question_mark_in_the_user_of_a_contact_is_part_of_it(scene: Scene) -> None:
+    """URI-8, RFC 3261 section 25.1: user-unreserved has ? and ; as well"""
+    scene.subscribe(600, contact="<sip:w?a;method=b@192.0.2.50:5060;method=INVITE?x=y>")
+    assert [one.request_uri for one in scene.watcher.notifies] == ["sip:w?a;method=b@192.0.2.50:5060"]

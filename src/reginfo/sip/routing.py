@@ -50,11 +50,11 @@ def next_hop(uri: str) -> Hop:
 
 def request_uri(contact: str) -> str:
     """Return a Contact URI as a Request-URI: without method= and header fields (URI-8, RFC 3261 19.1.5)."""
-    bare, mark, _ = contact.partition("?")
+    head, at, tail = contact.rpartition("@")  # before the @ a ? or a ; belongs to the user (RFC 3261 section 25.1)
+    bare, mark, _ = tail.partition("?")
     if not mark and ";method=" not in bare.lower():
         return contact
-    head, at, tail = bare.rpartition("@")  # what looks like a parameter before the @ belongs to the user
-    host, *parameters = tail.split(";")
+    host, *parameters = bare.split(";")
     kept = [one for one in parameters if one.partition("=")[0].lower() != "method"]
     return head + at + ";".join([host, *kept])
 
