@@ -781,3 +781,56 @@ def test_rate_limits_do_not_lose_anything() -> None:
         net.run(0.7)
     net.run(60)
     assert watcher.contacts() == set(one.contacts())
+
+
+# ---- a server that was away, and who asks it first when it is back
+
+BOB = "sip:bob@example.com"
+
+
+def asked(scene: Scene, aor: str) -> int:
+    return sum(one.to.uri == aor for one in scene.east.subscribes)
+
+
+def test_a_probe_that_is_followed_no_longer_leaves_its_turn() -> None:
+    """SUB-16, TX-11: whoever has waited with it is the next one to ask"""
+    scene = Scene()
+    scene.east.status = 0
+    scene.follow()
+    scene.follow(BOB)
+    scene.net.run(70)  # both have had no answer, and the one that was first is asking again
+    [probe] = {one.to.uri for one in scene.east.subscribes if asked(scene, one.to.uri) == 2}
+    scene.house.roles.subscriber.unfollow(probe, scene.house.now())
+    other = BOB if probe == ALICE else ALICE
+    scene.net.run(60)
+    scene.east.status = 200
+    scene.net.run(1800)
+    assert [one.state.value for one in scene.house.roles.subscriber if one.aor == other] == ["active"]
+
+
+def test_what_ends_while_it_waits_for_its_server_leaves_its_turn() -> None:
+    """SUB-18: what was told noresource does not ask again, and nobody waits for it to"""
+    scene = Scene(expires=600)
+    scene.follow(BOB)
+    scene.net.run(40)
+    scene.follow()
+    scene.east.status = 0
+    scene.net.run(575)  # the refresh of bob had no answer, that of alice waits
+    held = next(one for one in scene.house.roles.subscriber if one.aor == ALICE)
+    [first] = [one for one in scene.east.subscribes if one.call_id == held.call_id][:1]
+    scene.east.request(
+        SERVER,
+        "NOTIFY",
+        first.contacts[0].uri,
+        ("Event", "reg"),
+        ("Subscription-State", "terminated;reason=noresource"),
+        ("Contact", "<sip:192.0.2.80:5080>"),
+        from_=f"<{ALICE}>;tag=n1",
+        to=f"<{first.from_.uri}>;tag={first.from_.tag}",
+        call_id=first.call_id,
+        cseq=100,
+    )
+    scene.net.run(200)
+    scene.east.status = 200
+    scene.net.run(1800)
+    assert [one.state.value for one in scene.house.roles.subscriber if one.aor == BOB] == ["active"]

@@ -13,8 +13,11 @@ T = TypeVar("T")
 class Outage(Generic[T]):
     """Whether one place answers, and what waits until it does."""
 
-    def __init__(self, timers: Timers, chance: Callable[[], float], release: Callable[[T, Now], None]) -> None:
-        """release lets go of what has waited: one subject as a probe, all of them when it was answered."""
+    def __init__(self, timers: Timers, chance: Callable[[], float], release: Callable[[T, Now], bool]) -> None:
+        """release lets go of what has waited: one subject as a probe, all of them when it was answered.
+
+        It returns False of a subject that has nothing to say any more, which would be a probe without an answer.
+        """
         self._timers = timers
         self._chance = chance
         self._release = release
@@ -72,9 +75,11 @@ class Outage(Generic[T]):
     def _try(self, _subject: None, now: Now) -> None:
         if not self.is_down or now.ms < self._until or self._probe is not None:
             return
-        for subject in self._held:
+        while self._held:
+            subject = next(iter(self._held))
             del self._held[subject]
             self._probe = subject
-            self._release(subject, now)
-            return
+            if self._release(subject, now) or self._probe is not subject:
+                return
+            self._probe = None
         self.is_down = False  # nothing waits: the next request finds out

@@ -112,17 +112,18 @@ class Publisher:
             return min(seq, publication.seq - 1)
         return seq
 
-    def _advance(self, publication: Publication, now: Now) -> None:
-        """Ask for the next PUBLISH if one is owed and may be sent."""
+    def _advance(self, publication: Publication, now: Now) -> bool:
+        """Ask for the next PUBLISH if one is owed and may be sent; False if there is none to come now."""
         if publication.is_busy or not (publication.is_news or publication.is_due) or self._hop is None:
-            return
+            return publication.is_busy
         if now.ms < publication.not_before:
             self._outage.forget(publication, now)  # it has a timer of its own
-            return
+            return False
         if self._outage.holds(publication):
-            return
+            return False
         publication.is_busy = True
         self._client.send(self._hop, self, publication)
+        return True
 
     def _arm(self, publication: Publication, now: Now) -> None:
         """Have time look at a publication when it is due; however often that moves there is one timer."""

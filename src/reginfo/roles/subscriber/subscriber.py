@@ -210,13 +210,14 @@ class Subscriber:
         subscription.wants_refresh = True
         self._ask(subscription, now)
 
-    def _ask(self, subscription: Subscription, now: Now) -> None:
-        """Have a SUBSCRIBE sent if one is wanted and none is outstanding."""
+    def _ask(self, subscription: Subscription, now: Now) -> bool:
+        """Have a SUBSCRIBE sent if one is wanted and none is outstanding; False if there is none to come."""
         if subscription.is_busy or not subscription.wants_refresh or self._outage(subscription.hop).holds(subscription):
-            return
+            return subscription.is_busy
         subscription.is_busy = True
         hop = subscription.hop if subscription.dialog is None else way_of(subscription.dialog).hop
         self._client.send(hop, self, subscription)
+        return True
 
     def _outage(self, hop: Hop) -> Outage[Subscription]:
         outage = self._outages.get(hop)
@@ -321,7 +322,7 @@ class Subscriber:
 
     def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
         """Take the answer to a SUBSCRIBE, or its end without one."""
-        if status < 200 or self._subscriptions.get(subject.key) is not subject:
+        if status < 200:
             return
         subject.is_busy = False
         outage = self._outage(subject.hop)
@@ -329,6 +330,8 @@ class Subscriber:
             outage.begin(retry_after_ms(response), now)
         elif outage.end(now):
             logger.info("server answers again at=%s", subject.hop)
+        if self._subscriptions.get(subject.key) is not subject:
+            return  # its answer is news of the server still, for which others may wait
         if subject.asked != subject.call_id:
             pass  # it was sent in a dialog that is over
         elif status < 300:
