@@ -834,3 +834,19 @@ def test_what_ends_while_it_waits_for_its_server_leaves_its_turn() -> None:
     scene.east.status = 200
     scene.net.run(1800)
     assert [one.state.value for one in scene.house.roles.subscriber if one.aor == BOB] == ["active"]
+
+
+# ---- contacts of which no time is told
+
+
+def test_a_contact_without_a_time_ends_with_what_was_followed() -> None:
+    """RIC-9: the last NOTIFY still has it, and nothing is heard of it from then on"""
+    scene = Scene()
+    scene.east.first = body(A)
+    scene.follow()
+    scene.house.roles.subscriber.unfollow(ALICE, scene.house.now())
+    scene.net.run(0.5)
+    assert len(scene.house.roles.subscriber) == 0
+    assert set(scene.rows()) == {A}
+    scene.net.run(601)
+    assert scene.rows() == {}

@@ -326,7 +326,7 @@ class Engine:
             subscription.origin,
             subscription.speaks_for,
             mirror=peer is not None and peer.mirrors,
-            until_ms=subscription.expires_at,
+            until_ms=subscription.believed_until(now.ms),
             muted=self._muted,
             done=done,
         )

@@ -456,6 +456,7 @@ class Subscriber:
         if state.state == "terminated":
             if subscription.state is State.ENDING:
                 self._drop(subscription)
+                subscription.ended_at = now.ms
             else:
                 self._renew(subscription, *renewal_after(state), now)
             return

@@ -123,6 +123,13 @@ class Subscription:
             return NEVER_MS
         return self.ended_at + (self.peer.stale_grace_ms if self.peer is not None else STALE_GRACE_MS)
 
+    def believed_until(self, now_ms: int) -> int:
+        """Return until when a contact is believed of which no time was told (RFC 3680 section 5.3: expires may be
+        left out): as long as the subscription, or what it has left behind, or as was asked for if none was granted."""
+        if self.expires_at == self.stale_at == NEVER_MS:
+            return now_ms + self.expires * 1000
+        return min(self.expires_at, self.stale_at)
+
     @property
     def next_due(self) -> int:
         """The instant of the first timer."""
