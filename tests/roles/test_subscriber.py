@@ -850,3 +850,13 @@ def test_a_contact_without_a_time_ends_with_what_was_followed() -> None:
     assert set(scene.rows()) == {A}
     scene.net.run(601)
     assert scene.rows() == {}
+
+
+def test_a_subscription_is_refreshed_also_if_nobody_has_said_how_long_it_lasts() -> None:
+    """SUB-15, RFC 6665 4.1.2.1: expires of Subscription-State may be absent, and the 200 be lost"""
+    scene = Scene(expires=600)
+    scene.east.status = 0
+    scene.follow()
+    assert scene.notify(body(A), "active") == 200
+    scene.net.run(590)
+    assert len(scene.east.subscribes) > 1

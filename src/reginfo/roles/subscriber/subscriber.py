@@ -465,6 +465,9 @@ class Subscriber:
             subscription.state = State.ACTIVE
         if state.expires is not None and subscription.state is State.ACTIVE:
             self._set_end(subscription, state.expires, now)
+        elif subscription.state is State.ACTIVE and subscription.expires_at == NEVER_MS:
+            # Neither it nor an answer says for how long; what was asked for is the longest it can be (RFC 6665 3.1.1).
+            self._set_end(subscription, subscription.expires, now)
 
     # -- what survives ----------------------------------------------------------------------------------
 
