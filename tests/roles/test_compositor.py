@@ -318,3 +318,27 @@ def test_the_publications_of_another_server_are_no_news_to_it() -> None:
     assert east.statuses("PUBLISH") == [200]
     assert house.contacts() == [A]
     assert len(watcher.documents) == 1
+
+
+def test_publications_with_one_call_id_expire_each(scene: Scene) -> None:
+    """ESC-4: two that begin in one turn have one Call-ID, and so have two peers if they like"""
+    for contact, expires in ((A, 60), (B, 30)):
+        scene.publisher.request(
+            SERVER,
+            "PUBLISH",
+            ALICE,
+            ("Event", "reg"),
+            ("Expires", str(expires)),
+            ("Content-Type", "application/reginfo+xml"),
+            from_=f"<{ALICE}>;tag={expires}",
+            body=document(contact),
+            call_id="one",
+        )
+    scene.net.run(0.1)
+    assert scene.publisher.statuses("PUBLISH") == [200, 200]
+    assert [uri for uri, _ in scene.contacts()] == [A, B]
+    scene.net.run(31)
+    assert [uri for uri, _ in scene.contacts()] == [A]
+    scene.net.run(30)
+    assert scene.contacts() == []
+    assert len(scene.house.roles.compositor) == 0

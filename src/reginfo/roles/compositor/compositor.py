@@ -74,7 +74,7 @@ class Compositor:
         self._token = token
         self._command = command
         self._publications: dict[str, Publication] = {}  # by id
-        self._of_aor: dict[str, dict[str, str]] = {}  # AoR -> Call-ID -> id
+        self._of_aor: dict[str, dict[str, str]] = {}  # AoR -> id -> Call-ID
         self._taken: dict[str, Incoming] = {}  # ids of publications that a PUBLISH on its way will change
         self._armed: dict[str, int] = {}
         self.results: Counter[int] = Counter()
@@ -189,9 +189,10 @@ class Compositor:
                 return _FAILED  # another one with this tag was first
             return known
         ids = self._of_aor.get(work.aor, {})
-        known = self._publications.get(ids.get(work.request.call_id, ""))
-        if known is not None and known.id.startswith(f"{plan.peer}." if plan.peer else ""):
-            return known if self._taken.get(known.id, work) is work else _FAILED
+        prefix = f"{plan.peer}." if plan.peer else ""
+        for id, call_id in ids.items():
+            if call_id == work.request.call_id and id.startswith(prefix):
+                return self._publications[id] if self._taken.get(id, work) is work else _FAILED
         if len(ids) >= self._section.max_publications_per_aor:
             return _TOO_MANY
         if len(self._publications) >= self._section.max_publications:
@@ -216,15 +217,14 @@ class Compositor:
 
     def _keep(self, publication: Publication) -> None:
         self._publications[publication.id] = publication
-        self._of_aor.setdefault(publication.aor, {})[publication.call_id] = publication.id
+        self._of_aor.setdefault(publication.aor, {})[publication.id] = publication.call_id
         self._arm(publication)
 
     def _drop(self, publication: Publication) -> None:
         if self._publications.pop(publication.id, None) is None:
             return
         ids = self._of_aor[publication.aor]
-        if ids.get(publication.call_id) == publication.id:
-            del ids[publication.call_id]
+        del ids[publication.id]
         if not ids:
             del self._of_aor[publication.aor]
 
