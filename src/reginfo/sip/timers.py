@@ -1,10 +1,13 @@
 """Instants at which something is owed, without a clock: whoever has one asks what is due."""
 
 import heapq
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 from reginfo.model import Now
+
+logger = logging.getLogger(__name__)
 
 SLOT_MS: Final = 16  # what is due within one slot is due together: a heap of slots stays small
 
@@ -34,4 +37,7 @@ class Timers:
         """Call what is due, in the order of time, then of at()."""
         while self._order and self._order[0] * SLOT_MS <= now.ms:
             for action, subject in self._slots.pop(heapq.heappop(self._order)):
-                action(subject, now)
+                try:
+                    action(subject, now)
+                except Exception:  # what is due with it is taken off already, and would never come
+                    logger.exception("timer failed")
