@@ -491,3 +491,14 @@ def test_after_any_outage_the_compositor_ends_with_the_true_state(fault: str) ->
     net.run(130)
     for phone in phones:
         assert sorted(compositor.contacts(phone.aor)) == sorted(registrar.contacts(phone.aor))
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_no_retry_after_is_longer_than_an_hour(scene: Scene, status: int) -> None:
+    """TX-11: one answer with 2^32 - 1 seconds does not end publication for good"""
+    scene.compositor.status, scene.compositor.headers = status, (("Retry-After", "4294967295"),)
+    scene.phone.register(A, expires=36000)
+    scene.net.run(1)
+    scene.compositor.status, scene.compositor.headers = 200, ()
+    scene.net.run(3620)
+    assert len(scene.compositor.publishes) == 2

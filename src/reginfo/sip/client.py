@@ -20,6 +20,7 @@ from reginfo.sip.routing import Hop
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import (
     MAGIC_COOKIE,
+    MAX_RETRY_AFTER_MS,
     SERVICE_UNAVAILABLE,
     STATUS_OF,
     Action,
@@ -39,7 +40,6 @@ WINDOW: Final = 64  # requests to one place that are neither answered nor repeat
 MAX_DATAGRAM: Final = 1300  # octets of a request over UDP; a longer one asks for congestion control (RFC 3261 18.1.1)
 WORK: Final = 256  # requests begun at once: some milliseconds of work
 ADDRESS_MS: Final = 30_000  # an address that was looked up is good for so long
-MAX_PAUSE_MS: Final = 3_600_000  # the longest Retry-After that is believed
 
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
@@ -284,7 +284,7 @@ class Client:
             destination = exchange.destination
             until = unavailable_until(response.status, response.retry_after, now.ms)
             if until is not None:
-                self._pause(destination, min(until, now.ms + MAX_PAUSE_MS), now)
+                self._pause(destination, min(until, now.ms + MAX_RETRY_AFTER_MS), now)
             self._finish(exchange, response.status, response, now)
             return True
         exchange.transaction, actions = step(exchange.transaction, event_of(response.status), now.ms)

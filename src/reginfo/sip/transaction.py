@@ -36,6 +36,9 @@ T2_MS: Final = 4_000
 T4_MS: Final = 5_000
 TIMER_F_MS: Final = 64 * T1_MS
 
+MAX_RETRY_AFTER_MS: Final = 3_600_000
+"The longest Retry-After that is believed: 2^32 seconds would be a word for never (RFC 3261 20.33)."
+
 MAGIC_COOKIE: Final = "z9hG4bK"
 
 REQUEST_TIMEOUT: Final = 408
@@ -238,7 +241,8 @@ def unavailable_until(status: int, retry_after: int | None, now_ms: int) -> int 
 
 def retry_after_ms(response: SipMessage | None) -> int:
     """Return the milliseconds after which a response asks for another try; 0 if it does not say."""
-    return 1_000 * ((response.retry_after if response is not None else None) or 0)
+    asked = 1_000 * ((response.retry_after if response is not None else None) or 0)
+    return min(asked, MAX_RETRY_AFTER_MS)
 
 
 def next_cseq(cseq: int, status: int) -> int:
