@@ -502,3 +502,15 @@ def test_no_retry_after_is_longer_than_an_hour(scene: Scene, status: int) -> Non
     scene.compositor.status, scene.compositor.headers = 200, ()
     scene.net.run(3620)
     assert len(scene.compositor.publishes) == 2
+
+
+def test_a_publication_may_end_while_its_refresh_has_no_answer(scene: Scene) -> None:
+    """ESC-4, EPA-2: granted for less than 64*T1, it has lapsed before the refresh is given up"""
+    scene.compositor.expires = 10
+    scene.register(A)
+    scene.compositor.status = 0
+    scene.net.run(40)
+    assert [shape(one) for one in scene.compositor.publishes] == [INITIAL, REFRESH]
+    scene.compositor.status, scene.compositor.expires = 200, None
+    scene.net.run(31)
+    assert [shape(one) for one in scene.compositor.publishes][2:] == [INITIAL]

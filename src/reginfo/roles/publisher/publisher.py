@@ -127,7 +127,9 @@ class Publisher:
 
     def _arm(self, publication: Publication, now: Now) -> None:
         """Have time look at a publication when it is due; however often that moves there is one timer."""
-        due = min(publication.refresh_at, publication.expires_at if publication.entity_tag else NEVER_MS)
+        due = publication.refresh_at
+        if publication.entity_tag is not None and not publication.is_busy:  # else the answer decides what lapses
+            due = min(due, publication.expires_at)
         if now.ms < publication.not_before:
             due = min(due, publication.not_before)
         if due < publication.timer_at:
@@ -181,6 +183,7 @@ class Publisher:
         """Return the PUBLISH a publication is owed: initial, modify or refresh (RFC 3903 section 4)."""
         if self._outage.holds(subject):
             subject.is_busy = False
+            self._arm(subject, now)
             return None
         body = self._document(subject, now) if subject.is_news else b""
         if not body and (subject.entity_tag is None or not subject.is_due):
@@ -190,6 +193,8 @@ class Publisher:
             self._told(subject)
             if subject.entity_tag is None:
                 self._forget(subject)
+            else:
+                self._arm(subject, now)
             self._outage.forget(subject, now)
             return None
         rows = [
