@@ -22,3 +22,17 @@ def test_one_that_raises_costs_itself_only(caplog: pytest.LogCaptureFixture) -> 
     assert called == [100]
     assert timers.next_due_ms is None
     assert [record.message for record in caplog.records] == ["timer failed"] * 2
+
+
+def test_one_that_is_due_again_at_once_waits_for_the_next_run() -> None:
+    timers = Timers()
+    called: list[int] = []
+
+    def again(subject: object, now: Now) -> None:
+        called.append(now.ms)
+        timers.at(0, again, subject)
+
+    timers.at(0, again, None)
+    timers.run(Now(1_000, 1.0))
+    timers.run(Now(1_100, 1.1))
+    assert called == [1_000, 1_100]

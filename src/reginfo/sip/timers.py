@@ -34,9 +34,12 @@ class Timers:
         return self._order[0] * SLOT_MS if self._order else None
 
     def run(self, now: Now) -> None:
-        """Call what is due, in the order of time, then of at()."""
+        """Call what is due, in the order of time, then of at(); what becomes due by that is for the next run."""
+        due = []
         while self._order and self._order[0] * SLOT_MS <= now.ms:
-            for action, subject in self._slots.pop(heapq.heappop(self._order)):
+            due.append(self._slots.pop(heapq.heappop(self._order)))
+        for actions in due:
+            for action, subject in actions:
                 try:
                     action(subject, now)
                 except Exception:  # what is due with it is taken off already, and would never come
