@@ -742,3 +742,22 @@ def test_a_question_mark_in_the_user_of_a_contact_is_part_of_it(scene: Scene) ->
     """URI-8, RFC 3261 section 25.1: user-unreserved has ? and ; as well"""
     scene.subscribe(600, contact="<sip:w?a;method=b@192.0.2.50:5060;method=INVITE?x=y>")
     assert [one.request_uri for one in scene.watcher.notifies] == ["sip:w?a;method=b@192.0.2.50:5060"]
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_record_that_is_recalled_while_a_notify_is_outstanding_costs_nobody(scene: Scene, more: bool) -> None:
+    """SUB-9: a publication that is begun anew, or a gap in the feed, has records compared at any time"""
+    scene.register(A)
+    scene.watcher.status = 0
+    scene.subscribe()
+    if more:
+        scene.register(B)
+    record = finish(scene.house.store.load([ALICE]))[0]
+    scene.house.roles.recall(ALICE, record, scene.house.store.last_seq, scene.house.now())
+    scene.watcher.status = 200
+    scene.net.run(10)
+    assert scene.house.engine.statistics()["errors"]["internal"] == 0
+    assert scene.watcher.contacts() == ({A, B} if more else {A})
+    assert len(scene.watcher.documents) == (2 if more else 1)
+    last = scene.house.store.last_seq
+    assert scene.house.roles.settled(last) == last

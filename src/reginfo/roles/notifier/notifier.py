@@ -526,10 +526,18 @@ class Notifier:
             return
         watched.see(record)
         for subscription in watched.subscriptions:
-            if subscription.told_empty if record is None else subscription.told == watched.revision:
+            told, told_empty = subscription.told, subscription.told_empty
+            is_outstanding = False
+            if subscription.is_busy and subscription.sent is not None:  # what it says is as good as told
+                is_outstanding = True
+                told, told_empty = subscription.sent, subscription.sent_empty
+            if told_empty if record is None else told == watched.revision:
                 continue
             if watched not in self._untold:
                 watched.seq = seq
                 self._untold[watched] = None
-            subscription.sent = None
+            if is_outstanding:
+                subscription.owes = max(subscription.owes, Owes.RETRY)  # the full state, once it is answered
+            else:
+                subscription.sent = None
             self._tell_change(subscription, now)
