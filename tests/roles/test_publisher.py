@@ -514,3 +514,19 @@ def test_a_publication_may_end_while_its_refresh_has_no_answer(scene: Scene) -> 
     scene.compositor.status, scene.compositor.expires = 200, None
     scene.net.run(31)
     assert [shape(one) for one in scene.compositor.publishes][2:] == [INITIAL]
+
+
+def test_a_document_that_is_too_large_stops_its_own_publication_only(scene: Scene) -> None:
+    """EPA-2, RFC 3261 21.4.11: a phone with long contacts does not silence those of everybody else"""
+    answer = scene.compositor.answer
+
+    def refuse_alice(request: SipMessage) -> bytes | None:
+        return write_response(request, 413) if request.request_uri == ALICE else answer(request)
+
+    scene.compositor.answer = refuse_alice
+    scene.register(A)
+    bob = Phone(local=("192.0.2.12", 5060), aor="sip:bob@example.com")
+    scene.net.add(bob)
+    bob.register("sip:bob@192.0.2.12;x=1")
+    scene.net.run(100)
+    assert [one.request_uri for one in scene.compositor.publishes] == [ALICE, "sip:bob@example.com"]

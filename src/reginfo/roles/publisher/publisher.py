@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 CONDITION_FAILED: Final = 412  # RFC 3903 section 11.2.1
 TOO_BRIEF: Final = 423
-STOPS: Final = frozenset({413, 415, 489})  # the compositor will not take it, however often it is asked (EPA-2)
+TOO_LARGE: Final = 413
+STOPS: Final = frozenset({415, 489})  # the compositor will not take any, however often it is asked (EPA-2)
 STOP_S: Final = 1_800  # until somebody may have changed its configuration
 
 EXPIRES_AFTER_LAST: Final = 60  # seconds that the news of the last contact's end is published
@@ -282,6 +283,9 @@ class Publisher:
         elif status in STOPS:
             logger.error("compositor refuses publications code=%d", status)
             self._pause(STOP_S * 1000, now)
+        elif status == TOO_LARGE:  # it is about one document (RFC 3261 21.4.11): the others are none the worse
+            logger.error("compositor refuses a publication aor=%s code=%d", publication.aor, status)
+            publication.not_before = now.ms + (wait_ms or STOP_S * 1000)
         else:
             if status < 300:  # it does not say what it has or for how long (EPA-2)
                 publication.entity_tag = None
