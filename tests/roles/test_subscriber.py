@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from reginfo.config import NotifierSection, PeerSection, PuaReginfoSection
+from reginfo.engine import KEEP
 from reginfo.fast import Flow, SipMessage, write_response
+from reginfo.model import Outcome
 from tests.harness import House
 from tests.network import Network, Peer, cut
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone, watch
@@ -860,3 +862,20 @@ def test_a_subscription_is_refreshed_also_if_nobody_has_said_how_long_it_lasts()
     assert scene.notify(body(A), "active") == 200
     scene.net.run(590)
     assert len(scene.east.subscribes) > 1
+
+
+@pytest.mark.parametrize("header", [("Event", 'reg;id="'), ("Subscription-State", ";")])
+def test_a_notify_that_was_kept_and_cannot_be_read_is_answered(scene: Scene, header: tuple[str, str]) -> None:
+    """RFC 3261 8.2: 400, and -1 for the program that has kept it, as it is told of any other that is not applied"""
+    scene.follow()
+    results: list[int] = []
+
+    def keep(request: SipMessage, flow: Flow) -> Outcome | None:
+        if request.method != "NOTIFY":
+            return None
+        scene.house.engine.handle_notify(request, flow, scene.house.now(), results.append)
+        return KEEP
+
+    scene.house.engine.hook = keep
+    assert scene.notify(body(A), "active;expires=3600", header) == 400
+    assert results == [-1]

@@ -289,7 +289,10 @@ class Engine:
     def handle_notify(self, request: SipMessage, flow: Flow, now: Now, done: Callable[[int], None]) -> None:
         """Apply a NOTIFY and answer it; done hears the predecessor's number for what came of it (KAM)."""
         fingerprint = self._transactions.fingerprint(request.octets, flow)
-        outcome = self._notified(request, flow, fingerprint, now, done)
+        try:
+            outcome = self._notified(request, flow, fingerprint, now, done)
+        except SipParseError as error:  # in a header that nobody has read before
+            outcome = Outcome(error.status or 400, error.reason)
         if outcome is not None:
             self._answers.respond(request, flow, fingerprint, outcome, now)
             done(OFFLINE if outcome.status < 300 else NOT_APPLIED)
