@@ -233,6 +233,18 @@ async def test_operator_adds_and_removes(tmp_path: Path) -> None:
         assert await server.location.end("sip:alice@example.com", None, ContactEvent.DEACTIVATED) == 0
 
 
+async def test_a_change_whose_caller_gave_up_is_no_fault(tmp_path: Path) -> None:
+    """asyncio.timeout() around a change by hand: the change is committed all the same, and nothing raises."""
+    async with serving(tmp_path) as server:
+        change = asyncio.create_task(server.location.create("sip:alice@example.com", "sip:alice@192.0.2.9", 300, 0.5))
+        await asyncio.sleep(0)
+        change.cancel()
+        async with asyncio.timeout(10):
+            while await server.location.lookup("sip:alice@example.com") is None:
+                await asyncio.sleep(0.01)
+        assert server.statistics()["errors"]["internal"] == 0
+
+
 async def test_every_group_of_counters_is_documented(tmp_path: Path) -> None:
     """What `reginfo stats` prints has a row in docs/command-line.md, and no row is of the past."""
     text = (Path(__file__).parents[1] / "docs/command-line.md").read_text()

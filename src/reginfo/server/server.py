@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from reginfo.admin.control import ControlServer
 from reginfo.admin.event_log import LogConsumer
@@ -55,6 +56,19 @@ SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
+
+
+T = TypeVar("T")
+
+
+def _taker(done: asyncio.Future[T]) -> Callable[[T], None]:
+    """Return what takes a result for whoever waits, and for nobody once they have been cancelled."""
+
+    def take(result: T) -> None:
+        if not done.done():
+            done.set_result(result)
+
+    return take
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -221,7 +235,7 @@ class Server:
         belongs to no subscription, cannot be read, or cannot be stored.
         """
         done: asyncio.Future[int] = self._loop.create_future()
-        self._engine.handle_notify(request, flow, self._clock.now(), done.set_result)
+        self._engine.handle_notify(request, flow, self._clock.now(), _taker(done))
         self._schedule()
         return await done
 
@@ -439,7 +453,7 @@ class Server:
     async def _command(self, aor: str, apply: Callable[[Draft, int], int], cause: str) -> int:
         """Put a change through the same queue as every REGISTER; raises StoreUnavailable."""
         done: asyncio.Future[Command] = self._loop.create_future()
-        self._engine.command(Command(aor, apply, cause, done.set_result))
+        self._engine.command(Command(aor, apply, cause, _taker(done)))
         self._schedule()
         command = await done
         if command.error is not None:
