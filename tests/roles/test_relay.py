@@ -251,3 +251,28 @@ def test_in_front_of_our_own_registrar_the_location_service_follows() -> None:
     assert relay.contacts() == []
     net.run(3700)
     assert len(relay.roles.subscriber) == 0
+
+
+def latin(octets: bytes) -> bytes:
+    return octets.replace(b"X-Own: 1", b"X-Own: \xe9")
+
+
+def test_a_register_that_is_no_text_is_refused(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 3261 25.1: 400 at once; a 503 would have the phone come back, and the log a traceback for each time"""
+    scene.phone.register(A, headers=[("X-Own", "1")])
+    [(octets, flow)] = scene.phone.outbox
+    scene.phone.outbox = [(latin(octets), flow)]
+    scene.net.run(0.2)
+    assert scene.phone.last.status == 400
+    assert scene.upstream.received == []
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_an_answer_that_is_no_text_is_a_bad_gateway(scene: Scene) -> None:
+    """RFC 3261 21.5.3: the phone would wait for 32 seconds, and its retransmissions with it"""
+    scene.upstream.headers = (("X-Own", "1"),)
+    answer = scene.upstream.answer
+    scene.upstream.answer = lambda request: latin(answer(request) or b"")
+    found = scene.register(A)
+    assert found is not None
+    assert found.status == 502

@@ -25,6 +25,7 @@ UNREACHABLE_RETRY_AFTER: Final = 30  # seconds, while no connection to the regis
 DEFAULT_MAX_FORWARDS: Final = 70
 
 _LOOP: Final = Outcome(483)
+_BAD_GATEWAY: Final = Outcome(502)
 
 # What a hop of its own writes; the compact names are those of RFC 3261 section 7.3.3.
 _OWN_OF_REQUEST: Final = frozenset({"max-forwards", "route", "path", "content-length", "l"})
@@ -36,12 +37,14 @@ _OWN_OF_RESPONSE: Final = frozenset(
 class Relayed:
     """A REGISTER on its way through."""
 
-    __slots__ = ("arrived_ms", "fingerprint", "flow", "is_answered", "max_forwards", "request", "route")
+    __slots__ = ("arrived_ms", "fingerprint", "flow", "is_answered", "max_forwards", "request", "route", "rows")
 
     def __init__(
         self, request: SipMessage, flow: Flow, fingerprint: int, arrived_ms: int, max_forwards: int, route: list[str]
     ) -> None:
+        """SipParseError for a request with a header that cannot be passed on as text."""
         self.request = request
+        self.rows = request.rows()
         self.flow = flow
         self.fingerprint = fingerprint
         self.arrived_ms = arrived_ms
@@ -121,7 +124,7 @@ class Relay:
             return None
         request = subject.request
         flow = subject.flow
-        rows = request.rows()
+        rows = subject.rows
         path = [value for name, value in rows if name.lower() == "path"]
         headers = [
             ("Max-Forwards", str(subject.max_forwards)),
@@ -154,8 +157,13 @@ class Relay:
             # It is 500 to us, and we are not unavailable ourselves (RFC 3261 16.7, 21.5.4).
             self._answer(subject, Outcome(500), "", b"", now)
             return
-        headers = tuple((name, value) for name, value in response.rows() if name.lower() not in _OWN_OF_RESPONSE)
-        outcome = Outcome(status, response.reason, headers)
-        self._answer(subject, outcome, response.to.tag or "", response.body, now)
+        try:
+            headers = tuple((name, value) for name, value in response.rows() if name.lower() not in _OWN_OF_RESPONSE)
+            outcome = Outcome(status, response.reason, headers)
+            to_tag = response.to.tag or ""
+        except SipParseError:  # the phone is owed an answer all the same
+            self._answer(subject, _BAD_GATEWAY, "", b"", now)
+            return
+        self._answer(subject, outcome, to_tag, response.body, now)
         if status < 300 and response.contact_count:
             self._registered(subject, self._hop, now)
