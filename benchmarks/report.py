@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
@@ -92,6 +93,41 @@ def refreshes(samples: Samples, aors: int) -> None:
         top = load.refresh(REFRESHES).rate
         calm = Bench(peer, aors, rate=top / 2)
         samples.add("delay p99 ms, committed, half load", calm.refresh(REFRESHES).p99_ms)
+
+
+# What a phone of an IMS network sends: 1.4 kB, half of them parameters.
+IMS_PARAMETERS = (
+    ';+sip.instance="<urn:gsma:imei:35625205-011234-0>";+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"'
+    ";+g.3gpp.smsip;+g.3gpp.mid-call;+g.3gpp.srvcc-alerting;audio;video;q=1.0"
+)
+IMS_ROWS = (
+    "Path: <sip:term@pcscf1.visited.example.org:5060;lr>",
+    "Supported: path, gruu, 100rel, timer",
+    'P-Visited-Network-ID: "visited.example.org"',
+    "P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=2341001234567890abcdef",
+    "P-Charging-Vector: icid-value=1234bc9876e0f2d4;icid-generated-at=192.0.6.8;orig-ioi=visited.example.org",
+    "Security-Verify: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;spi-c=983227540;spi-s=427023956;port-c=31000",
+    "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;spi-c=12345678;spi-s=87654321;port-c=8000;port-s=8001",
+    "Allow: INVITE, ACK, CANCEL, BYE, UPDATE, MESSAGE, OPTIONS, REFER, INFO, PRACK, NOTIFY",
+    "Accept: application/sdp, application/3gpp-ims+xml, message/sip",
+    "X-Padding: " + "p" * 86,
+)
+KINDS: dict[str, dict[str, Any]] = {
+    "three contacts": {"contacts": 3},
+    "IMS": {"parameters": IMS_PARAMETERS, "rows": IMS_ROWS},
+}
+"Other REGISTERs than the plain one, by what is different."
+
+
+def kinds(samples: Samples, aors: int) -> None:
+    """Add one round of refreshes with larger REGISTERs."""
+    for name in ("memory", "Kamailio"):
+        for kind, options in KINDS.items():
+            with SERVERS[name]() as peer:
+                load = Bench(peer, aors, **options)
+                load.fill()
+                run = load.refresh(REFRESHES // 2)
+            samples.add(f"refresh us, {name}, {kind}", used(run.cpu_us))
 
 
 def refreshes_of_many(samples: Samples, large: int) -> None:
@@ -185,7 +221,22 @@ def lines(found: Samples, aors: int, large: int) -> list[Line]:
     echo, peer = (found[f"refresh us, {name}, {aors} AoRs"] for name in ("echo", "Kamailio"))
     read = "test_parse_register_10_headers_and_read_7_values"
     parse, build = found["test_parse[1_contact] us"], found["test_serialize[1_contact] us"]
+    plain = found[f"refresh us, memory, {FEW} AoRs"]
+    others = [
+        line
+        for kind in KINDS
+        for line in (
+            Line(f"REGISTER refresh, {kind}", found[f"refresh us, memory, {kind}"] / plain, "of the plain one", 2.0),
+            Line(
+                f"REGISTER refresh, {kind}",
+                found[f"refresh us, memory, {kind}"] / found[f"refresh us, Kamailio, {kind}"],
+                "of Kamailio",
+                1.0,
+            ),
+        )
+    ]
     return [
+        *others,
         Line("REGISTER refresh, memory", memory / echo, "of the echo", 3.0),
         Line("REGISTER refresh, memory", memory / peer, "of Kamailio", 1 / 4),
         Line("REGISTER refresh, committed", committed / echo, "of the echo", 5.0),
@@ -280,6 +331,7 @@ def main(rounds: int, aors: int, large: int) -> None:
     for number in range(1, rounds + 1):
         click.echo(f"round {number} of {rounds}", err=True)
         refreshes(found, aors)
+        kinds(found, FEW)
         sipp(found)
         notifications(found)
         chains(found)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import final
 
 @final
@@ -42,6 +43,8 @@ class RegisterLoad:
         expires: int = 3600,
         domain: str = "example.com",
         echo: bool = False,
+        parameters: str = "",
+        rows: Sequence[str] = (),
     ) -> None: ...
     @property
     def window(self) -> int: ...

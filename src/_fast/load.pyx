@@ -41,6 +41,8 @@ from reginfo._fast._sockets cimport (
 )
 from reginfo._fast.datagrams cimport Flow
 
+from collections.abc import Sequence
+
 import cython
 
 
@@ -207,6 +209,7 @@ cdef class RegisterLoad:
     Each AoR keeps its Call-ID, and its CSeq rises by one each time, so all but the first are refreshes.  An answer
     counts if Call-ID and CSeq are those of an outstanding request; any status but 200 is a failure.  The seed makes
     Call-IDs, tags and branches differ from those of other loads.  With `echo` the request itself is the answer.
+    `parameters` follow each Contact, `rows` are further headers, such as "Supported: path".
     """
 
     cdef readonly int window
@@ -253,6 +256,8 @@ cdef class RegisterLoad:
         expires: int = 3600,
         domain: str = "example.com",
         echo: bool = False,
+        parameters: str = "",
+        rows: Sequence[str] = (),
     ) -> None:
         if self.descriptor >= 0:
             raise ValueError("load is open already")
@@ -268,7 +273,7 @@ cdef class RegisterLoad:
         self.open(Flow("udp", ("0.0.0.0", 0), (host, port)))
         self.allocate()
         put_hex(self.seed, seed & 0xFFFFFFFFFFFFFFFF, SEED_WIDTH)
-        self.prepare(template(domain, contacts, expires))
+        self.prepare(template(domain, contacts, expires, parameters, rows))
 
     def __dealloc__(self) -> None:
         if self.descriptor >= 0:
@@ -602,7 +607,7 @@ cdef const unsigned char* after_blanks(const unsigned char* p, const unsigned ch
     return p
 
 
-cdef bytes template(str domain, int contacts, int expires):
+cdef bytes template(str domain, int contacts, int expires, str parameters, object rows):
     user, cseq, branch, seed = "\1" * USER_WIDTH, "\2" * CSEQ_WIDTH, "\3" * BRANCH_WIDTH, "\4" * SEED_WIDTH
     lines = [
         f"REGISTER sip:{domain} SIP/2.0",
@@ -612,8 +617,9 @@ cdef bytes template(str domain, int contacts, int expires):
         f"To: <sip:u{user}@{domain}>",
         f"Call-ID: {user}-{seed}@load.invalid",
         f"CSeq: {cseq} REGISTER",
-        *(f"Contact: <sip:u{user}@192.0.2.{i + 1}:5060>" for i in range(contacts)),
+        *(f"Contact: <sip:u{user}@192.0.2.{i + 1}:5060>{parameters}" for i in range(contacts)),
         f"Expires: {expires}",
+        *rows,
         "User-Agent: reginfo-load",
         "Content-Length: 0",
         "",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,8 +20,18 @@ class Bench:
     """The own generator against one peer: fill its table once, then refresh it as often as wanted."""
 
     def __init__(
-        self, peer: Peer, aors: int, *, window: int = 128, contacts: int = 1, rate: float = 0.0, timeout: float = 120.0
+        self,
+        peer: Peer,
+        aors: int,
+        *,
+        window: int = 128,
+        contacts: int = 1,
+        rate: float = 0.0,
+        timeout: float = 120.0,
+        parameters: str = "",
+        rows: Sequence[str] = (),
     ) -> None:
+        """parameters follow each Contact, rows are further headers: `Supported: path`."""
         self.peer = peer
         self.aors = aors
         self._contacts = contacts
@@ -34,6 +45,8 @@ class Bench:
             window=window,
             contacts=contacts,
             echo=peer.name == "echo",
+            parameters=parameters,
+            rows=rows,
         )
 
     def fill(self) -> Measurement:
