@@ -530,3 +530,13 @@ def test_a_document_that_is_too_large_stops_its_own_publication_only(scene: Scen
     bob.register("sip:bob@192.0.2.12;x=1")
     scene.net.run(100)
     assert [one.request_uri for one in scene.compositor.publishes] == [ALICE, "sip:bob@example.com"]
+
+
+def test_an_entity_tag_that_is_no_text_counts_for_nothing(scene: Scene) -> None:
+    """EPA-2: it is tried again after a back-off, like a success without one"""
+    answer = scene.compositor.answer
+    scene.compositor.answer = lambda request: (answer(request) or b"").replace(b"SIP-ETag: t", b"SIP-ETag: \xe9")
+    scene.register(A)
+    scene.net.run(31)
+    assert [shape(one) for one in scene.compositor.publishes] == [INITIAL, INITIAL]
+    assert scene.house.engine.statistics()["errors"]["malformed"] == 0

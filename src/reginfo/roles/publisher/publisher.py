@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Final
 
 from reginfo.config import PuaReginfoSection
-from reginfo.fast import REGINFO_HEAD, Change, SipMessage, last_expiry_ms, record_revision, write_headers
+from reginfo.fast import REGINFO_HEAD, Change, SipMessage, SipParseError, last_expiry_ms, record_revision, write_headers
 from reginfo.model import Now, StateItem
 from reginfo.roles.publisher.publication import AGENT, NEVER_MS, Publication, restored
 from reginfo.sip.client import Client, Request
@@ -247,8 +247,9 @@ class Publisher:
         subject.is_busy = False
         if status not in (REQUEST_TIMEOUT, SERVICE_UNAVAILABLE) and self._outage.end(now):
             logger.info("compositor answers again")
-        if status < 300 and response is not None and response.sip_etag is not None and response.expires is not None:
-            self._accepted(subject, response.sip_etag, response.expires, now)
+        entity_tag = None if response is None else _entity_tag(response)
+        if status < 300 and response is not None and entity_tag is not None and response.expires is not None:
+            self._accepted(subject, entity_tag, response.expires, now)
         elif status == CONDITION_FAILED and subject.entity_tag is not None:
             subject.is_news |= subject.has_body
             self._lapsed(subject)  # it is published anew, with the full state
@@ -339,3 +340,11 @@ class Publisher:
             publication.clear()
             return
         self._news(publication, seq, now)
+
+
+def _entity_tag(response: SipMessage) -> str | None:
+    """Return the entity-tag of an answer; None if it has none that could be said back to the compositor."""
+    try:
+        return response.sip_etag
+    except SipParseError:
+        return None
