@@ -879,3 +879,13 @@ def test_a_notify_that_was_kept_and_cannot_be_read_is_answered(scene: Scene, hea
     scene.house.engine.hook = keep
     assert scene.notify(body(A), "active;expires=3600", header) == 400
     assert results == [-1]
+
+
+def test_what_a_relay_follows_and_somebody_else_too_stays_when_nothing_is_bound(scene: Scene) -> None:
+    """One that ends by itself is made one that does not"""
+    subscriber = scene.house.roles.subscriber
+    subscriber.follow(ALICE, 600, scene.house.now(), keep=False, while_bound=True)
+    scene.net.run(0.2)
+    scene.follow()
+    scene.net.run(1300)
+    assert [one.state.value for one in subscriber] == ["active"]

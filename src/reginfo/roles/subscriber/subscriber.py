@@ -148,6 +148,7 @@ class Subscriber:
                 subscription.while_bound = while_bound
                 self._subscriptions[key] = subscription
             subscription.expires = expires
+            subscription.while_bound &= while_bound  # who asked for it by name keeps it
             if keep:
                 self._unsaved.put(STATE + key.encode(), f"{expires} {uri}".encode())
             if subscription.state in (State.WAITS, State.ENDING):
