@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from reginfo.config import CompositorSection, PeerSection, PuaReginfoSection
 from reginfo.fast import Binding, Reginfo, SipMessage, parse_reginfo, write_response
@@ -540,3 +541,18 @@ def test_an_entity_tag_that_is_no_text_counts_for_nothing(scene: Scene) -> None:
     scene.net.run(31)
     assert [shape(one) for one in scene.compositor.publishes] == [INITIAL, INITIAL]
     assert scene.house.engine.statistics()["errors"]["malformed"] == 0
+
+
+def test_patience_with_one_compositor_is_not_kept_for_another(scene: Scene) -> None:
+    """EPA-2, OUT-9: a configuration that is read again names the one that has taken over"""
+    scene.compositor.status = 0
+    scene.register(A)
+    scene.net.run(3600)
+    other = Compositor()
+    other.local = ("192.0.2.81", 5080)
+    scene.net.add(other)
+    proxy = PuaReginfoSection(outbound_proxy="sip:192.0.2.81:5080")
+    scene.register(B)
+    scene.house.engine.follow(structs.replace(scene.house.config, pua_reginfo=proxy))
+    scene.net.run(70)  # a probe may be on its way still
+    assert other.told() == {B}  # A has expired

@@ -42,6 +42,12 @@ class Outage(Generic[T]):
             self._probe = None
             self._try(None, now)
 
+    def reset(self) -> None:
+        """Take note that it is another place from now on: the next probe goes at once."""
+        self._failures = 0
+        self._until = 0
+        self._timers.at(0, self._try, None)
+
     @property
     def waiting(self) -> int:
         """Subjects that wait."""

@@ -62,6 +62,7 @@ class Publisher:
         self._untold: dict[Publication, None] = {}
         self._wanted: dict[str, None] = {}
         self._agent = ""
+        self._hop: Hop | None = None
         self._outage = Outage[Publication](timers, chance, self._advance)
         self.publishes: Counter[int] = Counter()
         "PUBLISHes by final answer."
@@ -71,7 +72,10 @@ class Publisher:
         """Publish by another configuration from now on."""
         proxy = section.outbound_proxy if section.publish_reginfo else ""
         # Without one the AoR itself would be the target, which is this server: its notifier has the state.
-        self._hop: Hop | None = next_hop(proxy) if proxy else None
+        hop = next_hop(proxy) if proxy else None
+        if hop != self._hop:
+            self._outage.reset()
+        self._hop = hop
         self._peer: Peer | None = peers.at_hop(self._hop) if self._hop else None
 
     def __len__(self) -> int:
