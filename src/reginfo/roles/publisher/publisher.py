@@ -112,7 +112,9 @@ class Publisher:
         self._advance(publication, now)
 
     def settled(self, seq: int) -> int:
-        """Return up to which change, at most seq, the compositor has been told."""
+        """Return up to which change, at most seq, the compositor has been told; all, if there is none to tell."""
+        if self._hop is None:
+            return seq
         for publication in self._untold:  # the first one has waited longest
             return min(seq, publication.seq - 1)
         return seq
