@@ -761,3 +761,15 @@ def test_a_record_that_is_recalled_while_a_notify_is_outstanding_costs_nobody(sc
     assert len(scene.watcher.documents) == (2 if more else 1)
     last = scene.house.store.last_seq
     assert scene.house.roles.settled(last) == last
+
+
+def test_a_refresh_that_an_unsubscribe_has_overtaken_is_refused(scene: Scene) -> None:
+    """DLG-5, RFC 3261 12.2.2: also when both arrive in one turn"""
+    scene.subscribe(600)
+    scene.watcher.subscribe(3600)
+    scene.watcher.subscribe(0)
+    scene.watcher.outbox.reverse()
+    scene.net.run(1)
+    answers = [(one.cseq, one.status) for one in scene.watcher.received if not one.is_request]
+    assert sorted(answers) == [(1, 200), (2, 500), (3, 200)]
+    assert scene.watcher.states[-1] == "terminated;reason=timeout"

@@ -159,8 +159,9 @@ class Notifier:
         saved = subscription.saved
         if saved.call_id != request.call_id or saved.remote_tag != (request.from_.tag or ""):
             return NO_SUBSCRIPTION
-        if request.cseq < saved.remote_cseq:
+        if request.cseq < max(saved.remote_cseq, subscription.taken_cseq):
             return OLD_CSEQ
+        subscription.taken_cseq = request.cseq  # what follows in the same turn is compared with it
         if event_id != saved.event_id:
             return SHARED_DIALOG  # SUB-12
         return self._policy.refuse_time(request) or saved.aor

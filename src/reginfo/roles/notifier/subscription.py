@@ -91,6 +91,7 @@ class Subscription:
         "reserved",
         "sent",
         "sent_empty",
+        "taken_cseq",
         "told",
         "told_empty",
         "version",
@@ -107,6 +108,8 @@ class Subscription:
         self.reserved = reserved
         self.cseq = number  # of the last NOTIFY
         self.version = number  # of the next document
+        self.taken_cseq = 0
+        "Of the last SUBSCRIBE in its dialog, also of one that is not settled (RFC 3261 12.2.2)."
         self.watched = watched
         self.sent: int | None = None
         "Revision of the AoR in the last NOTIFY; without one the next is full."
