@@ -1009,8 +1009,11 @@ cdef class Draft:
         if self._slots != self._few:
             PyMem_Free(self._slots)
 
-    def __init__(self, aor: str, record: bytes | None, now_ms: int64_t) -> None:
-        """Begin with a record, or without one; ValueError if it is corrupt or that of another AoR."""
+    def __init__(self, aor: str, record: bytes | None, now_ms: int64_t, ended: uint64_t = 0) -> None:
+        """Begin with a record, or without one; ValueError if it is corrupt or that of another AoR.
+
+        ended is the highest revision under which a record has ended: one that begins is above it.
+        """
         cdef Py_ssize_t n
         cdef const char* octets = PyUnicode_AsUTF8AndSize(aor, &n)
         if n > MAX_TEXT:
@@ -1024,6 +1027,7 @@ cdef class Draft:
         self.aor = aor
         self.record = record
         self._now_ms = now_ms
+        self._last_revision = ended
         self._begin()
 
     cdef int _begin(self) except -1:
@@ -1780,7 +1784,8 @@ cdef class Draft:
         change.base_revision = 0
         if self.record is not None:
             change.base_revision = self._last_revision = record_head(octets_of(self.record)).revision
-        # Revisions of an AoR never repeat: the first one comes from the clock, in microseconds.
+        # Revisions of an AoR never repeat, and rise: the first one comes from the clock, in microseconds, but an AoR
+        # may end and come back within one of its milliseconds.
         change.revision = self._last_revision + 1
         if self.record is None and change.revision < <uint64_t>self._now_ms * 1000:
             change.revision = <uint64_t>self._now_ms * 1000

@@ -262,3 +262,14 @@ def test_retransmission_while_the_commit_is_in_flight_is_discarded() -> None:
     again = request("REGISTER", contact(), branch="z9hG4bKx")
     answers = in_flight(lambda house: house.engine.receive([(again, PHONE)], house.now()))
     assert answers == [("REGISTER", 200)]
+
+
+def test_revisions_rise_though_an_aor_ends_and_comes_back_within_one_millisecond() -> None:
+    """Whoever is told of changes knows by the revision what is newer."""
+    house = House()
+    for cseq, expires in enumerate([600, 0, 600, 600, 0, 600], 1):
+        house.register(contact(expires=expires), cseq=cseq)
+    changes = asyncio.run(house.store.changes(0, 100))
+    revisions = [change.revision for change in changes]
+    assert len(revisions) == 6
+    assert revisions == sorted(set(revisions))

@@ -19,6 +19,8 @@ class Decisions:
         """on_fault hears of each fault of ours."""
         self.registrar = registrar
         self._on_fault = on_fault
+        self._ended = 0
+        "Highest revision under which a record has ended."
 
     def decide(
         self, works: Sequence[Work], records: dict[str, bytes | None], now: Now
@@ -35,7 +37,7 @@ class Decisions:
             aor = work.aor
             draft = drafts.get(aor)
             if draft is None:
-                draft = drafts[aor] = Draft(aor, records[aor], now_ms)
+                draft = drafts[aor] = Draft(aor, records[aor], now_ms, self._ended)
             if isinstance(work, Registering):
                 change = self._decide(work, draft, now_ms)
             else:
@@ -43,6 +45,8 @@ class Decisions:
                 state += work.state
             if change is not None:
                 changes.append(change)
+                if not change.record:
+                    self._ended = max(self._ended, change.revision)
         return changes, state
 
     def _decide(self, work: Registering, draft: Draft, now_ms: int) -> Change | None:
