@@ -310,6 +310,7 @@ def test_timer_n_of_a_refresh(scene: Scene) -> None:
         ({}, (("Event", "reg;id=1"),), 481),
         ({}, (("Subscription-State", ""),), 400),
         ({}, (("Content-Type", "application/pidf+xml"),), 415),
+        ({}, (("Content-Encoding", "gzip"),), 415),
         ({"cseq": 0}, (), 500),
     ],
 )

@@ -20,7 +20,7 @@ _REFUSALS = {
     fast.AOR_OF_OTHER_DOMAIN: Outcome(404, "Address-of-record is not of this domain"),
 }
 _BODY_TOO_LARGE = Outcome(413)
-_UNKNOWN_ENCODING = Outcome(415, headers=(("Accept-Encoding", "identity"),))
+UNKNOWN_ENCODING = Outcome(415, headers=(("Accept-Encoding", "identity"),))
 
 
 class Admission:
@@ -55,12 +55,17 @@ class Admission:
         """Return the refusal owed to a body of another type than the one accepted, if any is (MSG-18)."""
         if len(request.body) > self.max_body:
             return _BODY_TOO_LARGE
-        encoding = request.header("Content-Encoding")
-        if encoding is not None and encoding.lower() != "identity":
-            return _UNKNOWN_ENCODING
+        if is_encoded(request):
+            return UNKNOWN_ENCODING
         if accepted and (request.content_type or "").partition(";")[0].strip().lower() == accepted:
             return None
         disposition = (request.header("Content-Disposition") or "").lower().replace(" ", "")
         if ";handling=optional" in disposition and not accepted:
             return None
         return Outcome(415, headers=(("Accept", accepted),))
+
+
+def is_encoded(request: SipMessage) -> bool:
+    """Tell whether a body is in a form nobody here undoes (RFC 3261 section 20.12)."""
+    encoding = request.header("Content-Encoding")
+    return encoding is not None and encoding.lower() != "identity"

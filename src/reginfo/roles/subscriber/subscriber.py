@@ -27,6 +27,7 @@ from reginfo.fast import (
 )
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription
+from reginfo.sip.admission import UNKNOWN_ENCODING, is_encoded
 from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
 from reginfo.sip.outage import Outage
@@ -394,6 +395,8 @@ class Subscriber:
         state = request.subscription_state
         if state is None or not state.state:
             return _NO_STATE
+        if request.body and is_encoded(request):
+            return UNKNOWN_ENCODING
         if request.body and not _is_document(request):
             return Outcome(415, headers=(("Accept", DOCUMENT_TYPE),))
         if dialog is None and request.contact_count != 1:
