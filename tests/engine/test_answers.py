@@ -106,7 +106,7 @@ def test_the_server_header_is_what_the_operator_says(octets: bytes) -> None:
     """SEC-6: nothing is told of the software unless it is configured."""
     house = House()
     assert house.ask(octets).header("Server") is None
-    house.engine.follow(Config(server_header="gate 7"))
+    house.engine.follow(Config(server_header="gate 7"), house.now())
     assert house.ask(octets.replace(b"branch=", b"branch=z9hG4bKagain")).header("Server") == "gate 7"
 
 

@@ -553,7 +553,7 @@ def test_patience_with_one_compositor_is_not_kept_for_another(scene: Scene) -> N
     scene.net.add(other)
     proxy = PuaReginfoSection(outbound_proxy="sip:192.0.2.81:5080")
     scene.register(B)
-    scene.house.engine.follow(structs.replace(scene.house.config, pua_reginfo=proxy))
+    scene.house.engine.follow(structs.replace(scene.house.config, pua_reginfo=proxy), scene.house.now())
     scene.net.run(70)  # a probe may be on its way still
     assert other.told() == {B}  # A has expired
 
@@ -562,7 +562,9 @@ def test_what_is_published_no_longer_keeps_no_change_waiting(scene: Scene) -> No
     """A journal is kept up to the first change somebody has to be told of, and nobody has."""
     scene.compositor.status = 0
     scene.register(A)
-    scene.house.engine.follow(structs.replace(scene.house.config, pua_reginfo=PuaReginfoSection(publish_reginfo=False)))
+    scene.house.engine.follow(
+        structs.replace(scene.house.config, pua_reginfo=PuaReginfoSection(publish_reginfo=False)), scene.house.now()
+    )
     scene.register(B)
     last = scene.house.store.last_seq
     assert scene.house.roles.settled(last) == last

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from reginfo.config import NotifierSection, PeerSection, PuaReginfoSection
 from reginfo.engine import KEEP
@@ -643,6 +644,21 @@ def test_what_is_followed_is_followed_after_a_restart(scene: Scene) -> None:
     scene.house.crash()
     scene.net.run(1)
     assert len(scene.east.subscribes) == 3
+
+
+def test_another_configuration_may_follow_others(scene: Scene) -> None:
+    """SIGHUP"""
+    bob = "sip:bob@example.com"
+    for wanted in ((ALICE,), (bob,)):
+        config = structs.replace(scene.house.config, pua_reginfo=PuaReginfoSection(subscribe=wanted))
+        scene.house.engine.follow(config, scene.house.now())
+        scene.house.config = config
+        scene.net.run(2)
+    assert [(one.request_uri, one.expires) for one in scene.east.subscribes] == [
+        (ALICE, 3600),
+        (scene.east.subscribes[1].request_uri, 0),
+        (bob, 3600),
+    ]
 
 
 def test_an_icmp_error_is_no_news_of_the_registrations(scene: Scene) -> None:

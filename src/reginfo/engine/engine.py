@@ -103,10 +103,10 @@ class Engine:
         self._muted = False
         self._requests = Counters([*METHODS, OTHER])
 
-    def follow(self, config: Config) -> None:
+    def follow(self, config: Config, now: Now) -> None:
         """Decide by another configuration from now on, also what waits already."""
         self._take_rules(config, Admission(config))
-        self.roles.follow(config)
+        self.roles.follow(config, now)
 
     def _take_rules(self, config: Config, admission: Admission) -> None:
         self._admission = admission

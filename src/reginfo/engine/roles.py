@@ -73,20 +73,28 @@ class Roles:
             config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale, _refused
         )
 
-    def follow(self, config: Config) -> None:
+    def follow(self, config: Config, now: Now) -> None:
         """Go on under another configuration."""
-        self._config = config
+        before, self._config = self._config.pua_reginfo.subscribe, config
         peers = Peers(config.peer, config.domains)
         self.notifier.follow(config.notifier, config.domains, peers)
         self.publisher.follow(config.pua_reginfo, peers)
         self.compositor.follow(config.compositor, config.domains, peers)
         self.subscriber.configure(config.pua_reginfo, peers)
+        wanted = config.pua_reginfo.subscribe
+        for uri in before:
+            if uri not in wanted:
+                self.subscriber.unfollow(uri, now)
+        self._follow_all([uri for uri in wanted if uri not in before], now)
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""
         first = listeners[0]
         self.subscriber.identity = self.subscriber.contact = f"sip:reginfo@{first.sip_host}:{first.port}"
-        for uri in self._config.pua_reginfo.subscribe:
+        self._follow_all(self._config.pua_reginfo.subscribe, now)
+
+    def _follow_all(self, uris: Iterable[str], now: Now) -> None:
+        for uri in uris:
             self.subscriber.follow(uri, FOLLOWED_EXPIRES, now, keep=False)
 
     def _chance(self) -> float:

@@ -124,7 +124,8 @@ class Server:
         Domains, what is granted, the limits of a message and the Server header move; addresses, store, control socket
         and the limits of connections need a restart.
         """
-        self._engine.follow(config)
+        self._engine.follow(config, self._clock.now())
+        self._schedule()
 
     async def start(self) -> None:
         """Open the store and the sockets; close() is owed also if this raises."""
