@@ -17,23 +17,10 @@ from typing import Final
 from msgspec import structs
 
 from reginfo.config import NotifierSection
-from reginfo.fast import (
-    REGINFO_HEAD,
-    Change,
-    Draft,
-    Flow,
-    SipMessage,
-    SipParseError,
-    write_headers,
-)
+from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError, write_headers
 from reginfo.model import Now, Outcome, StateItem
-from reginfo.roles.notifier.policy import (
-    NO_SUBSCRIPTION,
-    OLD_CSEQ,
-    SHARED_DIALOG,
-    Policy,
-    watched_aor,
-)
+from reginfo.roles.notifier.plan import Plan, plan_of
+from reginfo.roles.notifier.policy import NO_SUBSCRIPTION, OLD_CSEQ, SHARED_DIALOG, Policy, watched_aor
 from reginfo.roles.notifier.subscription import (
     BLOCK,
     NEVER_MS,
@@ -41,25 +28,17 @@ from reginfo.roles.notifier.subscription import (
     STATE,
     TOLD,
     Owes,
-    Saved,
     Subscription,
     decode,
     encode,
 )
 from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.client import Client, Request
-from reginfo.sip.dialog import dialog_of, refreshed, request_headers, way_of
+from reginfo.sip.dialog import request_headers, way_of
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, identity_of
-from reginfo.sip.routing import next_hop, own_contact
-from reginfo.sip.subscription import (
-    ALLOW_EVENTS,
-    BAD_EVENT,
-    DOCUMENT_TYPE,
-    ENDS_SUBSCRIPTION,
-    PACKAGE,
-    back_off_s,
-)
+from reginfo.sip.routing import next_hop
+from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, DOCUMENT_TYPE, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, retry_after_ms
 from reginfo.sip.unsaved import Unsaved
@@ -69,19 +48,6 @@ logger = logging.getLogger(__name__)
 RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
 LAST_VERSION: Final = 2**32 - 1  # of a document (XML-4)
 LAST_CSEQ: Final = 2**31 - 1  # of a request (MSG-10)
-
-
-class _Plan:
-    """What a SUBSCRIBE comes to once it is answered 200."""
-
-    __slots__ = ("expires", "id", "octets", "record", "saved")
-
-    def __init__(self, id: str, saved: Saved, expires: int, record: bytes | None) -> None:
-        self.id = id
-        self.saved = saved
-        self.octets = encode(saved)
-        self.expires = expires
-        self.record = record
 
 
 class Notifier:
@@ -172,35 +138,11 @@ class Notifier:
         granted = self._policy.granted(request)
         id = request.to.tag or self._tag(work.fingerprint)
         known = self._subscriptions.get(id)
-        expires_at = now.ms + granted * 1000
-        if request.to.tag is not None:
-            if known is None or known.ending is not None:  # it ended while this one waited
-                work.outcome = NO_SUBSCRIPTION
-                return
-            before = known.saved
-            dialog = refreshed(before.dialog(id), request)
-            saved = structs.replace(before, target=dialog.target, remote_cseq=dialog.remote_cseq, expires_at=expires_at)
-        else:
-            dialog = dialog_of(request, id)
-            secure = request.request_uri[:5].lower() == "sips:" or dialog.is_secure
-            saved = Saved(
-                aor=work.aor,
-                call_id=dialog.call_id,
-                local_uri=dialog.local_uri,
-                remote_uri=dialog.remote_uri,
-                remote_tag=dialog.remote_tag,
-                target=dialog.target,
-                routes=dialog.routes,
-                remote_cseq=dialog.remote_cseq,
-                contact=own_contact(work.flow, secure=secure),
-                event_id=request.event.id if request.event else None,
-                watcher=identity_of(request),
-                peer=self._policy.peer_name(work.flow, work.aor),
-                expires_at=expires_at,
-                reserved=BLOCK,
-            )
-        way_of(dialog)  # SipParseError where no NOTIFY could go
-        plan = work.plan = _Plan(id, saved, granted, draft.record)
+        if request.to.tag is not None and (known is None or known.ending is not None):
+            work.outcome = NO_SUBSCRIPTION  # it ended while this one waited
+            return
+        peer = self._policy.peer_name(work.flow, work.aor)
+        plan = work.plan = plan_of(work, id, known, granted, peer, draft.record, now)
         if granted:
             work.state = ((STATE + id.encode(), plan.octets),)
         elif known is not None:
@@ -209,8 +151,8 @@ class Notifier:
             200,
             headers=(
                 ("Expires", str(granted)),
-                ("Contact", saved.contact),
-                *(("Record-Route", route) for route in dialog.routes),
+                ("Contact", plan.saved.contact),
+                *(("Record-Route", route) for route in plan.saved.routes),
                 ALLOW_EVENTS,
             ),
         )
@@ -218,7 +160,7 @@ class Notifier:
     def settle(self, work: Incoming, now: Now) -> None:
         """Let the subscription begin, go on or end as answered, and tell it the full state (SUB-5)."""
         plan = work.plan
-        if work.outcome.status != 200 or not isinstance(plan, _Plan):
+        if work.outcome.status != 200 or not isinstance(plan, Plan):
             return
         saved = plan.saved
         subscription = self._subscriptions.get(plan.id)
@@ -252,7 +194,7 @@ class Notifier:
 
     def _add(self, subscription: Subscription, watcher: str) -> None:
         self._subscriptions[subscription.id] = subscription
-        subscription.watched.subscriptions.append(subscription)
+        subscription.watched.add(subscription)
         self._per_watcher[watcher] += 1
 
     def _remove(self, subscription: Subscription) -> None:
@@ -265,7 +207,7 @@ class Notifier:
         self._moved.pop(subscription, None)
         self._forget(subscription.id)
         watched = subscription.watched
-        watched.subscriptions.remove(subscription)
+        watched.remove(subscription)
         self._caught_up(watched, subscription)
         if not watched.subscriptions:
             self._dirty.pop(watched, None)

@@ -88,6 +88,7 @@ class Subscription:
         "not_before",
         "octets",
         "owes",
+        "place",
         "reserved",
         "sent",
         "sent_empty",
@@ -111,6 +112,8 @@ class Subscription:
         self.taken_cseq = 0
         "Of the last SUBSCRIBE in its dialog, also of one that is not settled (RFC 3261 12.2.2)."
         self.watched = watched
+        self.place = 0
+        "Among the subscriptions to what is watched."
         self.sent: int | None = None
         "Revision of the AoR in the last NOTIFY; without one the next is full."
         self.sent_empty = True

@@ -24,6 +24,17 @@ class Watched(Untold):
         self.fan: Iterator[Subscription] | None = None
         "Who has yet to be looked at since the last change."
 
+    def add(self, subscription: "Subscription") -> None:
+        subscription.place = len(self.subscriptions)
+        self.subscriptions.append(subscription)
+
+    def remove(self, subscription: "Subscription") -> None:
+        """Let go of a subscription; the last one takes its place, so that it costs the same however many there are."""
+        last = self.subscriptions.pop()
+        if last is not subscription:
+            self.subscriptions[subscription.place] = last
+            last.place = subscription.place
+
     def falls_behind(self, subscription: "Subscription") -> None:
         """Take note that a subscription has something to be told."""
         if self.behind is None:
