@@ -773,3 +773,21 @@ def test_a_refresh_that_an_unsubscribe_has_overtaken_is_refused(scene: Scene) ->
     answers = [(one.cseq, one.status) for one in scene.watcher.received if not one.is_request]
     assert sorted(answers) == [(1, 200), (2, 500), (3, 200)]
     assert scene.watcher.states[-1] == "terminated;reason=timeout"
+
+
+def test_whoever_leaves_the_others_are_told(scene: Scene) -> None:
+    """However they are kept: the first, the last and one in between may go first."""
+    everybody = [Watcher(("192.0.2.50", 7000 + number), scene.house.local, ALICE) for number in range(5)]
+    phone = Phone()
+    scene.net.add(phone)
+    for watcher in everybody:
+        scene.net.add(watcher)
+        watcher.subscribe()
+    scene.net.run(1)
+    watching = list(everybody)
+    for number, gone in enumerate((0, 3, 1, 1, 0), 1):
+        watching.pop(gone).subscribe(0)
+        phone.register(f"sip:alice@192.0.2.{number}")
+        scene.net.run(6)
+        assert all(len(watcher.contacts()) == number for watcher in watching)
+    assert len(scene.house.roles.notifier) == 0
