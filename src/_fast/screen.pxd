@@ -21,4 +21,4 @@ cdef class Screen:
     cdef frozenset _hosts
     cdef Py_ssize_t _max_uri
 
-    cdef int verdict(self, SipMessage request) except -1
+    cdef int verdict(self, SipMessage request, bytes here=*) except -1

@@ -51,11 +51,14 @@ cdef class Screen:
         self._hosts = self._domains | frozenset([address.encode() for address in addresses])
         self._max_uri = max_uri
 
-    def check(self, request: SipMessage) -> int:
-        """Return GO_ON, or the first of the other verdicts that applies to a parsed request."""
-        return self.verdict(request)
+    def check(self, request: SipMessage, here: str = "") -> int:
+        """Return GO_ON, or the first of the other verdicts that applies to a parsed request.
 
-    cdef int verdict(self, SipMessage request) except -1:
+        here is one more address of this server, where a listener has all of them.
+        """
+        return self.verdict(request, here.encode())
+
+    cdef int verdict(self, SipMessage request, bytes here=b"") except -1:
         cdef bytes host, aor_host
         if request.method_id == METHOD_ACK:
             return NO_ANSWER_
@@ -66,7 +69,7 @@ cdef class Screen:
         if request.request_uri_value.kind == SCHEME_OTHER:
             return UNSUPPORTED_SCHEME_
         host = host_octets(&request.request_uri_value.host, base(request))
-        if host not in self._hosts:
+        if host not in self._hosts and (not here or host != here):
             return FOREIGN_DOMAIN_
         if request.has_require:
             return UNKNOWN_EXTENSION_

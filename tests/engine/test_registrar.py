@@ -1,6 +1,7 @@
 """The registrar through the engine: standards section 8 (REG-*)."""
 
 import pytest
+from msgspec import structs
 
 from reginfo.fast import Flow, SipMessage
 from tests.harness import LOCAL, PHONE, House, contact, request
@@ -340,3 +341,19 @@ def test_no_body_is_understood_but_an_optional_one_is_ignored(house: House) -> N
     assert house.contacts() == []
     assert house.register(*rows, "Content-Disposition: x;handling=optional", body=b"hello").status == 200
     assert house.contacts() == [A]
+
+
+@pytest.mark.parametrize(
+    ("listen", "local"),
+    [("udp:0.0.0.0:5060", ("192.0.2.1", 5060)), ("udp:[::]:5060", ("2001:db8::1", 5060))],
+)
+def test_a_listener_of_all_addresses_answers_at_each(listen: str, local: tuple[str, int]) -> None:
+    """SUB-12: a refresh goes to our Contact, which names the address that the first request came to."""
+    house = House()
+    config = structs.replace(house.config, listen=(listen,))
+    house.engine.follow(config, house.now())
+    host = f"[{local[0]}]" if ":" in local[0] else local[0]
+    here = Flow("udp", local, ("2001:db8::99" if ":" in host else "192.0.2.10", 5060))
+    assert house.ask(request("OPTIONS", uri=f"sip:{host}:5060"), here).status == 200
+    assert house.ask(request("REGISTER", contact(), uri=f"sip:{host}"), here).status == 200
+    assert house.ask(request("OPTIONS", uri="sip:198.51.100.1"), here).status == 404

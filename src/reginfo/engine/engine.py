@@ -23,6 +23,7 @@ from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
+    FOREIGN_DOMAIN,
     GO_ON,
     LISTING,
     NO_ANSWER,
@@ -46,6 +47,7 @@ from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
+from reginfo.sip.routing import own_host
 from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
@@ -230,6 +232,8 @@ class Engine:
         method = request.method
         self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
         verdict = self._admission.screen.check(request)
+        if verdict == FOREIGN_DOMAIN:  # or at an address of a listener that has all of them
+            verdict = self._admission.screen.check(request, own_host(flow))
         outcome: Outcome | None
         if verdict == UNKNOWN_EXTENSION and method == "REGISTER" and self._relaying is not None:
             verdict = GO_ON  # what is required is required of the registrar behind us

@@ -69,9 +69,14 @@ def own_route(flow: Flow) -> str:
     return f"<sip:{_own_address(flow)};lr>"
 
 
+def own_host(flow: Flow) -> str:
+    """Return the address that flow came to, as the host of a SIP URI."""
+    host = flow.local[0]
+    return f"[{host}]" if ":" in host else host
+
+
 def _own_address(flow: Flow) -> str:
-    host, port = flow.local
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = f"{own_host(flow)}:{flow.local[1]}"
     return where if flow.transport in ("udp", "tls") else f"{where};transport={flow.transport}"
 
 
