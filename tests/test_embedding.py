@@ -31,9 +31,9 @@ async def serving(
     **config: Any,
 ) -> AsyncIterator[tuple[Server, Address]]:
     """Run a server until the block ends; what prepare() does is done before it starts."""
+    config.setdefault("listen", ("udp:127.0.0.1:0",))
     server = Server(
         Config(
-            listen=("udp:127.0.0.1:0",),
             domains=("example.com",),
             store=StoreSection(url=store),
             admin=AdminSection(socket=""),
@@ -221,3 +221,19 @@ async def test_a_large_notify_goes_over_tcp_if_the_watcher_takes_it(takes_tcp: b
                 assert len(parse_reginfo(notify.body).registrations[0].contacts) == 10
                 # It was answered over TCP, so nothing comes by UDP.
                 assert await in_thread(lambda: watcher.nothing(within=0.6))
+
+
+async def test_a_server_at_all_addresses_follows_from_the_one_it_asks_from() -> None:
+    """DLG-1: the NOTIFYs have to get here."""
+    with Notifier() as east:
+        peer = PeerSection(name="east", uri="sip:{}:{}".format(*east.address))
+        config: dict[str, Any] = {"listen": ("udp:0.0.0.0:0",), "insecure": True, "peer": (peer,)}
+        async with serving(**config) as (server, _):
+            assert await server.reginfo_subscribe(ALICE) == 1
+            subscribe = await in_thread(east.receive_subscribe)
+            host, port = subscribe.source
+            assert subscribe.message.contacts[0].uri == f"sip:reginfo@{host}:{port}"
+            east.accept(subscribe)
+            answer = await in_thread(lambda: east.notify(document(registration(ALICE, contact(THERE)))))
+            assert answer.status == 200
+            assert await server.location.lookup(ALICE) is not None

@@ -18,7 +18,7 @@ from reginfo.roles.publisher import STATE as PUBLISHER_STATE
 from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
 from reginfo.roles.subscriber import Subscriber, Subscription
-from reginfo.sip.client import Client
+from reginfo.sip.client import WILDCARDS, Client
 from reginfo.sip.peers import Peers
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
@@ -90,7 +90,8 @@ class Roles:
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""
         first = listeners[0]
-        self.subscriber.identity = self.subscriber.contact = f"sip:reginfo@{first.sip_host}:{first.port}"
+        here = "" if first.host in WILDCARDS else f"sip:reginfo@{first.sip_host}:{first.port}"
+        self.subscriber.identity = self.subscriber.contact = here
         self._follow_all(self._config.pua_reginfo.subscribe, now)
 
     def _follow_all(self, uris: Iterable[str], now: Now) -> None:

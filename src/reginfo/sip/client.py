@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from reginfo.config import Listener
 from reginfo.fast import Flow, SipMessage, Via, write_request_rows
 from reginfo.model import Now
-from reginfo.sip.routing import Hop
+from reginfo.sip.routing import Hop, own_host
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import (
     MAGIC_COOKIE,
@@ -410,6 +410,12 @@ class Client:
     def _needs_local(self, hop: Hop) -> bool:
         local = self._local(hop, hop.host)
         return local is not None and local.host in WILDCARDS
+
+    def here(self, hop: Hop) -> str:
+        """Return the address that requests to hop leave from, as host and port of a SIP URI; one is on its way."""
+        flow = self._destinations[hop].flow
+        assert flow is not None
+        return f"{own_host(flow)}:{flow.local[1]}"
 
     def take_output(self) -> list[tuple[bytes, Flow]]:
         """Return what is to be sent, in order, and forget it."""

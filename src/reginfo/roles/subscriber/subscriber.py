@@ -110,7 +110,7 @@ class Subscriber:
         self.notifies: Counter[int] = Counter()
         "NOTIFYs by answer."
         self.identity = self.contact = "sip:reginfo@localhost"
-        "From and Contact of its SUBSCRIBEs, unless the configuration says otherwise."
+        "From and Contact of its SUBSCRIBEs, unless it is configured; empty: the address they leave from."
         self.configure(section, peers)
 
     def configure(self, section: PuaReginfoSection, peers: Peers) -> None:
@@ -299,22 +299,25 @@ class Subscriber:
         subject.cseq += 1
         if subject.timer_n == NEVER_MS:
             subject.timer_n = now.ms + TIMER_N_MS
+        hop = subject.hop
+        here = self._named or self.contact
         if subject.dialog is None:
             uri = subject.uri
+            who = self._named or self.identity or f"sip:reginfo@{self._client.here(hop)}"
             headers = [
                 ("Max-Forwards", "70"),
-                ("From", f"<{self._named or self.identity}>;tag={subject.tag}"),
+                ("From", f"<{who}>;tag={subject.tag}"),
                 ("To", f"<{subject.uri}>"),
                 ("Call-ID", subject.call_id),
             ]
         else:
             way = way_of(subject.dialog)
-            uri = way.uri
+            uri, hop = way.uri, way.hop
             headers = request_headers(subject.dialog, way.routes)
         expires = 0 if subject.state is State.ENDING else subject.expires
         headers += [
             ("CSeq", f"{subject.cseq} SUBSCRIBE"),
-            ("Contact", f"<{self._named or self.contact}>"),
+            ("Contact", f"<{here or f'sip:reginfo@{self._client.here(hop)}'}>"),
             ("Event", PACKAGE),
             ("Accept", DOCUMENT_TYPE),
             ("Expires", str(expires)),
