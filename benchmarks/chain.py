@@ -1,8 +1,8 @@
 """REGISTER -> PUBLISH -> compositor under full load: this project's pair of servers and Kamailio's.
 
 Every AoR registers once and then a second time, as fast as the registrar answers; then the compositor is asked what it
-has.  Both pairs keep their state where they keep it by default: the registrars in memory, this compositor in memory,
-Kamailio's presence server in SQLite.
+has.  Both pairs keep their state where they keep it by default: this project's in the embedded store, `committed`;
+Kamailio's registrar in memory, its presence server in SQLite.
 
     python -m benchmarks.chain [--aors 20000]
 """
@@ -25,7 +25,7 @@ from reginfo.fast import parse_reginfo
 from tests.interop.kamailio import DOMAIN, presence_server, registrar
 from tests.server_fixture import RunningServer, free_port, loopback_address, running_server
 
-STORE = 'store = { url = "memory:" }\n'
+STORE = 'store = { url = "rocksdb:reginfo.db" }\n[log]\nlevel = "warning"\n'
 PATIENCE = 120  # seconds until what has not arrived is lost
 LOOK_SECONDS = 0.5
 KAMAILIO_MEMORY = (64, 1024)  # MiB of shared memory: its default, and enough
