@@ -7,9 +7,7 @@ started again on its store.  In the end both have the same contacts for every Ao
 it takes the compositor no longer than the longest back-off after so short an outage.  Exits 1 otherwise.
 """
 
-import argparse
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 from reginfo.admin.control import ControlClient
 from tests.server_fixture import Address, RunningServer, free_port
-from tests.soak.kill import Failure, Phones
+from tests.soak.kill import Failure, Phones, main
 
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.5
@@ -98,17 +96,5 @@ def _converge(registrar: Node, compositor: Node) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    try:
-        answered = run(arguments.kills, arguments.seed)
-    except Failure as failure:
-        sys.exit(f"kills={arguments.kills} seed={arguments.seed} FAILED: {failure}")
-    print(f"kills={arguments.kills} seed={arguments.seed} answered={answered} differing=0")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, run, "differing=0")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,8 +210,9 @@ def run(kills: int, seed: int) -> int:
     return phones.answered
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(description: str, run: Callable[[int, int], int], verdict: str) -> None:
+    """Run a soak test from the command line; what it is to find is printed behind what was answered."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -218,8 +220,8 @@ def main() -> None:
         answered = run(arguments.kills, arguments.seed)
     except Failure as failure:
         sys.exit(f"kills={arguments.kills} seed={arguments.seed} FAILED: {failure}")
-    print(f"kills={arguments.kills} seed={arguments.seed} answered={answered} lost=0 resurrected=0")
+    print(f"kills={arguments.kills} seed={arguments.seed} answered={answered} {verdict}")
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, run, "lost=0 resurrected=0")
