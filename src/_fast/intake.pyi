@@ -1,13 +1,27 @@
 from collections.abc import Callable
-from typing import Final, TypeVar, final
+from typing import Any, Final, Protocol, TypeVar, final
 
 from reginfo._fast.binding import Change
 from reginfo._fast.datagrams import Flow
+from reginfo._fast.errors import SipParseError
 from reginfo._fast.screen import Screen
 from reginfo._fast.sip_parser import SipMessage
-from reginfo._fast.transactions import Transactions
+from reginfo._fast.transactions import Absorbed, Transactions
 
 _Work = TypeVar("_Work")
+
+class _Now(Protocol):
+    @property
+    def ms(self) -> int: ...
+
+# What becomes of a request, a response, a retransmission, a malformed message, and an exception of one of those.
+_Road = tuple[
+    Callable[[SipMessage, Flow, int, Any], None],
+    Callable[[SipMessage, Flow, Any], None],
+    Callable[[bytes, Flow, int, bytes | Absorbed, Any], None],
+    Callable[[bytes, Flow, int, SipParseError, Any], None],
+    Callable[[Exception, Flow], None],
+]
 
 @final
 class Outcome:
@@ -51,11 +65,11 @@ class Intake:
     def take(
         self,
         batch: list[tuple[bytes, Flow]],
-        now_ms: int,
+        now: _Now,
         queues: dict[str, list[_Work]],
         arrivals: list[_Work],
         limit: int,
-        other: Callable[[bytes, Flow], None],
+        road: _Road,
     ) -> int: ...
     def answer(
         self,

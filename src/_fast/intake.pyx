@@ -1,9 +1,9 @@
-"""Intake: the common road of a batch, from octets to queued REGISTERs, and back from decided ones to octets.
+"""Intake: the road of a batch from octets to messages and queued REGISTERs, and back from decided ones to octets.
 
-Nearly all traffic of a registrar is REGISTERs that nothing can be said against: no retransmission, well formed,
-passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and answered here;
-everything else is handed on in its place.  No decision is made here that is not made by the same objects on the
-general road.
+Retransmissions and what is malformed leave the road here.  Nearly all traffic of a registrar is REGISTERs that nothing
+can be said against: passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and
+answered here; every other message is handed on in its place, parsed.  No decision is made here that is not made by the
+same objects on the general road.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from collections.abc import Callable
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp
 
 from reginfo._fast.datagrams cimport UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
@@ -107,6 +108,15 @@ def response_flow(request: SipMessage, flow: Flow) -> Flow:
     return response_flow_(request, flow)
 
 
+cdef inline bint is_message(bytes octets) noexcept:
+    return PyBytes_GET_SIZE(octets) > 0 and <unsigned char>PyBytes_AS_STRING(octets)[0] >= LOWEST_TOKEN_OCTET
+
+
+cdef inline bint is_response(bytes octets) noexcept:
+    # No method has a slash.
+    return PyBytes_GET_SIZE(octets) > 4 and memcmp(PyBytes_AS_STRING(octets), b"SIP/", 4) == 0
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Intake:
@@ -129,30 +139,27 @@ cdef class Intake:
     def take(
         self,
         batch: list[tuple[bytes, Flow]],
-        now_ms: int64_t,
+        now: object,
         queues: dict[str, list[object]],
         arrivals: list[object],
         limit: cython.Py_ssize_t,
-        other: Callable[[bytes, Flow], None],
+        road: tuple[Callable, ...],
     ) -> int:
         """Queue the plain REGISTERs of a batch while fewer than limit works are pending, and return how many.
 
-        Each is put into queues as the only work of its AoR and appended to arrivals; other() is called, in order,
-        for every other message.
+        Each is put into queues as the only work of its AoR and appended to arrivals.  For everything else one of the
+        road is called, in order: for a request, for a response, for a retransmission with what is known of it, for
+        what is malformed with the error, and for what one of those raised.
         """
-        cdef Registering work
         cdef bytes octets
         cdef Flow flow
+        cdef int64_t now_ms = now.ms
         cdef int taken = 0
         for octets, flow in batch:
-            work = self.plain(octets, flow, now_ms, queues) if self.pending < limit else None
-            if work is None:
-                other(octets, flow)
-                continue
-            queues[work.aor] = [work]
-            arrivals.append(work)
-            self.pending += 1
-            taken += 1
+            try:
+                taken += self.take_one(octets, flow, now, now_ms, queues, arrivals, self.pending < limit, road)
+            except Exception as error:      # one message must not take the batch down with it
+                road[4](error, flow)
         return taken
 
     def answer(
@@ -201,26 +208,60 @@ cdef class Intake:
             answered += 1
         return answered
 
-    cdef Registering plain(self, bytes octets, Flow flow, int64_t now_ms, dict queues):
-        # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
-        cdef SipMessage request
-        cdef Registering work
-        cdef uint64_t fingerprint
-        cdef str aor
-        if PyBytes_GET_SIZE(octets) == 0 or <unsigned char>PyBytes_AS_STRING(octets)[0] < LOWEST_TOKEN_OCTET:
-            return None
-        if flow.kind == UDP and PyBytes_GET_SIZE(octets) > self.max_message:
-            return None
-        fingerprint = self.transactions.digest(octets, flow)
-        if flow.kind == UDP and self.transactions.known(fingerprint, now_ms) is not None:
-            return None
+    cdef bint take_one(
+        self,
+        bytes octets,
+        Flow flow,
+        object now,
+        int64_t now_ms,
+        dict queues,
+        list arrivals,
+        bint has_room,
+        tuple road,
+    ) except -1:
+        # True for a REGISTER that was queued.
+        cdef SipMessage message
+        cdef Registering work = None
+        cdef uint64_t fingerprint = 0
+        if not is_message(octets):
+            octets = octets.lstrip(b"\r\n")     # RFC 3261 7.5
+            if not is_message(octets):
+                return False                    # keep-alives and noise (TRN-15)
+        if not is_response(octets):             # no answer to it would be remembered
+            fingerprint = self.transactions.digest(octets, flow)
+            if flow.kind == UDP:
+                known = self.transactions.known(fingerprint, now_ms)
+                if known is not None:
+                    road[2](octets, flow, fingerprint, known, now)
+                    return False
         try:
-            request = message_of(octets, flow.kind != UDP)
-        except SipParseError:
-            return None
+            if flow.kind == UDP and PyBytes_GET_SIZE(octets) > self.max_message:
+                raise SipParseError("datagram beyond max_message", offset=0, status=513)
+            message = message_of(octets, flow.kind != UDP)
+        except SipParseError as error:
+            road[3](octets, flow, fingerprint, error, now)
+            return False
+        if not message.is_request:
+            road[1](message, flow, now)
+            return False
+        if has_room:
+            work = self.plain(message, flow, fingerprint, now_ms, queues)
+        if work is None:
+            road[0](message, flow, fingerprint, now)
+            return False
+        queues[work.aor] = [work]
+        arrivals.append(work)
+        self.pending += 1
+        return True
+
+    cdef Registering plain(
+        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, dict queues
+    ):
+        # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
+        cdef Registering work
+        cdef str aor
         if (
-            not request.is_request
-            or request.method_id != METHOD_REGISTER
+            request.method_id != METHOD_REGISTER
             or request.body_span.length
             or self.screen.verdict(request) != GO_ON_
         ):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reginfo.engine import MAX_PENDING, Work
-from reginfo.fast import Flow, Intake, Screen, Transactions
+from reginfo.fast import Flow, Intake, Screen, SipMessage, SipParseError, Transactions, parse_message
+from reginfo.model import Now
 from tests.engine.test_order import STREAM
 from tests.harness import PHONE, House, contact, finish, request
 from tests.strategies import mutated
@@ -17,21 +18,53 @@ Batch = list[tuple[bytes, Flow]]
 class GeneralRoad:
     """An intake that hands everything on, messages and works."""
 
-    def __init__(self) -> None:
+    def __init__(self, house: House) -> None:
         self.pending = 0
+        self._transactions = house.transactions
+        self._max_message = house.config.limits.max_message
 
     def take(
         self,
         batch: Batch,
-        now_ms: int,
+        now: Now,
         queues: object,
         arrivals: object,
         limit: int,
-        other: Callable[[bytes, Flow], None],
+        road: tuple[Callable[..., None], ...],
     ) -> int:
         for octets, flow in batch:
-            other(octets, flow)
+            self._take(octets.lstrip(b"\r\n") if octets[:1] < b"!" else octets, flow, now, *road)
         return 0
+
+    def _take(
+        self,
+        octets: bytes,
+        flow: Flow,
+        now: Now,
+        request: Callable[..., None],
+        response: Callable[..., None],
+        repeat: Callable[..., None],
+        refuse: Callable[..., None],
+        fail: Callable[..., None],
+    ) -> None:
+        if octets[:1] < b"!":
+            return
+        fingerprint = self._transactions.fingerprint(octets, flow)
+        known = None if flow.reliable else self._transactions.find(fingerprint, now.ms)
+        if known is not None:
+            repeat(octets, flow, fingerprint, known, now)
+            return
+        try:
+            if not flow.reliable and len(octets) > self._max_message:
+                raise SipParseError("datagram beyond max_message", offset=0, status=513)
+            message = parse_message(octets, stream=flow.reliable)
+        except SipParseError as error:
+            refuse(octets, flow, fingerprint, error, now)
+            return
+        if message.is_request:
+            request(message, flow, fingerprint, now)
+        else:
+            response(message, flow, now)
 
     def answer(
         self,
@@ -88,7 +121,7 @@ def everything(house: House) -> tuple[object, ...]:
 def test_both_roads_lead_to_the_same_answers_counters_and_state(batches: list[Batch]) -> None:
     """UAS order: the compiled road decides nothing by itself (REG-2, TX-3, TX-5)."""
     common, general = House(max_contacts=2), House(max_contacts=2)
-    general.engine._intake = GeneralRoad()  # type: ignore[assignment]
+    general.engine._intake = GeneralRoad(general)  # type: ignore[assignment]
     for batch in batches:
         for house in (common, general):
             house.engine.receive(batch, house.now())
@@ -98,29 +131,72 @@ def test_both_roads_lead_to_the_same_answers_counters_and_state(batches: list[Ba
     assert common.engine.pending == general.engine.pending == 0
 
 
+class Road:
+    """Where an intake hands on to, noting what comes."""
+
+    def __init__(self) -> None:
+        self.taken: list[Work] = []
+        self.seen: list[tuple[str, object, int]] = []
+        "What came, its octets or error, and how many had been taken by then."
+        self.fails = False
+
+    def _note(self, what: str, it: object) -> None:
+        self.seen.append((what, it, len(self.taken)))
+
+    def request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        self._note("request", request.octets)
+        if self.fails:
+            raise RuntimeError("fault")
+
+    def response(self, response: SipMessage, flow: Flow, now: Now) -> None:
+        self._note("response", response.octets)
+
+    def repeat(self, octets: bytes, flow: Flow, fingerprint: int, known: object, now: Now) -> None:
+        self._note("repeat", octets)
+
+    def refuse(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
+        self._note("refuse", error.status)
+
+    def failed(self, error: Exception, flow: Flow) -> None:
+        self._note("failed", str(error))
+
+    def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
+        road = (self.request, self.response, self.repeat, self.refuse, self.failed)
+        return intake.take([(octets, PHONE) for octets in batch], Now(0, 0.0), queues, self.taken, limit, road)
+
+
+def an_intake(max_message: int = 65_535) -> Intake:
+    return Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), max_message)
+
+
 def test_what_is_plain_is_taken_and_what_is_not_is_handed_on_in_its_place() -> None:
-    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), 65_535)
-    queues: dict[str, list[object]] = {}
-    taken: list[object] = []
-    handed_on: list[bytes] = []
-    seen: list[int] = []
-
-    def other(octets: bytes, flow: Flow) -> None:
-        handed_on.append(octets)
-        seen.append(len(taken))
-
+    """UAS order: a retransmission is known before it is parsed (TX-3)."""
+    intake, road, queues = an_intake(), Road(), dict[str, list[Work]]()
     plain, again, merged, options = REQUESTS[0], REQUESTS[4], REQUESTS[1], request("OPTIONS")
-    batch = [(octets, PHONE) for octets in (options, plain, plain, merged, again)]
-    assert intake.take(batch, 0, queues, taken, MAX_PENDING, other) == 2
-    assert (handed_on, seen) == ([options, plain, merged], [0, 1, 1])
+    assert road.take(intake, [options, plain, plain, merged, again], MAX_PENDING, queues) == 2
+    assert road.seen == [("request", options, 0), ("repeat", plain, 1), ("request", merged, 1)]
     assert (list(queues), intake.pending) == (["sip:alice@example.com", "sip:bob@example.com"], 2)
 
 
 def test_nothing_is_taken_beyond_the_limit() -> None:
     """SEC-3: the general road has the answer, 503."""
-    intake = Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), 65_535)
-    handed_on: list[bytes] = []
-    batch = [(REQUESTS[0], PHONE), (REQUESTS[4], PHONE)]
-    taken: list[object] = []
-    assert intake.take(batch, 0, {}, taken, 1, lambda octets, flow: handed_on.append(octets)) == 1
-    assert (len(taken), handed_on) == (1, [REQUESTS[4]])
+    road = Road()
+    assert road.take(an_intake(), [REQUESTS[0], REQUESTS[4]], 1, {}) == 1
+    assert (len(road.taken), road.seen) == (1, [("request", REQUESTS[4], 1)])
+
+
+def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down() -> None:
+    """TRN-2, TRN-15: size of a datagram; keep-alives."""
+    road = Road()
+    road.fails = True
+    options = request("OPTIONS")
+    answer = options.replace(b"OPTIONS sip:example.com SIP/2.0", b"SIP/2.0 200 OK")
+    batch = [b"", b"\r\n\r\n", b"\0", b"\r\n" + options, answer, b"nonsense", bytes(b"x" * (len(options) + 1))]
+    assert road.take(an_intake(len(options)), batch, MAX_PENDING, {}) == 0
+    assert [(what, it) for what, it, _ in road.seen] == [
+        ("request", options),
+        ("failed", "fault"),
+        ("response", answer),
+        ("refuse", None),
+        ("refuse", 513),
+    ]

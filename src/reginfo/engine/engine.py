@@ -70,7 +70,6 @@ _MERGED: Final = Outcome(482)
 _CANCELLED: Final = Outcome(200)
 _OK: Final = Outcome(200)
 _FAILED: Final = Outcome(500)
-_LOWEST_TOKEN_OCTET: Final = 0x21
 
 
 KEEP: Final = Outcome(0)
@@ -91,6 +90,7 @@ class Engine:
         self.roles = Roles(config, transactions, self._client, self._timers, self._token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)
+        self._road = (self._take_request, self._take_response, self._repeat, self._refuse_malformed, self._fail)
         self._works = Works(self._intake)
         self._answers = Answers(transactions)
         self._errors = Counters(ERRORS)
@@ -136,44 +136,29 @@ class Engine:
         """Take a batch of datagrams or framed messages in arrival order."""
         is_plain = not self._drain_retry_after and self.hook is None and self._relaying is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
-        other = partial(self._receive_any, now)
-        taken = self._intake.take(batch, now.ms, self._works.queues, self._works.arrivals, limit, other)
+        taken = self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
         self._requests.add(_METHOD_SLOT["REGISTER"], taken)
 
-    def _receive_any(self, now: Now, octets: bytes, flow: Flow) -> None:
+    def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         try:
-            self._receive(octets, flow, now)
-        except Exception:  # one message must not take the batch down with it
-            self._errors.add(INTERNAL)
-            logger.exception("message failed flow=%s", flow.text)
-
-    def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
-        if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
-            octets = octets.lstrip(b"\r\n")  # RFC 3261 7.5
-            if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
-                return  # keep-alives and noise (TRN-15)
-        fingerprint = self._transactions.fingerprint(octets, flow)
-        if not flow.reliable:
-            known = self._transactions.find(fingerprint, now.ms)
-            if known is not None:
-                self._repeat(octets, flow, fingerprint, known, now)
-                return
-            if len(octets) > self._admission.max_message:
-                too_large = SipParseError("datagram beyond max_message", offset=0, status=513)
-                self._refuse_malformed(octets, flow, fingerprint, too_large, now)
-                return
-        try:
-            message = parse_message(octets, stream=flow.reliable)
-            if message.is_request:
-                outcome = self._ask_hook(message, flow)
-                if outcome is None:
-                    self._admit(message, flow, fingerprint, now)  # reads headers that not every request needs
-                elif outcome is not KEEP:
-                    self._answers.respond(message, flow, fingerprint, outcome, now)
-            elif not self._client.receive(message, now):
-                self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
+            outcome = self._ask_hook(request, flow)
+            if outcome is None:
+                self._admit(request, flow, fingerprint, now)  # reads headers that not every request needs
+            elif outcome is not KEEP:
+                self._answers.respond(request, flow, fingerprint, outcome, now)
         except SipParseError as error:
-            self._refuse_malformed(octets, flow, fingerprint, error, now)
+            self._refuse_malformed(request.octets, flow, fingerprint, error, now)
+
+    def _take_response(self, response: SipMessage, flow: Flow, now: Now) -> None:
+        try:
+            if not self._client.receive(response, now):
+                self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
+        except SipParseError:
+            self._errors.add(MALFORMED)
+
+    def _fail(self, error: Exception, flow: Flow) -> None:
+        self._errors.add(INTERNAL)
+        logger.error("message failed flow=%s", flow.text, exc_info=error)
 
     def _ask_hook(self, request: SipMessage, flow: Flow) -> Outcome | None:
         self._muted = False
