@@ -426,6 +426,29 @@ cdef inline int64_t seconds_left(int64_t expires_at, int64_t now_ms) noexcept no
 
 # -- views -------------------------------------------------------------------------------------------------
 
+cdef str quoted_name(str display_name):
+    # Plain text as the quoted-string of a header; empty for none.
+    return '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"' if display_name else ""
+
+
+cdef Binding learned_binding(
+    RowHead* head,
+    str uri,
+    str display_name,
+    str call_id,
+    str params,
+    str path,
+    str received,
+    str flow,
+    str user_agent,
+    str origin,
+):
+    # As Binding(), for compiled callers; head has the numbers.
+    cdef Binding binding = Binding.__new__(Binding)
+    binding.fill(head, uri, quoted_name(display_name), call_id, params, path, received, flow, user_agent, origin)
+    return binding
+
+
 cdef inline Binding binding_at(bytes owner, const uint8_t* row):
     cdef Binding binding = Binding.__new__(Binding)
     binding._owner = owner
@@ -441,9 +464,6 @@ cdef class Binding:
     The texts are as registered: params holds every contact parameter but q and expires (";a=b;c"), path the Path
     values of the request, and origin is empty for what was registered here.
     """
-
-    cdef bytes _owner           # owns the octets below
-    cdef const uint8_t* _row
 
     def __init__(
         self,
@@ -471,13 +491,7 @@ cdef class Binding:
         Without contact_id it gets one where it is added; display_name is plain text.
         """
         cdef RowHead head
-        cdef Texts texts
-        cdef Writer w
-        cdef SipUri parsed
-        cdef Span instance
-        cdef uint32_t reg_id
-        cdef const char* fault
-        quoted = '"' + display_name.replace("\\", "\\\\").replace('"', '\\"') + '"' if display_name else ""
+        quoted = quoted_name(display_name)
         memset(&head, 0, sizeof(head))
         head.cseq = cseq
         head.registered_at = registered_at
@@ -487,6 +501,29 @@ cdef class Binding:
         head.requested = requested
         head.q = Q_UNSPECIFIED if q is None else thousandths(q)
         head.event = <uint8_t>event_number(event)
+        self.fill(&head, uri, quoted, call_id, params, path, received, flow, user_agent, origin)
+
+    cdef int fill(
+        self,
+        RowHead* head,
+        str uri,
+        str quoted,
+        str call_id,
+        str params,
+        str path,
+        str received,
+        str flow,
+        str user_agent,
+        str origin,
+    ) except -1:
+        # Be the row of a head and its texts, the display name as it stands in a header; ValueError or SipParseError
+        # for what a record must not hold.
+        cdef Texts texts
+        cdef Writer w
+        cdef SipUri parsed
+        cdef Span instance
+        cdef uint32_t reg_id
+        cdef const char* fault
         set_str(&texts, URI, "uri", uri)
         set_str(&texts, DISPLAY_NAME, "display_name", quoted)
         set_str(&texts, CALL_ID, "call_id", call_id)
@@ -507,11 +544,12 @@ cdef class Binding:
         head.instance_length = <uint16_t>instance.length
         writer_init(&w)
         try:
-            put_row(&w, &head, &texts)
+            put_row(&w, head, &texts)
             self._owner = writer_take(&w)
         finally:
             writer_free(&w)
         self._row = octets_of(self._owner)
+        return 0
 
     @property
     def contact_id(self) -> str:

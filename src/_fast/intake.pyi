@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar, final
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
 from reginfo._fast.binding import Change
 from reginfo._fast.datagrams import Flow
@@ -15,7 +15,7 @@ class _Now(Protocol):
     def ms(self) -> int: ...
 
 # What becomes of a request, a response, a retransmission, a malformed message, and an exception of one of those.
-_Road = tuple[
+_Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
     Callable[[bytes, Flow, int, bytes | Absorbed, Any], None],

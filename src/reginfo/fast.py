@@ -28,6 +28,7 @@ from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
+from reginfo._fast.learning import learn_registration
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
 from reginfo._fast.reginfo_view import (
     APPLIED,
@@ -154,6 +155,7 @@ __all__ = [
     "diff_reginfo",
     "echo",
     "last_expiry_ms",
+    "learn_registration",
     "parse_message",
     "parse_reginfo",
     "parse_uri",

@@ -4,9 +4,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from reginfo.fast import Draft, Reginfo, ReginfoDelta, ReginfoRegistration, SipParseError, canonical_aor
+from reginfo.fast import (
+    Draft,
+    Reginfo,
+    ReginfoDelta,
+    ReginfoRegistration,
+    SipParseError,
+    canonical_aor,
+    learn_registration,
+)
 from reginfo.model import ACCEPTED, Command, ContactEvent
-from reginfo.sip.learning import learn_registration
 
 CAUSE: Final = "notify"
 

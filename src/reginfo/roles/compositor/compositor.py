@@ -16,11 +16,19 @@ from msgspec import structs
 
 from reginfo.config import CompositorSection
 from reginfo.config.values import is_network, parse_network
-from reginfo.fast import Draft, Flow, Reginfo, SipMessage, SipParseError, canonical_aor, parse_reginfo
+from reginfo.fast import (
+    Draft,
+    Flow,
+    Reginfo,
+    SipMessage,
+    SipParseError,
+    canonical_aor,
+    learn_registration,
+    parse_reginfo,
+)
 from reginfo.model import ACCEPTED, Command, ContactEvent, Now, Outcome, StateItem
 from reginfo.roles.compositor.publication import Publication, decode
 from reginfo.sip.incoming import Incoming, unavailable
-from reginfo.sip.learning import learn_registration
 from reginfo.sip.peers import Networks, Patterns, Peers, identity_of
 from reginfo.sip.subscription import BAD_EVENT, PACKAGE
 from reginfo.sip.timers import Timers

@@ -1,4 +1,4 @@
-"""What a reginfo document says of one address-of-record, laid into a draft as rows of who says it (RIC-5, ESC-6)."""
+"""What a reginfo document says of one address-of-record, laid into a draft, on the properties of its contacts."""
 
 from typing import Final
 
