@@ -777,6 +777,13 @@ def record_revision(record: bytes) -> int:
     return record_head(octets_of(record)).revision
 
 
+def registration_id_of(aor: str) -> str:
+    """Return the id that documents give the registration of an AoR."""
+    cdef Py_ssize_t n
+    cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(aor, &n)
+    return f"{registration_id(octets, n):016x}"
+
+
 def last_expiry_ms(record: bytes) -> int | None:
     """Return the instant at which the last contact at home here ends, registered or published; None without one."""
     cdef const uint8_t* octets = octets_of(record)

@@ -660,6 +660,35 @@ def reginfo_tail(
         writer_free(&w)
 
 
+def reginfo_is_newer(record: bytes | None, since: int, *, ended: bytes = b"", audience: str | None = None) -> bool:
+    """Tell whether reginfo_tail() would have something to say that is newer than since."""
+    cdef Audience told
+    cdef const uint8_t* octets
+    cdef int64_t newer = since
+    set_audience(&told, audience)
+    ended_rows(octets_of(ended), PyBytes_GET_SIZE(ended))
+    if is_any_newer(octets_of(ended), PyBytes_GET_SIZE(ended), newer, &told):
+        return True
+    if record is None:
+        return False
+    octets = octets_of(record)
+    if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
+        raise ValueError("corrupt record")
+    return is_any_newer(
+        record_rows(octets), PyBytes_GET_SIZE(record) - (record_rows(octets) - octets), newer, &told
+    )
+
+
+cdef bint is_any_newer(const uint8_t* rows, Py_ssize_t n, int64_t since, const Audience* audience) noexcept nogil:
+    # Whether one of these rows, which are sound, is news for an audience.
+    cdef Py_ssize_t at = 0
+    while at < n:
+        if <int64_t>row_head(&rows[at]).revision > since and is_for(audience, &rows[at]):
+            return True
+        at += row_size(&rows[at])
+    return False
+
+
 def serialize_reginfo(
     registrations: Sequence[Registration],
     *,

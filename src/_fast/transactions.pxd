@@ -29,6 +29,7 @@ cdef class Transactions:
     cdef Answer* ring
     cdef uint64_t[2] source_key
     cdef uint64_t[2] tag_key
+    cdef uint64_t tokens            # given out
 
     cdef str tag_of(self, uint64_t number)
     cdef uint64_t digest(self, bytes octets, Flow flow) noexcept

@@ -140,6 +140,11 @@ cdef class Transactions:
         """Return the tag a response to this request bears, 16 hexadecimal digits (RFC 3261 8.2.6.2, 19.3)."""
         return self.tag_of(fingerprint)
 
+    def token(self) -> str:
+        """Return 64 bits nobody can guess, as text, and never the same twice (MSG-12)."""
+        self.tokens += 1
+        return self.tag_of(self.tokens)
+
     cdef str tag_of(self, uint64_t number):
         cdef char[16] digits
         cdef int i

@@ -22,6 +22,7 @@ from reginfo._fast.binding import (
     diff_contacts,
     last_expiry_ms,
     record_revision,
+    registration_id_of,
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters
@@ -46,6 +47,7 @@ from reginfo._fast.reginfo_xml import (
     ReginfoContact,
     ReginfoRegistration,
     parse_reginfo,
+    reginfo_is_newer,
     reginfo_tail,
     serialize_reginfo,
 )
@@ -75,6 +77,7 @@ from reginfo._fast.sip_parser import (
     salvage,
 )
 from reginfo._fast.sip_writer import (
+    HeaderTemplate,
     received_uri,
     write_headers,
     write_request,
@@ -126,6 +129,7 @@ __all__ = [
     "Draft",
     "Event",
     "Flow",
+    "HeaderTemplate",
     "Intake",
     "LoadReport",
     "NameAddr",
@@ -161,7 +165,9 @@ __all__ = [
     "parse_uri",
     "received_uri",
     "record_revision",
+    "reginfo_is_newer",
     "reginfo_tail",
+    "registration_id_of",
     "response_flow",
     "salvage",
     "serialize_reginfo",

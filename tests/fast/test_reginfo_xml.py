@@ -29,6 +29,7 @@ from reginfo._fast.reginfo_xml import (
     ReginfoContact,
     ReginfoRegistration,
     parse_reginfo,
+    reginfo_is_newer,
     reginfo_tail,
     serialize_reginfo,
 )
@@ -187,8 +188,12 @@ def test_a_tail_is_valid_and_equals_the_reference(told: list[Section], given_opt
     """XML-1, REV-5, REV-7, REV-8: what ended is told with the state it left; nothing new is no document."""
     [section] = told
     tail = tail_of(section, **given_options)
+    since, audience = given_options["since"], given_options.get("audience")
+    if since is not None:
+        gone = rows_octets(section.ended)
+        assert reginfo_is_newer(section.record, since, ended=gone, audience=audience) is bool(tail)
     if not tail:
-        assert given_options["since"] is not None
+        assert since is not None
         living, ended, _ = reference.told(section, given_options["since"], given_options["audience"])
         assert not living
         assert not ended
@@ -356,8 +361,12 @@ def test_corrupt_rows_are_refused(cut: int) -> None:
     section = Section(AOR, (PHONE,))
     with pytest.raises(ValueError, match="corrupt record"):
         reginfo_tail((section.record or b"")[:-cut], AOR, now_ms=NOW)
+    with pytest.raises(ValueError, match="corrupt record"):
+        reginfo_is_newer((section.record or b"")[:-cut], 0)
     with pytest.raises(ValueError, match="corrupt rows"):
         reginfo_tail(section.record, AOR, now_ms=NOW, ended=PHONE.to_octets()[:-cut])
+    with pytest.raises(ValueError, match="corrupt rows"):
+        reginfo_is_newer(section.record, 0, ended=PHONE.to_octets()[:-cut])
 
 
 @pytest.mark.parametrize("version", [-1, 2**32])

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reginfo.fast import Binding, Draft, Flow, SipMessage, parse_message, salvage, write_request, write_response
+from reginfo.fast import (
+    Binding,
+    Draft,
+    Flow,
+    HeaderTemplate,
+    SipMessage,
+    parse_message,
+    salvage,
+    write_headers,
+    write_request,
+    write_response,
+)
 from tests.fast.sip import register
 from tests.reference import sip_writer as reference
 
@@ -468,3 +479,28 @@ def test_a_response_equals_the_reference_and_parses(
     assert len(back.vias) == len(message.vias)
     assert [via.branch for via in back.vias] == [via.branch for via in message.vias]
     assert back.body == body
+
+
+# -- rows that differ in a few values ----------------------------------------------------------------------
+
+TEMPLATE = HeaderTemplate([("From", "<{}>;tag={}"), ("Event", "reg"), ("Expires", "{}")])
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=3, max_size=3))
+def test_a_template_gives_what_its_rows_with_the_values_give(values: list[str]) -> None:
+    """MSG-19, SEC-5: and no value becomes a header."""
+    aor, tag, expires = values
+    rows = [("From", f"<{aor}>;tag={tag}"), ("Event", "reg"), ("Expires", expires)]
+    if any(set(value) & set("\r\n\0") for value in values):
+        with pytest.raises(ValueError, match="header value"):
+            TEMPLATE.fill(*values)
+    else:
+        assert TEMPLATE.fill(*values) == write_headers(rows)
+
+
+def test_a_template_wants_as_many_values_as_it_has_places_for() -> None:
+    for values in ([], ["a", "b"], ["a", "b", "c", "d"]):
+        with pytest.raises(ValueError, match="3 values"):
+            TEMPLATE.fill(*values)
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        HeaderTemplate([("To", "a\r\nb")])

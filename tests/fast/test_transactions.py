@@ -226,3 +226,11 @@ class TransactionsMachine(RuleBasedStateMachine):
 
 TestTransactionsMachine = TransactionsMachine.TestCase
 TestTransactionsMachine.settings = settings(stateful_step_count=40)
+
+
+def test_no_token_comes_twice_and_none_can_be_told_from_another() -> None:
+    # MSG-12
+    one, other = Transactions(KEY), Transactions(bytes(16))
+    tokens = [one.token() for _ in range(1000)] + [other.token() for _ in range(1000)]
+    assert len(set(tokens)) == 2000
+    assert {len(token) for token in tokens} == {16}

@@ -13,7 +13,6 @@ Inside a turn the works of one AoR chain on a working copy, so that a turn is on
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import count
 from typing import Final
 
 from reginfo.config import Config, Listener
@@ -84,10 +83,9 @@ class Engine:
     def __init__(self, config: Config, transactions: Transactions) -> None:
         """transactions has the secret that tags and branches are made with."""
         self._transactions = transactions
-        self._numbers = count(1)
         self._timers = Timers()
-        self._client = Client(self._token, self._timers)
-        self.roles = Roles(config, transactions, self._client, self._timers, self._token, self.command)
+        self._client = Client(transactions.token, self._timers)
+        self.roles = Roles(config, transactions, self._client, self._timers, transactions.token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)
         self._road = (self._take_request, self._take_response, self._repeat, self._refuse_malformed, self._fail)
@@ -125,10 +123,6 @@ class Engine:
         """Take the addresses that requests of this server leave from, with the ports the system chose."""
         self._client.bind(listeners)
         self.roles.bind(listeners, now)
-
-    def _token(self) -> str:
-        """Return 64 bits nobody can guess, as text, and never the same twice (MSG-12)."""
-        return self._transactions.tag(next(self._numbers))
 
     # -- in ---------------------------------------------------------------------------------------------
 

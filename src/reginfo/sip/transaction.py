@@ -143,15 +143,9 @@ def begin(branch: str, method: str, *, reliable: bool, now_ms: int) -> tuple[Cli
         raise ValueError(f"{method} has no non-INVITE client transaction")
     if not branch.startswith(MAGIC_COOKIE) or branch == MAGIC_COOKIE:
         raise ValueError("a branch begins with z9hG4bK and goes on (RFC 3261 8.1.1.7)")
-    transaction = ClientTransaction(
-        branch=branch,
-        method=method,
-        reliable=reliable,
-        state=State.TRYING,
-        timer_e=None if reliable else now_ms + T1_MS,
-        interval_ms=T1_MS,
-        timer_f=now_ms + TIMER_F_MS,
-        timer_k=None,
+    timer_e = None if reliable else now_ms + T1_MS
+    transaction = ClientTransaction(  # by position: there is one for every request
+        branch, method, reliable, State.TRYING, timer_e, T1_MS, now_ms + TIMER_F_MS, None
     )
     return transaction, (Action.SEND,)
 

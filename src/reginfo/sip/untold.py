@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reginfo.fast import Change, record_revision, reginfo_tail
+from reginfo.fast import Change, record_revision, reginfo_is_newer, reginfo_tail
 from reginfo.sip.peers import Peer
 
 DOCUMENT_MS: Final = 1_000  # a document is good for so long: its seconds are counted from when it was made
@@ -52,7 +52,7 @@ class Untold:
         A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
         here only, and so is whoever home says it of.  Empty if there is nothing newer.
         """
-        audience = peer.name if peer else "" if home else None
+        audience = _audience(peer, home)
         key = (since, told if since is None else 0, audience)
         if self._documents is None or now_ms - self._made_ms >= DOCUMENT_MS:
             self._documents = {}
@@ -65,15 +65,28 @@ class Untold:
                 self.aor,
                 now_ms=now_ms,
                 since=since,
-                ended=b"".join([rows for revision, rows in self._ended or () if revision > known]),
+                ended=self._ended_after(known),
                 audience=audience,
                 extensions=peer is not None and not peer.is_kamailio,
                 kamailio=peer is not None and peer.is_kamailio,
             )
         return tail
 
+    def is_newer(self, since: int, peer: Peer | None, *, home: bool = False) -> bool:
+        """Tell whether document() would say anything newer than revision since."""
+        return reginfo_is_newer(self.record, since, ended=self._ended_after(since), audience=_audience(peer, home))
+
+    def _ended_after(self, since: int) -> bytes:
+        if self._ended is None:
+            return b""
+        return b"".join([rows for revision, rows in self._ended if revision > since])
+
     def clear(self) -> None:
         """Let go of what everybody has been told."""
         self.record = None
         self._ended = None
         self._documents = None
+
+
+def _audience(peer: Peer | None, home: bool) -> str | None:
+    return peer.name if peer else "" if home else None

@@ -11,11 +11,19 @@ is back it is told what is true then, once.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from typing import Final
 
 from reginfo.config import PuaReginfoSection
-from reginfo.fast import REGINFO_HEAD, Change, SipMessage, SipParseError, last_expiry_ms, record_revision, write_headers
+from reginfo.fast import (
+    REGINFO_HEAD,
+    Change,
+    HeaderTemplate,
+    SipMessage,
+    SipParseError,
+    last_expiry_ms,
+    record_revision,
+    registration_id_of,
+)
 from reginfo.model import Now, StateItem
 from reginfo.roles.publisher.publication import AGENT, NEVER_MS, Publication, restored
 from reginfo.sip.client import Client, Request
@@ -37,6 +45,22 @@ STOP_S: Final = 1_800  # until somebody may have changed its configuration
 
 EXPIRES_AFTER_LAST: Final = 60  # seconds that the news of the last contact's end is published
 MAX_EXPIRES: Final = 2**32 - 1
+
+_ROWS: Final = [
+    ("Max-Forwards", "70"),
+    ("From", "<{}>;tag={}"),
+    ("To", "<{}>"),
+    ("Call-ID", "{}"),
+    ("CSeq", "1 PUBLISH"),
+    ("Event", PACKAGE),
+    ("Expires", "{}"),
+]
+_MATCH: Final = ("SIP-If-Match", "{}")
+_TYPE: Final = ("Content-Type", DOCUMENT_TYPE)
+# The kinds of PUBLISH that RFC 3903 section 4 has.
+_INITIAL: Final = HeaderTemplate([*_ROWS, _TYPE])
+_REFRESH: Final = HeaderTemplate([*_ROWS, _MATCH])
+_MODIFY: Final = HeaderTemplate([*_ROWS, _MATCH, _TYPE])
 
 
 class Publisher:
@@ -204,38 +228,32 @@ class Publisher:
                 self._arm(subject, now)
             self._outage.forget(subject, now)
             return None
-        rows = [
-            ("Max-Forwards", "70"),
-            ("From", f"<{subject.aor}>;tag={self._token()}"),
-            ("To", f"<{subject.aor}>"),
-            ("Call-ID", self._call_id(subject.aor)),
-            ("CSeq", "1 PUBLISH"),
-            ("Event", PACKAGE),
-            ("Expires", str(self._expires(subject, now) if body else subject.granted)),
-        ]
-        if subject.entity_tag is not None:
-            rows.append(("SIP-If-Match", subject.entity_tag))
+        aor, entity_tag = subject.aor, subject.entity_tag
+        values = [aor, self._token(), aor, self._call_id(aor)]
+        values.append(str(self._expires(subject, now) if body else subject.granted))
+        if entity_tag is not None:
+            values.append(entity_tag)
         subject.has_body = bool(body)
+        subject.is_due = False
         if body:
-            rows.append(("Content-Type", DOCUMENT_TYPE))
             subject.sent, subject.sent_empty = subject.revision, subject.record is None
             subject.is_news = False
-        subject.is_due = False
-        return Request("PUBLISH", subject.aor, write_headers(rows), body)
+        template = _REFRESH if not body else _INITIAL if entity_tag is None else _MODIFY
+        return Request("PUBLISH", aor, template.fill(*values), body)
 
     def _call_id(self, aor: str) -> str:
         """Return the Call-ID of every PUBLISH for an AoR: a compositor may tell by it who has lost an entity-tag."""
         if not self._agent:
             self._agent = self._token()
             self._unsaved.put(AGENT, self._agent.encode())
-        return f"{self._agent}.{blake2b(aor.encode(), digest_size=8).hexdigest()}"
+        return f"{self._agent}.{registration_id_of(aor)}"
 
     def _document(self, publication: Publication, now: Now) -> bytes:
         """Return the full state for the compositor; empty if it has nothing to learn from it."""
         if publication.entity_tag is None:
             if publication.told_empty and (publication.record is None or last_expiry_ms(publication.record) is None):
                 return b""
-        elif not publication.document(publication.told, publication.told, self._peer, now.ms, home=True):
+        elif not publication.is_newer(publication.told, self._peer, home=True):
             return b""
         return REGINFO_HEAD + b"0" + publication.document(None, publication.told, self._peer, now.ms, home=True)
 
