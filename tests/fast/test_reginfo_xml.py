@@ -888,3 +888,18 @@ def test_representations_are_short(value: Reginfo | ReginfoRegistration | Reginf
     """SEC-6: no more than says which one it is."""
     assert repr(value).startswith(f"{type(value).__name__}(")
     assert "callid" not in repr(value)
+
+
+def test_what_was_malformed_leaves_nothing_behind_for_the_next_document() -> None:
+    """SEC-4: each is read by itself, though one parser reads all."""
+    octets = REGINFO_HEAD + b"7" + reginfo_tail(Section(AOR, (PHONE,)).record, AOR, now_ms=NOW)
+    whole = parse_reginfo(octets)
+    for cut in range(len(octets)):
+        with pytest.raises(SipParseError):
+            parse_reginfo(octets[:cut])
+        assert parse_reginfo(octets) == whole
+    with pytest.raises(SipParseError):
+        parse_reginfo(octets + b"<")
+    with pytest.raises(SipParseError):
+        parse_reginfo(octets + b"x")
+    assert parse_reginfo(octets) == whole
