@@ -18,6 +18,7 @@ from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_mes
 from reginfo.model import Command, Now
 from reginfo.server import run_turn
 from reginfo.server.telling import Telling
+from reginfo.sip.locating import Target
 from reginfo.store.base import Store
 from reginfo.store.table import TableStore
 
@@ -85,6 +86,8 @@ class House:
         self.generation = 0
         self.names: dict[str, Sequence[tuple[str, str]]] = {}
         "Host -> (remote, local) addresses, for what is looked up."
+        self.targets: dict[str, list[tuple[Target, str]]] = {}
+        "Host -> what the look-up comes to, if that is more than addresses."
         self.store = TableStore() if store is None else store
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
         host = f"[{local[0]}]" if ":" in local[0] else local[0]
@@ -166,8 +169,12 @@ class House:
             more = self.engine.work(self.now())
             finish(self.telling.keep_state())
             sent += self.engine.take_output()
-            for host in self.engine.take_lookups():
-                self.engine.located(host, self.names.get(host, ()), self.now())
+            for hop in self.engine.take_lookups():
+                found = [
+                    (Target(hop.transport.replace("sip", "udp"), remote, hop.port or 5060, hop.host), local)
+                    for remote, local in self.names.get(hop.host, ())
+                ]
+                self.engine.located(hop, self.targets.get(hop.host, found), self.now())
                 more = True
             if not more and not self.engine.has_works and not self.telling.lag:
                 return sent

@@ -13,9 +13,11 @@ __all__ = [
     "Command",
     "ContactDelta",
     "ContactEvent",
+    "Naptr",
     "Now",
     "Outcome",
     "Registration",
+    "Srv",
     "StateItem",
 ]
 
@@ -30,6 +32,26 @@ class Now(NamedTuple):
     "Milliseconds of engine time, which never jumps."
     wall: float
     "Seconds since the epoch by the wall clock."
+
+
+class Naptr(NamedTuple):
+    """A NAPTR record (RFC 3403 section 4.1); names are without the last dot, the root is one."""
+
+    order: int
+    preference: int
+    flags: str
+    service: str
+    regexp: str
+    replacement: str
+
+
+class Srv(NamedTuple):
+    """An SRV record (RFC 2782); the target is as in Naptr."""
+
+    priority: int
+    weight: int
+    port: int
+    target: str
 
 
 class Command:

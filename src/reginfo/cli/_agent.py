@@ -25,10 +25,11 @@ from reginfo.fast import (
 )
 from reginfo.model import Now, Outcome
 from reginfo.net.connection import StreamLimits
-from reginfo.net.resolver import locate
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
+from reginfo.server.locator import Locator
 from reginfo.sip.client import Client, Request
+from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, next_hop
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE
@@ -85,11 +86,13 @@ class Agent:
         self.client = Client(lambda: secrets.token_hex(8), self.timers)
         self._on_request = on_request
         self._listener = Listener("udp", "127.0.0.1", 0)
+        self._locator = Locator(("udp", "tcp"))
+        self._lookups: set[asyncio.Task[None]] = set()
 
     @property
     def contact(self) -> str:
         """Contact URI of this agent."""
-        transport = "" if self.hop.transport == "udp" else f";transport={self.hop.transport}"
+        transport = "" if self._transport == "udp" else f";transport={self._transport}"
         return f"sip:reginfo@{self._listener.sip_host}:{self._listener.port}{transport}"
 
     @staticmethod
@@ -98,12 +101,13 @@ class Agent:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        addresses = await locate(self.hop.host)
-        if not addresses:
+        targets = await self._locator.locate(self.hop)
+        if not targets:
             raise Failed(f"{self.hop.host} is not found", EXIT_UNREACHABLE)
-        remote, local = addresses[0]
-        self.hop = self.hop._replace(host=remote)
+        first, local = targets[0]
+        self._transport = first.transport
         await self._bind(local)
+        self._take(self.hop, targets)
         self._ticker = self._loop.create_task(self._tick())
         return self
 
@@ -134,6 +138,8 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ticker.cancel()
+        for lookup in self._lookups:
+            lookup.cancel()
         await self._datagrams.close()
         await self._streams.close()
 
@@ -164,8 +170,20 @@ class Agent:
         """Send what is waiting to be sent."""
         while self.client.work(self.now()):
             pass
-        output = self.client.take_output()
-        self._send(output)
+        self._send(self.client.take_output())
+        for hop in self.client.take_lookups():
+            task = self._loop.create_task(self._locate(hop))
+            self._lookups.add(task)
+            task.add_done_callback(self._lookups.discard)
+
+    async def _locate(self, hop: Hop) -> None:
+        self._take(hop, await self._locator.locate(hop))
+        self.flush()
+
+    def _take(self, hop: Hop, targets: list[tuple[Target, str]]) -> None:
+        # It has the one address that its Contact names: what is reached from another one is not.
+        mine = [(target, local) for target, local in targets if local == self._listener.host]
+        self.client.located(hop, mine, self.now())
 
     def _send(self, output: list[tuple[bytes, Flow]]) -> None:
         self._datagrams.send([item for item in output if not item[1].reliable])

@@ -105,7 +105,9 @@ class Watcher:
             click.echo(f"{text}; trying again", err=True)
 
     def _on_silence(self, subscription: Subscription, now: Now) -> None:
-        if subscription.dialog is None and not subscription.has_lived:
+        if subscription.is_busy:  # at the next server, where the first one is silent
+            self.agent.timers.at(now.ms + FIRST_NOTIFY_MS, self._on_silence, subscription)
+        elif subscription.dialog is None and not subscription.has_lived:
             self._fail(Failed(f"{subscription.hop} sends no NOTIFY", EXIT_UNREACHABLE))
 
     def _on_refused(self, subscription: Subscription, status: int, response: SipMessage | None) -> None:

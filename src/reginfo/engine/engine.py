@@ -46,7 +46,8 @@ from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
-from reginfo.sip.routing import own_host
+from reginfo.sip.locating import Target
+from reginfo.sip.routing import Hop, own_host
 from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
@@ -435,13 +436,13 @@ class Engine:
         """Take news of the network: the remote address of flow cannot be reached (TRN-10)."""
         self._client.lost(flow, now)
 
-    def take_lookups(self) -> list[str]:
-        """Return the hosts whose addresses are wanted, each to be answered by located()."""
+    def take_lookups(self) -> list[Hop]:
+        """Return the hops whose servers are wanted, each to be answered by located()."""
         return self._client.take_lookups()
 
-    def located(self, host: str, addresses: Sequence[tuple[str, str]], now: Now) -> None:
-        """Take the addresses of a host, each with the local one that reaches it; none if it has none."""
-        self._client.located(host, addresses, now)
+    def located(self, hop: Hop, targets: Sequence[tuple[Target, str]], now: Now) -> None:
+        """Take the servers of a hop in order, each with the local address that reaches it; none if there is none."""
+        self._client.located(hop, targets, now)
 
     # -- out --------------------------------------------------------------------------------------------
 

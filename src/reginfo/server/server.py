@@ -34,14 +34,14 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Command
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
-from reginfo.net.resolver import locate
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
+from reginfo.server.locator import Locator
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
-from reginfo.sip.routing import fallback_flow
+from reginfo.sip.routing import Hop, fallback_flow
 from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
 from reginfo.store.levels import open_store
@@ -146,6 +146,7 @@ class Server:
             await reader.attach()
         await self._telling.attach()
         self._open.push_async_callback(self._finish)
+        self._locator = Locator({listener.transport for listener in config.listeners})
         await self._listen()
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
@@ -357,14 +358,14 @@ class Server:
         self._engine.work(self._clock.now())
         await self._telling.keep_state()
         self._send()
-        for host in self._engine.take_lookups():
-            task = self._loop.create_task(self._locate(host))
+        for hop in self._engine.take_lookups():
+            task = self._loop.create_task(self._locate(hop))
             self._turns.add(task)
             task.add_done_callback(self._turns.discard)
 
-    async def _locate(self, host: str) -> None:
-        addresses = await locate(host)
-        self._engine.located(host, addresses, self._clock.now())
+    async def _locate(self, hop: Hop) -> None:
+        targets = await self._locator.locate(hop)
+        self._engine.located(hop, targets, self._clock.now())
         self._schedule()
 
     def _send(self) -> None:

@@ -9,14 +9,15 @@ Sans I/O: octets to send, names to look up and the instants of timers are handed
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from reginfo.config import Listener
-from reginfo.fast import Flow, SipMessage, Via, write_request_rows
+from reginfo.fast import Flow, SipMessage, write_request_rows
 from reginfo.model import Now
-from reginfo.sip.routing import Hop, own_host
+from reginfo.sip.destinations import DEAD_MS, Address, Dead, Destination, Place
+from reginfo.sip.locating import Target
+from reginfo.sip.routing import Hop, is_literal, own_host
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import (
     MAGIC_COOKIE,
@@ -25,6 +26,7 @@ from reginfo.sip.transaction import (
     STATUS_OF,
     Action,
     ClientTransaction,
+    State,
     begin,
     event_of,
     next_due_ms,
@@ -39,7 +41,9 @@ logger = logging.getLogger(__name__)
 WINDOW: Final = 64  # requests to one place that are neither answered nor repeated: a socket of Linux holds some 90
 MAX_DATAGRAM: Final = 1300  # octets of a request over UDP; a longer one asks for congestion control (RFC 3261 18.1.1)
 WORK: Final = 256  # requests begun at once: some milliseconds of work
-ADDRESS_MS: Final = 30_000  # an address that was looked up is good for so long
+ADDRESS_MS: Final = 30_000  # the servers of a hop are good for so long, in the order that was drawn
+MAX_LOCATED: Final = 4096  # hops whose servers are remembered for that time
+ALWAYS_MS: Final = 2**62
 
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
@@ -69,38 +73,17 @@ class Sender(Protocol):
         """
 
 
-class _Destination:
-    """One place, and what is under way to it."""
-
-    __slots__ = ("flow", "hop", "paused_until", "transactions", "via", "waiting", "windowed")
-
-    def __init__(self, hop: Hop) -> None:
-        self.hop = hop
-        self.flow: Flow | None = None  # until its address is known
-        self.via = ""
-        self.waiting: deque[tuple[Sender, object]] = deque()
-        self.transactions: dict[str, _Exchange] = {}
-        self.windowed = 0
-        self.paused_until = 0
-
-    def is_sent_by(self, via: Via) -> bool:
-        """Tell whether a Via is the one requests to this place bear."""
-        return self.flow is not None and (via.host.strip("[]"), via.port) == self.flow.local
-
-    @property
-    def is_idle(self) -> bool:
-        return not self.waiting and not self.transactions
-
-
-class _Exchange:
-    """One request, from its first transmission to its last answer."""
+class Exchange:
+    """One request at one server, from its first transmission to its last answer."""
 
     __slots__ = (
         "branch",
         "destination",
         "fallback",
+        "further",
         "is_windowed",
         "octets",
+        "place",
         "request",
         "sender",
         "subject",
@@ -114,8 +97,10 @@ class _Exchange:
         octets: bytes,
         sender: Sender,
         subject: object,
-        destination: _Destination,
-        fallback: Hop | None,
+        destination: Destination,
+        place: Place,
+        further: tuple[Place, ...],
+        fallback: Place | None,
     ) -> None:
         self.branch = transaction.branch
         self.transaction: ClientTransaction | None = transaction  # None once it is over
@@ -124,6 +109,8 @@ class _Exchange:
         self.sender = sender
         self.subject = subject
         self.destination = destination
+        self.place = place
+        self.further = further  # where it goes if this server fails
         self.fallback = fallback  # where it goes if no connection can be made
         self.is_windowed = True
 
@@ -136,14 +123,15 @@ class Client:
         self._token = token
         self._timers = timers
         self._listeners: tuple[Listener, ...] = ()
-        self._destinations: dict[Hop, _Destination] = {}
-        self._by_place: dict[tuple[str, tuple[str, int]], list[_Destination]] = {}
-        self._ready: dict[_Destination, None] = {}
-        self._exchanges: dict[str, _Exchange] = {}
+        self._destinations: dict[Hop, Destination] = {}
+        self._places: dict[Address, list[Place]] = {}
+        self._dead = Dead()
+        self._ready: dict[Destination, None] = {}
+        self._exchanges: dict[str, Exchange] = {}
         self._output: list[tuple[bytes, Flow]] = []
-        self._lookups: list[str] = []
-        self._addresses: dict[str, tuple[tuple[tuple[str, str], ...], int]] = {}
-        self._asked: dict[str, list[_Destination]] = {}
+        self._lookups: list[Hop] = []
+        self._located: dict[Hop, tuple[Sequence[tuple[Target, str]], int]] = {}
+        self._asked: dict[Hop, list[Destination]] = {}
         self.retransmissions = 0
         "Requests sent again by timer E."
         self.timeouts = 0
@@ -166,10 +154,10 @@ class Client:
         destination = self._destinations.get(hop)
         return 0 if destination is None else max(0, -((now.ms - destination.paused_until) // 1000))
 
-    def _at(self, hop: Hop) -> _Destination:
+    def _at(self, hop: Hop) -> Destination:
         destination = self._destinations.get(hop)
         if destination is None:
-            destination = self._destinations[hop] = _Destination(hop)
+            destination = self._destinations[hop] = Destination(hop)
         return destination
 
     def work(self, now: Now, limit: int = WORK) -> bool:
@@ -179,15 +167,16 @@ class Client:
             if now.ms < destination.paused_until or not self._locate(destination, now):
                 del self._ready[destination]
                 continue
+            places = self._order(destination, now)
             while limit > 0 and destination.waiting and destination.windowed < WINDOW:
                 sender, subject = destination.waiting.popleft()
                 limit -= 1
                 try:
                     request = sender.request(subject, now)
-                    if request is not None and destination.flow is None:
+                    if request is not None and not places:
                         sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
                     elif request is not None:
-                        self._begin(request, sender, subject, destination, now)
+                        self._begin(request, sender, subject, destination, places, now)
                 except Exception:  # what cannot be said costs itself, not what waits behind it
                     logger.exception("request not written hop=%s", destination.hop)
                     sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
@@ -205,67 +194,75 @@ class Client:
         """Return the number of requests under way."""
         return len(self._exchanges)
 
+    def _order(self, destination: Destination, now: Now) -> tuple[Place, ...]:
+        """Return the servers a request tries: those found dead last (DNS-5)."""
+        places = destination.places
+        if len(places) > 1:
+            return tuple(sorted(places, key=lambda place: self._dead.until(place.address, now.ms)))
+        return places
+
     def _begin(
         self,
         request: Request,
         sender: Sender,
         subject: object,
-        destination: _Destination,
+        destination: Destination,
+        places: tuple[Place, ...],
         now: Now,
         *,
         at_any_size: bool = False,
     ) -> None:
+        """Send a request to the first of these places; it has a branch of its own at each (TX-9)."""
+        place = places[0]
         branch = MAGIC_COOKIE + self._token()
-        octets = write_request_rows(request.method, request.uri, destination.via + branch, request.rows, request.body)
+        octets = write_request_rows(request.method, request.uri, place.via + branch, request.rows, request.body)
         fallback = None
-        if len(octets) > MAX_DATAGRAM and destination.hop.transport == "udp" and not at_any_size:
-            stream = self._stream_twin(destination, now)
-            if stream is not None:
-                destination, fallback = stream, destination.hop
-                octets = write_request_rows(
-                    request.method, request.uri, destination.via + branch, request.rows, request.body
-                )
-        assert destination.flow is not None
-        reliable = destination.flow.reliable
-        transaction, _ = begin(branch, request.method, reliable=reliable, now_ms=now.ms)
-        exchange = _Exchange(transaction, request, octets, sender, subject, destination, fallback)
-        self._exchanges[branch] = destination.transactions[branch] = exchange
+        if len(octets) > MAX_DATAGRAM and place.flow.transport == "udp" and not at_any_size:
+            twin = self._stream_twin(place)
+            if twin is not None:
+                place, fallback = twin, place
+                octets = write_request_rows(request.method, request.uri, place.via + branch, request.rows, request.body)
+        transaction, _ = begin(branch, request.method, reliable=place.flow.reliable, now_ms=now.ms)
+        exchange = Exchange(transaction, request, octets, sender, subject, destination, place, places[1:], fallback)
+        self._exchanges[branch] = place.exchanges[branch] = exchange
+        destination.underway += 1
         destination.windowed += 1
-        self._output.append((octets, destination.flow))
+        self._output.append((octets, place.flow))
         self._arm(exchange)
 
-    def _stream_twin(self, destination: _Destination, now: Now) -> _Destination | None:
-        """Return the same place over TCP, where a request too long for a datagram goes first (TRN-2)."""
-        hop = destination.hop._replace(transport="tcp")
-        twin = self._at(hop)
-        if self._local(hop, hop.host) is None or not self._locate(twin, now) or twin.flow is None:
-            self._retire(twin)
-            return None
-        return twin
+    def _stream_twin(self, place: Place) -> Place | None:
+        """Return the same server over TCP, where a request too long for a datagram goes first (TRN-2)."""
+        if place.twin is None:
+            local = self._local("tcp", place.flow.host)
+            if local is None:
+                return None
+            place.twin = self._open(Flow("tcp", (place.flow.local[0], local.port), place.flow.remote))
+        return place.twin
 
-    def _arm(self, exchange: _Exchange) -> None:
+    def _arm(self, exchange: Exchange) -> None:
         assert exchange.transaction is not None
         due = next_due_ms(exchange.transaction)
         if due is not None:
             self._timers.at(due, self._on_timer, exchange)
 
-    def _on_timer(self, exchange: _Exchange, now: Now) -> None:
+    def _on_timer(self, exchange: Exchange, now: Now) -> None:
         if exchange.transaction is None:
             return
         event = timer_due(exchange.transaction, now.ms)
         if event is None:
             self._arm(exchange)
             return
+        is_silent = exchange.transaction.state is State.TRYING
         exchange.transaction, actions = step(exchange.transaction, event, now.ms)
         if Action.TIME_OUT in actions:
             self.timeouts += 1
-            self._finish(exchange, STATUS_OF[Action.TIME_OUT], None, now)
+            if not is_silent or not self._moves_on(exchange, now.ms + DEAD_MS, now):
+                self._finish(exchange, STATUS_OF[Action.TIME_OUT], None, now)
             return
         # What is not answered in time is taken for lost: it holds no place any more.
         self._leave_window(exchange)
         self.retransmissions += 1
-        assert exchange.destination.flow is not None
-        self._output.append((exchange.octets, exchange.destination.flow))
+        self._output.append((exchange.octets, exchange.place.flow))
         self._arm(exchange)
 
     # -- answers ----------------------------------------------------------------------------------------
@@ -277,47 +274,80 @@ class Client:
         if exchange is None or exchange.transaction is None or exchange.transaction.key != key:
             return False
         # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
-        if response.via_count != exchange.request.vias or not exchange.destination.is_sent_by(response.top_via):
+        if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(response.top_via):
             return False
-        if response.status >= 200:
+        status = response.status
+        if status == SERVICE_UNAVAILABLE:
+            if self._is_refused(exchange, response, now):
+                return True
+        elif len(exchange.destination.places) > 1:
+            self._dead.remove((exchange.fallback or exchange.place).address)
+        if status >= 200:
             # The transaction completes, and with it all that it is kept for: see _finish().
-            destination = exchange.destination
-            until = unavailable_until(response.status, response.retry_after, now.ms)
-            if until is not None:
-                self._pause(destination, min(until, now.ms + MAX_RETRY_AFTER_MS), now)
-            self._finish(exchange, response.status, response, now)
+            self._finish(exchange, status, response, now)
             return True
-        exchange.transaction, actions = step(exchange.transaction, event_of(response.status), now.ms)
-        if Action.DELIVER in actions and response.status > 100:
-            exchange.sender.answered(exchange.subject, response.status, response, now)
+        exchange.transaction, actions = step(exchange.transaction, event_of(status), now.ms)
+        if Action.DELIVER in actions and status > 100:
+            exchange.sender.answered(exchange.subject, status, response, now)
         return True
+
+    def _is_refused(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
+        """Take a 503: nothing is sent there for the time it says (TX-11); True if the next server is asked (DNS-5)."""
+        destination = exchange.destination
+        until = unavailable_until(response.status, response.retry_after, now.ms)
+        until = None if until is None else min(until, now.ms + MAX_RETRY_AFTER_MS)
+        if self._moves_on(exchange, until or now.ms + DEAD_MS, now):
+            return True
+        if until is not None:
+            asked = (self._dead.until(place.address, now.ms) for place in destination.places)
+            self._pause(destination, min([until, *filter(None, asked)]), now)
+        return False
 
     def lost(self, flow: Flow, now: Now) -> None:
         """Take news of the network: nothing gets to the remote address of flow (TRN-10, RFC 3261 17.1.4)."""
-        for destination in list(self._by_place.get((flow.transport, flow.remote), ())):
-            for exchange in list(destination.transactions.values()):
-                fallback = None if exchange.fallback is None or flow.connection else self._at(exchange.fallback)
-                if fallback is not None and self._locate(fallback, now) and fallback.flow is not None:
-                    self._forget(exchange)
-                    self._begin(exchange.request, exchange.sender, exchange.subject, fallback, now, at_any_size=True)
-                else:
+        for place in list(self._places.get((flow.transport, flow.remote), ())):
+            for exchange in list(place.exchanges.values()):
+                fallback = exchange.fallback
+                if fallback is not None and fallback.is_current and not flow.connection:
+                    self._begin_again(exchange, (fallback, *exchange.further), now, at_any_size=True)
+                elif not self._moves_on(exchange, now.ms + DEAD_MS, now):
                     self._finish(exchange, SERVICE_UNAVAILABLE, None, now)
 
-    def _finish(self, exchange: _Exchange, status: int, response: SipMessage | None, now: Now) -> None:
+    def _moves_on(self, exchange: Exchange, dead_until_ms: int, now: Now) -> bool:
+        """Take it that a server has failed; True if its request goes to the next one (DNS-5)."""
+        if len(exchange.destination.places) > 1:
+            self._dead.add((exchange.fallback or exchange.place).address, dead_until_ms)
+        places = tuple(place for place in exchange.further if place.is_current)
+        if places:
+            self._begin_again(exchange, places, now)
+        return bool(places)
+
+    def _begin_again(
+        self, exchange: Exchange, places: tuple[Place, ...], now: Now, *, at_any_size: bool = False
+    ) -> None:
+        destination = exchange.destination
+        request, sender, subject = exchange.request, exchange.sender, exchange.subject
+        self._begin(request, sender, subject, destination, places, now, at_any_size=at_any_size)
+        self._forget(exchange)
+
+    def _finish(self, exchange: Exchange, status: int, response: SipMessage | None, now: Now) -> None:
         # What comes later for this branch has no transaction and is dropped, which is all that timer K is for.
         self._forget(exchange)
         exchange.sender.answered(exchange.subject, status, response, now)
 
-    def _forget(self, exchange: _Exchange) -> None:
-        destination = exchange.destination
+    def _forget(self, exchange: Exchange) -> None:
+        destination, place = exchange.destination, exchange.place
         del self._exchanges[exchange.branch]
-        del destination.transactions[exchange.branch]
+        del place.exchanges[exchange.branch]
+        destination.underway -= 1
         exchange.transaction = None
         exchange.octets = b""
         self._leave_window(exchange)
+        if not place.is_current:
+            self._close(place)
         self._retire(destination)
 
-    def _leave_window(self, exchange: _Exchange) -> None:
+    def _leave_window(self, exchange: Exchange) -> None:
         if exchange.is_windowed:
             exchange.is_windowed = False
             destination = exchange.destination
@@ -325,109 +355,125 @@ class Client:
             if destination.waiting:
                 self._ready[destination] = None
 
-    def _pause(self, destination: _Destination, until_ms: int, now: Now) -> None:
+    def _pause(self, destination: Destination, until_ms: int, now: Now) -> None:
         """Send nothing there for a while (TX-11)."""
         if until_ms > max(now.ms, destination.paused_until):
             destination.paused_until = until_ms
             self._timers.at(until_ms, self._resume, destination)
 
-    def _resume(self, destination: _Destination, now: Now) -> None:
+    def _resume(self, destination: Destination, now: Now) -> None:
         if now.ms >= destination.paused_until:
             destination.paused_until = 0
             if destination.waiting:
                 self._ready[destination] = None
             self._retire(destination)
 
-    def _retire(self, destination: _Destination) -> None:
-        """Forget a place that nothing waits for."""
+    def _retire(self, destination: Destination) -> None:
+        """Forget a destination that nothing waits for."""
         if destination.is_idle and not destination.paused_until:
             self._destinations.pop(destination.hop, None)
-            if destination.flow is not None:
-                place = (destination.flow.transport, destination.flow.remote)
-                same = self._by_place[place]
-                same.remove(destination)
-                if not same:
-                    del self._by_place[place]
-                destination.flow = None
+            self._settle(destination, (), 0)
 
-    # -- addresses --------------------------------------------------------------------------------------
+    # -- places -----------------------------------------------------------------------------------------
 
-    def take_lookups(self) -> list[str]:
-        """Return the hosts whose addresses are wanted, each to be answered by located()."""
+    def take_lookups(self) -> list[Hop]:
+        """Return the hops whose servers are wanted, each to be answered by located()."""
         lookups, self._lookups = self._lookups, []
         return lookups
 
-    def located(self, host: str, addresses: Sequence[tuple[str, str]], now: Now) -> None:
-        """Take the addresses of a host, each with the local one that reaches it; none if it has none."""
-        self._addresses[host] = (tuple(addresses), now.ms + ADDRESS_MS)
-        for destination in self._asked.pop(host, ()):
+    def located(self, hop: Hop, targets: Sequence[tuple[Target, str]], now: Now) -> None:
+        """Take the servers of a hop in order, each with the local address that reaches it; none if there is none."""
+        until = now.ms + ADDRESS_MS
+        self._located.pop(hop, None)
+        if len(self._located) >= MAX_LOCATED:
+            del self._located[next(iter(self._located))]
+        self._located[hop] = (targets, until)
+        self._timers.at(until, self._forget_targets, hop)
+        for destination in self._asked.pop(hop, ()):
+            # Servers nobody can be asked about any more are better than none.
+            self._settle(destination, self._reach(targets, destination) or destination.places, until)
             self._ready[destination] = None
-        self._timers.at(now.ms + ADDRESS_MS, self._forget_address, host)
 
-    def _forget_address(self, host: str, now: Now) -> None:
-        if host in self._addresses and self._addresses[host][1] <= now.ms:
-            del self._addresses[host]
+    def _forget_targets(self, hop: Hop, now: Now) -> None:
+        if hop in self._located and self._located[hop][1] <= now.ms:
+            del self._located[hop]
 
-    def _locate(self, destination: _Destination, now: Now) -> bool:
-        """Give a destination its flow, or leave it without where no way leads there; False if that has to wait."""
-        if destination.flow is not None:
+    def _locate(self, destination: Destination, now: Now) -> bool:
+        """Give a destination its places, or leave it without where no way leads there; False if that has to wait."""
+        if now.ms < destination.good_until:
             return True
         hop = destination.hop
-        addresses: Sequence[tuple[str, str]] = ()
-        if _is_literal(hop.host) and not self._needs_local(hop):
-            addresses = ((hop.host, ""),)
-        else:
-            known = self._addresses.get(hop.host)
-            if known is None or known[1] <= now.ms:
-                if hop.host not in self._asked:
-                    self._lookups.append(hop.host)
-                self._asked.setdefault(hop.host, []).append(destination)
-                return False
-            addresses = known[0]
-        for host, local_host in addresses:
-            local = self._local(hop, host)
-            if local is not None:
-                where = (local_host or local.host, local.port)
-                try:
-                    destination.flow = Flow(hop.transport, where, (host, hop.port))
-                except ValueError:  # maddr=999.0.0.1: what a Contact says is not always an address
-                    continue
-                destination.via = _via_of(hop.transport, where)
-                place = (hop.transport, destination.flow.remote)
-                self._by_place.setdefault(place, []).append(destination)
-                return True
-        # Whoever waits is asked all the same, and told that it could not be sent: who never was asked has its
-        # request still to make, and would send it here again, and again.
+        if is_literal(hop.host) and not self._needs_local(hop):
+            self._settle(destination, self._reach([(Target(*hop, hop.host), "")], destination), ALWAYS_MS)
+            return True
+        known = self._located.get(hop)
+        if known is None or known[1] <= now.ms:
+            if hop not in self._asked:
+                self._lookups.append(hop)
+            self._asked.setdefault(hop, []).append(destination)
+            return False
+        # Whoever waits is asked also where no way leads, and told that it could not be sent: who never was asked has
+        # its request still to make, and would send it here again, and again.
+        self._settle(destination, self._reach(known[0], destination), known[1])
         return True
 
-    def _local(self, hop: Hop, host: str) -> Listener | None:
+    def _reach(self, targets: Sequence[tuple[Target, str]], destination: Destination) -> tuple[Place, ...]:
+        """Return the places that our sockets reach, of targets and the local addresses towards them."""
+        known = {place.flow: place for place in destination.places}
+        places: dict[Place, None] = {}
+        for (transport, host, port, _), local_host in targets:
+            local = self._local(transport, host)
+            if local is not None:
+                try:
+                    flow = Flow(transport, (local_host or local.host, local.port), (host, port))
+                except ValueError:  # maddr=999.0.0.1: what a Contact says is not always an address
+                    continue
+                places[known.get(flow) or self._open(flow)] = None
+        return tuple(places)
+
+    def _settle(self, destination: Destination, places: tuple[Place, ...], until_ms: int) -> None:
+        for place in destination.places:
+            if place not in places:
+                self._close(place)
+        destination.places = places
+        destination.place = places[0] if places else None
+        destination.good_until = until_ms
+
+    def _open(self, flow: Flow) -> Place:
+        place = Place(flow)
+        self._places.setdefault(place.address, []).append(place)
+        return place
+
+    def _close(self, place: Place) -> None:
+        """Begin nothing at a place any more; it is forgotten with the last request under way to it."""
+        place.is_current = False
+        if place.twin is not None:
+            self._close(place.twin)
+            place.twin = None
+        if not place.exchanges:
+            same = self._places[place.address]
+            same.remove(place)
+            if not same:
+                del self._places[place.address]
+
+    def _local(self, transport: str, host: str) -> Listener | None:
         six = ":" in host
         for listener in self._listeners:
-            if listener.transport == hop.transport and (":" in listener.host) == six:
+            if listener.transport == transport and (":" in listener.host) == six:
                 return listener
         return None
 
     def _needs_local(self, hop: Hop) -> bool:
-        local = self._local(hop, hop.host)
+        local = self._local(hop.transport, hop.host)
         return local is not None and local.host in WILDCARDS
 
     def here(self, hop: Hop) -> str:
         """Return the address that requests to hop leave from, as host and port of a SIP URI; one is on its way."""
-        flow = self._destinations[hop].flow
-        assert flow is not None
-        return f"{own_host(flow)}:{flow.local[1]}"
+        place = self._destinations[hop].place
+        assert place is not None
+        return f"{own_host(place.flow)}:{place.flow.local[1]}"
 
     def take_output(self) -> list[tuple[bytes, Flow]]:
         """Return what is to be sent, in order, and forget it."""
         output, self._output = self._output, []
         return output
-
-
-def _via_of(transport: str, local: tuple[str, int]) -> str:
-    host = f"[{local[0]}]" if ":" in local[0] else local[0]
-    return f"SIP/2.0/{transport.upper()} {host}:{local[1]};rport;branch="
-
-
-def _is_literal(host: str) -> bool:
-    """Tell an IP address from a name, whose last label is no number (RFC 1123 section 2.1)."""
-    return ":" in host or host.rpartition(".")[2].isdigit()

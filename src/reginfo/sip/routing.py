@@ -1,7 +1,7 @@
 """Where messages go: the next hop of a request (RFC 3263), and a response whose connection is gone (RFC 3261 18.2.2).
 
-Since every request gets `received` when its Via names anything but its source (TRN-3), the name look-ups of
-RFC 3263 section 5 (TRN-5) never arise: the address of a response is always known.
+Every request gets `received` when its Via names anything but its source (TRN-3): what the Via names is looked up only
+for a response whose connection is gone and cannot be made again (TRN-5).
 """
 
 from typing import Final, NamedTuple
@@ -18,14 +18,37 @@ class Hop(NamedTuple):
     """The place a request is sent to next."""
 
     transport: str
-    "udp, tcp, tls, ws or wss."
+    "udp, tcp, tls, ws or wss; for a name also sip or sips: any that DNS has for this scheme (RFC 3263 section 4.1)."
     host: str
     "An IP address without brackets, or a name."
     port: int
+    "0 for a name whose port DNS says (RFC 3263 section 4.2)."
+
+    @property
+    def where(self) -> str:
+        """Host and port as in a URI."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.port else host
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return f"{self.transport}:{self.where}"
+
+
+def parse_hop(text: str) -> Hop:
+    """Return the hop that str() made this text of."""
+    transport, _, where = text.partition(":")
+    host, colon, port = where.rpartition(":")
+    return Hop(transport, host.strip("[]"), int(port)) if colon else Hop(transport, where, 0)
+
+
+def is_literal(host: str) -> bool:
+    """Tell an IP address from a name, whose last label is no number (RFC 1123 section 2.1)."""
+    return ":" in host or host.rpartition(".")[2].isdigit()
+
+
+def default_port(transport: str) -> int:
+    """Return the port of a transport where nothing names one (TRN-1)."""
+    return DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
 
 
 def next_hop(uri: str) -> Hop:
@@ -39,13 +62,19 @@ def next_hop(uri: str) -> Hop:
     parameters: dict[str, str | None] = {}
     if parsed.parameters:
         parameters = {name.lower(): value for name, value in parsed.parameters}
-    transport = (parameters.get("transport") or "udp").lower()
-    if transport not in _TRANSPORTS:
+    transport = (parameters.get("transport") or "").lower()
+    if transport and transport not in _TRANSPORTS:
         raise SipParseError("uri: transport is not known")
-    if parsed.scheme.lower() == "sips":
+    is_secure = parsed.scheme.lower() == "sips"
+    host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]").lower()
+    port = parsed.port or 0
+    is_found = not port and not is_literal(host)
+    if not transport and is_found:
+        return Hop("sips" if is_secure else "sip", host, 0)
+    transport = transport or "udp"
+    if is_secure:
         transport = {"udp": "tls", "tcp": "tls", "ws": "wss"}.get(transport, transport)
-    host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]")
-    return Hop(transport, host.lower(), parsed.port or (DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT))
+    return Hop(transport, host, 0 if is_found else port or default_port(transport))
 
 
 def request_uri(contact: str) -> str:
@@ -80,8 +109,15 @@ def _own_address(flow: Flow) -> str:
     return where if flow.transport in ("udp", "tls") else f"{where};transport={flow.transport}"
 
 
-def fallback_flow(request: SipMessage, flow: Flow) -> Flow:
+def fallback_flow(response: SipMessage, flow: Flow) -> Flow:
     """Return where to connect (TRN-4): received, at the port of the Via or the default one."""
-    via = request.top_via
-    default = DEFAULT_TLS_PORT if via.transport.upper() == "TLS" else DEFAULT_PORT
-    return flow.reply(via.port or default)
+    via = response.top_via
+    return flow.reply(via.port or default_port(via.transport.lower()))
+
+
+def sent_by(response: SipMessage) -> Hop:
+    """Return where to look for whoever cannot be connected to at received (TRN-5, RFC 3263 section 5)."""
+    via = response.top_via
+    transport = via.transport.lower()
+    host = via.host.strip("[]").lower()
+    return Hop(transport, host, via.port or (default_port(transport) if is_literal(host) else 0))

@@ -32,7 +32,7 @@ from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
-from reginfo.sip.routing import Hop, next_hop
+from reginfo.sip.routing import Hop, next_hop, parse_hop
 from reginfo.sip.subscription import (
     BAD_EVENT,
     DOCUMENT_TYPE,
@@ -245,7 +245,7 @@ class Subscriber:
             self._arm(subscription)
 
     def _take_time(self, subscription: Subscription, now: Now) -> None:
-        if now.ms >= min(subscription.timer_n, subscription.expires_at):
+        if now.ms >= min(subscription.timer_n_due, subscription.expires_at):
             if subscription.state is State.ENDING:
                 self._drop(subscription)
                 return
@@ -353,6 +353,8 @@ class Subscriber:
     def _granted(self, subscription: Subscription, response: SipMessage | None, now: Now) -> None:
         if response is not None and response.status == 204:
             subscription.timer_n = NEVER_MS  # RFC 5839: no NOTIFY follows
+        elif subscription.timer_n <= now.ms:
+            subscription.timer_n = now.ms + TIMER_N_MS  # it was not the first server that took it
         if subscription.state is not State.ENDING and response is not None and response.expires:
             self._set_end(subscription, response.expires, now)
 
@@ -484,9 +486,7 @@ class Subscriber:
             assert value is not None
             expires, _, uri = value.decode().partition(" ")
             _, _, hop = key.decode().partition(" ")
-            transport, _, where = hop.partition(":")
-            host, _, port = where.rpartition(":")
-            self.follow(uri, int(expires), now, hop=Hop(transport, host.strip("[]"), int(port)))
+            self.follow(uri, int(expires), now, hop=parse_hop(hop))
 
 
 def _is_document(request: SipMessage) -> bool:

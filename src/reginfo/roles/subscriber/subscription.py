@@ -80,7 +80,7 @@ class Subscription:
         self.aor = aor
         self.hop = hop
         self.peer = peer
-        self.origin = peer.origin if peer is not None else f"peer:{hop.host}:{hop.port}"
+        self.origin = peer.origin if peer is not None else f"peer:{hop.where}"
         self.expires = expires
         "Seconds asked for."
         self.while_bound = False
@@ -133,7 +133,12 @@ class Subscription:
     @property
     def next_due(self) -> int:
         """The instant of the first timer."""
-        return min(self.expires_at, self.refresh_at, self.retry_at, self.timer_n, self.stale_at)
+        return min(self.expires_at, self.refresh_at, self.retry_at, self.timer_n_due, self.stale_at)
+
+    @property
+    def timer_n_due(self) -> int:
+        """When timer N is due; not while a SUBSCRIBE is under way, which may be to the next server by then (DNS-5)."""
+        return NEVER_MS if self.is_busy else self.timer_n
 
     def speaks_for(self, aor: str) -> bool:
         """Tell whether this server may say anything about an AoR: one that is not configured, of the one asked for."""
