@@ -35,8 +35,8 @@ def test_over_udp_the_via_has_its_say(via: str, remote: tuple[str, int]) -> None
 
 
 @pytest.mark.parametrize("via", ["phone.invalid:5070", "phone.invalid", "_sip._udp.example.com"])
-def test_a_name_in_the_via_is_never_looked_up(via: str) -> None:
-    """TRN-5 does not arise: TRN-3 has added received, so the address is known and only the port is the Via's."""
+def test_a_name_in_the_via_is_not_where_the_answer_goes_first(via: str) -> None:
+    """TRN-5 comes after TRN-4: TRN-3 has added received, so the address is known and only the port is the Via's."""
     message = parse_message(request(via=via))
     port = message.top_via.port or 5060
     assert response_flow(message, UDP).remote == (SOURCE[0], port)

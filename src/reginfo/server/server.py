@@ -29,19 +29,19 @@ from reginfo.fast import (
     SipMessage,
     SipParseError,
     Transactions,
-    parse_message,
 )
 from reginfo.model import ACCEPTED, Command
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
+from reginfo.server.fallback import Fallback
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
-from reginfo.sip.routing import Hop, fallback_flow
+from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
 from reginfo.store.levels import open_store
@@ -147,6 +147,8 @@ class Server:
         await self._telling.attach()
         self._open.push_async_callback(self._finish)
         self._locator = Locator({listener.transport for listener in config.listeners})
+        self._fallback = Fallback(self._streams, self._locator)
+        self._open.callback(self._fallback.close)
         await self._listen()
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
@@ -391,14 +393,8 @@ class Server:
     def _send_streams(self, output: Sequence[tuple[bytes, Flow]]) -> None:
         for streams in self._streams:
             output = streams.send(output)
-        # Their connections are gone: RFC 3261 18.2.2 connects to where the Via says.
         for octets, flow in output:
-            with suppress(SipParseError):  # it repeats what was malformed, and no Via can be relied on
-                towards = fallback_flow(parse_message(octets), flow)
-                for streams in self._streams:
-                    if streams.carries(flow):
-                        streams.send([(octets, towards)])
-                        break
+            self._fallback.send(octets, flow)
 
     # -- time -------------------------------------------------------------------------------------------
 
