@@ -9,6 +9,7 @@ import pytest
 
 from reginfo.config import (
     KEYS,
+    AuthSection,
     Config,
     LimitsSection,
     Listener,
@@ -325,16 +326,76 @@ def test_every_udp_port_is_a_tcp_port_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "[::]", "[2001:db8::1]", "[::ffff:192.0.2.1]"])
-def test_a_public_address_needs_insecure(address: str) -> None:
-    message = refusal(f'listen = ["udp:{address}:5060"]')
+PUBLIC = pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "[::]", "[2001:db8::1]", "[::ffff:192.0.2.1]"])
+
+
+@PUBLIC
+def test_a_public_address_authenticates_everybody_unless_told_otherwise(address: str) -> None:
+    listen = f'listen = ["tcp:127.0.0.1:5060", "udp:{address}:5060"]\n'
+    assert load(listen).config.auth.enabled
+    assert load(listen + "[auth]\nenabled = true").config.auth.enabled
+    assert load(listen + "insecure = true\n[auth]\nenabled = true").config.auth.enabled
+
+
+@PUBLIC
+def test_a_public_address_where_nobody_is_authenticated_needs_insecure(address: str) -> None:
+    listen = f'listen = ["udp:{address}:5060"]\n'
+    message = refusal(listen + "[auth]\nenabled = false")
+    assert message.startswith(f"given.toml line 3: listen {parse_listener(f'udp:{address}')} is reachable")
+    assert "auth.enabled = true" in message
     assert "insecure = true" in message
-    assert load(f'insecure = true\nlisten = ["udp:{address}:5060"]').config.insecure
+    for text in ("insecure = true", "insecure = true\n[auth]\nenabled = false"):
+        config = load(listen + text).config
+        assert config.insecure
+        assert config.auth.enabled is False
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "[::1]"])
 def test_a_loopback_address_does_not_need_insecure(address: str) -> None:
-    assert not load(f'listen = ["tcp:{address}:5060"]').config.insecure
+    config = load(f'listen = ["tcp:{address}:5060"]').config
+    assert (config.insecure, config.auth.enabled) == (False, False)
+    assert load(f'listen = ["tcp:{address}:5060"]\n[auth]\nenabled = true').config.auth.enabled
+
+
+# ---- auth
+
+
+def test_the_realm_is_the_first_domain_unless_named() -> None:
+    assert load('domains = ["A.example", "b.example"]').config.auth.realm == "a.example"
+    assert load('domains = ["a.example"]\n[auth]\nrealm = "Our Phones"').config.auth.realm == "Our Phones"
+    assert len(AuthSection(realm="r" * 128).realm) == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('realm = "a\\"b"', "auth.realm must be printable text of at most 128 characters without quotes"),
+        ('realm = "a\\\\b"', "auth.realm must be printable text"),
+        ('realm = "a\\r\\nb"', "auth.realm must be printable text"),
+        (f'realm = "{"r" * 129}"', "auth.realm must be printable text"),
+        ('enabled = "on"', "auth.enabled must be true or false, not 'on'"),
+        ("algorithms = []", 'auth.algorithms must be a list of "MD5", "SHA-256", "SHA-512-256", not []'),
+        ('algorithms = ["md5"]', 'auth.algorithms must be a list of "MD5", "SHA-256", "SHA-512-256", not [\'md5\']'),
+        ('algorithms = ["MD5", "MD5"]', "auth.algorithms names one twice"),
+        ("nonce_lifetime = 0", "auth.nonce_lifetime must be an integer from 1 to 86400, not 0"),
+        ("max_cached_users = 0", "auth.max_cached_users must be an integer from 1 to 10000000, not 0"),
+        ('db_url = "subscriber.db"', 'auth.db_url must be "sqlite:///FILE"'),
+        ('db_url = "sqlite:///"', 'auth.db_url must be "sqlite:///FILE"'),
+        ('db_url = "sqlite:///a\\u0000b"', 'auth.db_url must be "sqlite:///FILE"'),
+        ('db_url = "mysql://kamailio@db/kamailio"', 'auth.db_url must be "sqlite:///FILE"'),
+        ('db_url = "postgresql://[::1/x"', 'auth.db_url must be "sqlite:///FILE"'),
+    ],
+)
+def test_a_value_of_auth_that_cannot_be_used_is_named(text: str, message: str) -> None:
+    assert refusal(f"[auth]\n{text}").startswith(f"given.toml line 2: {message}")
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@db/users", "postgres://me@db/users?password=hunter2"])
+def test_a_password_in_the_address_of_the_database_is_refused_and_not_repeated(url: str) -> None:
+    """SEC-6: what --print-config shows and logs repeat holds no secret."""
+    message = refusal(f'[auth]\ndb_url = "{url}"')
+    assert "must not hold a password" in message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
@@ -386,6 +447,7 @@ def test_printed_configuration_loads_to_the_same_and_names_origins() -> None:
     )
     printed = render(loaded)
     assert load(printed).config == loaded.config
+    assert loaded.config.auth.realm == "a.example"
     origins = {key: line.split("  # from ")[1] for key, line in keyed(printed)}
     assert origins["limits.max_uri"] == "given.toml line 3"
     assert origins["domains"] == "environment REGINFO_DOMAINS"

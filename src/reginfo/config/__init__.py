@@ -7,8 +7,10 @@ of range is a ConfigError that says where it stands and what is allowed.  docs/c
 
 from reginfo.config.sections import (
     AdminSection,
+    AuthSection,
     CompositorSection,
     Config,
+    DigestAlgorithm,
     LimitsSection,
     LogSection,
     NotifierSection,
@@ -23,8 +25,10 @@ from reginfo.config.values import Listener, canonical_domain, parse_listener
 __all__ = [
     "KEYS",
     "AdminSection",
+    "AuthSection",
     "CompositorSection",
     "Config",
+    "DigestAlgorithm",
     "LimitsSection",
     "Listener",
     "Loaded",

@@ -9,14 +9,24 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from reginfo.config.values import Listener, canonical_domain, check_uri, is_network, parse_listener, parse_network
+from reginfo.config.values import (
+    Listener,
+    canonical_domain,
+    check_database,
+    check_uri,
+    is_network,
+    parse_listener,
+    parse_network,
+)
 from reginfo.errors import ConfigError
 from reginfo.fast import parse_uri
 
 MAX_SOCKET_PATH = 107  # sun_path of unix(7) less its NUL
 MAX_SERVER_HEADER = 128  # it is in every response, also in one to a small request of a spoofed source
+MAX_REALM = 128  # it is in every challenge, which may answer a small request of a spoofed source, too
 
 Durability = Literal["memory", "batched", "committed", "synced"]
+DigestAlgorithm = Literal["MD5", "SHA-256", "SHA-512-256"]
 
 Seconds = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Octets = Annotated[int, Meta(ge=512, le=2**24)]
@@ -70,6 +80,30 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
                 'registrar.mode = "relay" needs registrar.upstream, the URI of the registrar behind this server',
                 key="registrar.upstream",
             )
+
+
+class AuthSection(Section, frozen=True, kw_only=True):
+    """Who has to prove who they are, and how (RFC 3261 22, RFC 7616, RFC 8760)."""
+
+    enabled: bool | None = None
+    "Within a Config always decided: unset, it is on as soon as an address is public and `insecure` is not set."
+    realm: str = ""
+    "Within a Config never empty: unset, it is the first domain."
+    algorithms: Annotated[tuple[DigestAlgorithm, ...], Meta(min_length=1)] = ("SHA-256", "MD5")
+    db_url: str = "sqlite:///subscriber.db"
+    nonce_lifetime: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    legacy_clients: bool = True
+    max_cached_users: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+
+    def __post_init__(self) -> None:
+        if not self.realm.isprintable() or len(self.realm) > MAX_REALM or {'"', "\\"} & set(self.realm):
+            raise ConfigError(
+                f"auth.realm must be printable text of at most {MAX_REALM} characters without quotes and backslashes",
+                key="auth.realm",
+            )
+        if len(set(self.algorithms)) < len(self.algorithms):
+            raise ConfigError("auth.algorithms names one twice", key="auth.algorithms")
+        check_database(self.db_url, "auth.db_url")
 
 
 class LimitsSection(Section, frozen=True, kw_only=True):
@@ -211,6 +245,7 @@ class Config(Section, frozen=True, kw_only=True):
     insecure: bool = False
     server_header: str = ""
     registrar: RegistrarSection = RegistrarSection()
+    auth: AuthSection = AuthSection()
     pua_reginfo: PuaReginfoSection = PuaReginfoSection()
     notifier: NotifierSection = NotifierSection()
     compositor: CompositorSection = CompositorSection()
@@ -227,16 +262,25 @@ class Config(Section, frozen=True, kw_only=True):
                 f"server_header must be printable text on one line of at most {MAX_SERVER_HEADER} characters",
                 key="server_header",
             )
-        exposed = [listener for listener in self.listeners if not listener.is_loopback]
-        if exposed and not self.insecure:
-            raise ConfigError(
-                f"listen {exposed[0]} is reachable from the network while nobody is authenticated: "
-                "set insecure = true to accept that, or listen on 127.0.0.1",
-                key="insecure",
-            )
+        self._decide_auth()
         names = [peer.name for peer in self.peer]
         if len(set(names)) < len(names):
             raise ConfigError("peer.name must be unique", key="peer")
+
+    def _decide_auth(self) -> None:
+        """Fill in what [auth] leaves to the rest, and refuse a public address where nobody is authenticated."""
+        exposed = [listener for listener in self.listeners if not listener.is_loopback]
+        enabled = self.auth.enabled
+        if enabled is None:
+            enabled = bool(exposed) and not self.insecure
+        elif exposed and not enabled and not self.insecure:
+            raise ConfigError(
+                f"listen {exposed[0]} is reachable from the network while nobody is authenticated: set auth.enabled = "
+                "true (reginfo user add makes users), insecure = true to accept that, or listen on 127.0.0.1",
+                key="auth.enabled",
+            )
+        auth = msgspec.structs.replace(self.auth, enabled=enabled, realm=self.auth.realm or self.domains[0])
+        msgspec.structs.force_setattr(self, "auth", auth)
 
     @property
     def default_domain(self) -> str:

@@ -205,7 +205,7 @@ def _converted(key: str, entry: _Key, value: object, origin: str, *, from_text: 
 def _allowed(expected: msgspec.inspect.Type) -> str:
     """Say in words what a key takes."""
     match expected:
-        case msgspec.inspect.BoolType():
+        case msgspec.inspect.BoolType() | msgspec.inspect.UnionType(types=(msgspec.inspect.BoolType(), _)):
             return "true or false"
         case msgspec.inspect.IntType(ge=low, le=high):
             return f"an integer from {low} to {high}"
@@ -213,6 +213,8 @@ def _allowed(expected: msgspec.inspect.Type) -> str:
             return f"a number from {low:g} to {high:g}"
         case msgspec.inspect.LiteralType(values=values):
             return ("one of " if len(values) > 1 else "") + ", ".join(f'"{value}"' for value in values)
+        case msgspec.inspect.VarTupleType(item_type=msgspec.inspect.LiteralType(values=values)):
+            return "a list of " + ", ".join(f'"{value}"' for value in values)
         case msgspec.inspect.VarTupleType():
             return "a list of strings" if expected.min_length is None else "a list of at least one string"
         case _:

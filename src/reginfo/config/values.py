@@ -3,6 +3,7 @@
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from reginfo.errors import ConfigError
 from reginfo.fast import SipParseError, parse_uri
@@ -84,6 +85,29 @@ def check_uri(text: str, key: str) -> None:
         raise ConfigError(f"{key}: {text!r} is not a SIP URI: {error.reason}", key=key) from None
     if uri.scheme not in ("sip", "sips"):
         raise ConfigError(f"{key}: {text!r} is not a SIP or SIPS URI", key=key)
+
+
+def check_database(url: str, key: str) -> None:
+    """Refuse what names no database of users, or carries a secret that --print-config would show."""
+    try:
+        parts = urlsplit(url)
+        secret = parts.password is not None or "password" in parse_qs(parts.query)
+    except ValueError:
+        parts, secret = urlsplit(""), False
+    known = parts.scheme in ("postgresql", "postgres") or (
+        url.startswith("sqlite:///") and len(url) > len("sqlite:///")
+    )
+    if not known or not url.isprintable():
+        # What is malformed may hold a password as well: it is not repeated.
+        raise ConfigError(
+            f'{key} must be "sqlite:///FILE" (an absolute path has four slashes) or "postgresql://USER@HOST/DATABASE"',
+            key=key,
+        )
+    if secret:
+        raise ConfigError(
+            f"{key} must not hold a password: give it in PGPASSWORD or in the file PGPASSFILE names (~/.pgpass)",
+            key=key,
+        )
 
 
 def is_network(text: str) -> bool:
