@@ -23,7 +23,7 @@ from reginfo.fast import parse_uri
 
 MAX_SOCKET_PATH = 107  # sun_path of unix(7) less its NUL
 MAX_SERVER_HEADER = 128  # it is in every response, also in one to a small request of a spoofed source
-MAX_REALM = 128  # it is in every challenge, which may answer a small request of a spoofed source, too
+MAX_REALM = 64  # it is in every challenge, as the header above; and Kamailio's column is that wide
 
 Durability = Literal["memory", "batched", "committed", "synced"]
 DigestAlgorithm = Literal["MD5", "SHA-256", "SHA-512-256"]
