@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "subscribe": "reginfo.cli.follow",
     "unsubscribe": "reginfo.cli.follow",
     "ul": "reginfo.cli.ul",
+    "user": "reginfo.cli.user",
     "create": "reginfo.cli.verbs",
     "shorten": "reginfo.cli.verbs",
     "deactivate": "reginfo.cli.verbs",
