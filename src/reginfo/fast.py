@@ -26,6 +26,7 @@ from reginfo._fast.binding import (
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
+from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
@@ -152,6 +153,10 @@ __all__ = [
     "canonical_aor",
     "diff_contacts",
     "diff_reginfo",
+    "digest_ha1",
+    "digest_response",
+    "digest_session_ha1",
+    "digest_userhash",
     "echo",
     "last_expiry_ms",
     "parse_message",
