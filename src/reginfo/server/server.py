@@ -136,7 +136,7 @@ class Server:
         )
         self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
-        self._engine = Engine(config, Transactions(secrets.token_bytes(16)))
+        self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32))
         self._engine.hook = self._on_request
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command)
