@@ -16,7 +16,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
-from reginfo._fast._chars cimport HEX, TOKEN, hex_value, octet_is, same_ignoring_case
+from reginfo._fast._chars cimport HEX, TOKEN, hex_value, lower, octet_is, same_ignoring_case
 from reginfo._fast._cursor cimport Cursor, Span, accept, at_end, cursor_of, run, span_since
 from reginfo._fast.digest cimport (
     HASHES,
@@ -57,7 +57,8 @@ MAX_MEMORY = 256        # H(A2) kept: the request lines of phones are few
 
 cdef int64_t _unknown_ms = UNKNOWN_MS
 cdef Py_ssize_t _max_memory = MAX_MEMORY
-cdef tuple _DIGITS = (0, 32, 64, 64)        # of a response, by DigestHash
+cdef Py_ssize_t[4] _digits                  # of a response, by DigestHash
+_digits[:] = [0, 32, 64, 64]
 cdef tuple _DUMMY = (b"", b"0" * 32, b"0" * 64, b"0" * 64)
 cdef tuple _NAMES = ("", "MD5", "SHA-256", "SHA-512-256")
 cdef object _reserved = re.compile(r"[^A-Za-z0-9_.!~*'()&=+$,;?/-]")
@@ -108,13 +109,13 @@ cdef inline bint _is(const unsigned char* p, Span span, const char* word, Py_ssi
 
 
 cdef bint _are_digits(bytes text, Py_ssize_t n) noexcept:
-    # LHEX of RFC 7616; capitals are taken for what they are meant to be in a nonce-count only.
+    # LHEX of RFC 7616
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(text)
     cdef Py_ssize_t i
     if PyBytes_GET_SIZE(text) != n:
         return False
     for i in range(n):
-        if not octet_is(p[i], HEX):
+        if not octet_is(p[i], HEX) or p[i] != lower(p[i]):
             return False
     return True
 
@@ -141,10 +142,6 @@ cdef bytes _extended(bytes value):
     return unquote_to_bytes(parts[2])
 
 
-cdef str _quoted(bytes text):
-    return text.decode().replace("\\", "\\\\").replace('"', '\\"')
-
-
 cdef int _keep(Proof proof, const unsigned char* p, Parameter* parameter) except -1:
     # The parameters of RFC 7616 section 3.4; others are ignored.
     cdef Span name = parameter.name
@@ -164,7 +161,7 @@ cdef int _keep(Proof proof, const unsigned char* p, Parameter* parameter) except
     elif _is(p, name, b"nc", 2):
         proof.count = value
     elif _is(p, name, b"qop", 3):
-        proof.qop = value.lower()
+        proof.qop = value if value == b"auth" else value.lower()
     elif _is(p, name, b"algorithm", 9):
         proof.algorithm = value
     elif _is(p, name, b"opaque", 6):
@@ -279,7 +276,7 @@ cdef class Authenticator:
             octets = algorithm.encode()
             hash = hash_named(<const unsigned char*>PyBytes_AS_STRING(octets), len(octets), &session)
             octets = value.lower().encode()
-            if _are_digits(octets, _DIGITS[hash]) and hash != NO_HASH:  # an empty one would be anybody's password
+            if _are_digits(octets, _digits[hash]) and hash != NO_HASH:  # an empty one would be anybody's password
                 user.ha1[hash] = octets
         self.name(user, name)
         user.probed_ms = now_ms - _unknown_ms   # no wrong password has led here so far
@@ -424,8 +421,8 @@ cdef class Authenticator:
         cdef bytes name
         if proof.nonce is None or proof.uri is None or proof.response is None:
             return "Authorization: nonce, uri or response missing"
-        if not _are_digits(proof.response, _DIGITS[proof.hash]) or proof.response != proof.response.lower():
-            return "Authorization: response is not as long as its algorithm makes it, or not in lower case"
+        if not _are_digits(proof.response, _digits[proof.hash]):
+            return "Authorization: response is not made of as many digits as its algorithm makes"
         if proof.opaque is not None and proof.opaque != self.opaque:
             return "Authorization: opaque is not that of the challenge"
         if proof.qop is None:
@@ -440,7 +437,7 @@ cdef class Authenticator:
             proof.whole = proof.qop == b"auth-int"
             if not proof.cnonce or proof.count is None:
                 return "Authorization: cnonce or nc missing"
-            if not _are_digits(proof.count, 8):
+            if not _are_digits(proof.count, 8) and not _are_digits(proof.count.lower(), 8):
                 return "Authorization: nc is not 8 hexadecimal digits"
             proof.nc = _number(proof.count)
             if proof.nc == 0:
@@ -455,7 +452,7 @@ cdef class Authenticator:
         if not name or PyBytes_GET_SIZE(name) > MAX_USERNAME:
             return "Authorization: malformed username"
         if proof.hashed_name == b"true":
-            if proof.extended is not None or not _are_digits(name, _DIGITS[proof.hash]):
+            if proof.extended is not None or not _are_digits(name.lower(), _digits[proof.hash]):
                 return "Authorization: malformed userhash"
             proof.query = (name.decode("ascii").lower(), _NAMES[proof.hash])
             return None
@@ -524,14 +521,17 @@ cdef class Authenticator:
     cdef str info_of(self, Proof proof, bytes body, int64_t now_ms):
         # RFC 7616 section 3.5
         cdef bytes ha2
-        cdef str text = ""
+        cdef bytes text
+        cdef bytes cnonce = proof.cnonce
         if proof.qop is None:
             return f'nextnonce="{self.nonces.make(now_ms)}"'
         ha2 = ha2_of(proof.hash, b"", proof.uri, body) if proof.whole else self.ha2(proof.hash, b"", proof.uri)
-        if self.nonces.is_ending(proof.nonce, now_ms):
-            text = f',nextnonce="{self.nonces.make(now_ms)}"'
-        ha2 = response_of(proof.hash, proof.ha1, proof.nonce, proof.count, proof.cnonce, proof.qop, ha2)
-        return (
-            f'qop={proof.qop.decode()},rspauth="{ha2.decode()}",cnonce="{_quoted(proof.cnonce)}"'
-            f",nc={proof.count.decode()}{text}"
+        ha2 = response_of(proof.hash, proof.ha1, proof.nonce, proof.count, cnonce, proof.qop, ha2)
+        if b'"' in cnonce or b"\\" in cnonce:
+            cnonce = cnonce.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        text = b"".join(
+            (b"qop=", proof.qop, b',rspauth="', ha2, b'",cnonce="', cnonce, b'",nc=', proof.count)
         )
+        if self.nonces.is_ending(proof.nonce, now_ms):
+            text += b',nextnonce="' + self.nonces.make(now_ms).encode() + b'"'
+        return text.decode()

@@ -127,9 +127,10 @@ cdef class Nonces:
         return now_ms // 1000 - <int64_t>(number >> 32) >= self.lifetime_s
 
     cdef bint is_ending(self, bytes nonce, int64_t now_ms) except -1:
-        # Whether the last quarter of its life has begun.
-        cdef int64_t age_s = now_ms // 1000 - <int64_t>(self.number_of(nonce) >> 32)
-        return 4 * age_s >= 3 * self.lifetime_s
+        # Whether the last quarter of the life of a nonce in use has begun.
+        cdef uint32_t entry = self.find(nonce)
+        cdef int64_t age_s = now_ms // 1000 - <int64_t>(_use(&self.index, entry).number >> 32)
+        return entry == 0 or 4 * age_s >= 3 * self.lifetime_s
 
     cdef bint spend(self, bytes nonce, uint32_t nc, int64_t now_ms) except -1:
         # Use a nonce that is ours and in time; False for a nonce-count that came before, or may have.

@@ -247,15 +247,17 @@ cdef str _unfolded_text(const unsigned char* octets, Span span):
 
 
 cdef bytes unquoted(const unsigned char* octets, Span span):
-    cdef bytes plain = unfolded(octets + span.start, span.length)
-    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(plain)
+    cdef const unsigned char* p = octets + span.start
+    cdef bytes plain
     cdef Cursor cur
     cdef Writer w
     cdef int octet
-    if PyBytes_GET_SIZE(plain) < 2 or p[0] != c'"':
-        return plain
-    if memchr(p, c"\\", PyBytes_GET_SIZE(plain)) == NULL:
-        return PyBytes_FromStringAndSize(<const char*>p + 1, PyBytes_GET_SIZE(plain) - 2)
+    if span.length < 2 or p[0] != c'"':
+        return unfolded(p, span.length)
+    if memchr(p, c"\\", span.length) == NULL:
+        return unfolded(p + 1, span.length - 2)
+    plain = unfolded(p, span.length)
+    p = <const unsigned char*>PyBytes_AS_STRING(plain)
     cur = cursor_over(p, 1, PyBytes_GET_SIZE(plain) - 1)
     writer_init(&w)
     try:

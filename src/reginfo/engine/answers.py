@@ -1,6 +1,6 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
@@ -77,7 +77,7 @@ class Answers:
         self.counters.add(outcome.status - 100)
         return self._write(request, flow, fingerprint, outcome, now, listing, to_tag, body)
 
-    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcomes: Sequence[Outcome], now: Now) -> None:
+    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcomes: Iterable[Outcome], now: Now) -> None:
         """Send the first outcome that is small enough for anybody, if one is, and keep nothing (TX-7, SEC-3)."""
         for outcome in outcomes:
             octets = self._write(request, flow, fingerprint, outcome, now)

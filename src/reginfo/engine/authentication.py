@@ -7,7 +7,7 @@ take ─> exempt ─────────────────────
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from reginfo.config import Config
@@ -77,7 +77,7 @@ class Authentication:
         elif not arrival.flow.reliable:
             self._transactions.remember(arrival.fingerprint, PENDING, now.ms)
 
-    def _refuse(self, arrival: Arrival, outcomes: list[Outcome], now: Now) -> None:
+    def _refuse(self, arrival: Arrival, outcomes: Iterable[Outcome], now: Now) -> None:
         self._answers.refuse(arrival.request, arrival.flow, arrival.fingerprint, outcomes, now)
 
     def recall(self, request: SipMessage, now: Now) -> str:

@@ -3,6 +3,7 @@
 The checks are compiled (`Authenticator`); here are the answers and who waits for the user table.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config
@@ -49,17 +50,19 @@ class Digest:
             max_users=config.auth.max_cached_users,
         )
 
-    def refusals(self, proof: Proof, now: Now) -> list[Outcome]:
-        """Return the answers owed to what a request fails to prove, each shorter than the one before (AUT-6).
+    def refusals(self, proof: Proof, now: Now) -> Iterator[Outcome]:
+        """Yield the answers owed to what a request fails to prove, each shorter than the one before (AUT-6).
 
         The least preferred algorithms are left out where there is no room for all.
         """
         if proof.verdict == IMPROPER:
-            return [Outcome(400, proof.fault)]
+            yield Outcome(400, proof.fault)
+            return
         stale = proof.verdict == OLD_NONCE
-        full, terse = (self.authenticator.challenges(now.ms, stale, short) for short in (False, True))
-        offers = [full, *(terse[:count] for count in range(len(terse), 0, -1))]
-        return [Outcome(401, headers=tuple([("WWW-Authenticate", value) for value in offer])) for offer in offers]
+        yield _challenge(self.authenticator.challenges(now.ms, stale))
+        offers = self.authenticator.challenges(now.ms, stale, terse=True)
+        for count in range(len(offers), 0, -1):
+            yield _challenge(offers[:count])
 
     # -- the user table ---------------------------------------------------------------------------------
 
@@ -86,3 +89,7 @@ class Digest:
         released = self._waiting.pop(query, [])
         self._count -= len(released)
         return released
+
+
+def _challenge(offers: Sequence[str]) -> Outcome:
+    return Outcome(401, headers=tuple([("WWW-Authenticate", offer) for offer in offers]))
