@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from reginfo.config import AuthSection
+from reginfo.config import AuthSection, DigestAlgorithm
 from reginfo.fast import parse_message
 from tests.harness import PHONE, House, contact, request
 from tests.reference import digest as reference
@@ -37,7 +37,7 @@ def plain() -> tuple[House, Batch]:
     return House(), batch
 
 
-def authenticated(algorithm: str) -> tuple[House, Batch]:
+def authenticated(algorithm: DigestAlgorithm) -> tuple[House, Batch]:
     house = House(auth=AuthSection(enabled=True, algorithms=(algorithm,), nonce_lifetime=86_400))
     house.users = {f"u{n}": "secret" for n in range(BATCH)}
     nonces = [house.ask(register(n, 1)).www_authenticate[0].params["nonce"] for n in range(BATCH)]
