@@ -9,6 +9,7 @@ Who does not exist and who gives a wrong password take the same road, hash by ha
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
@@ -224,6 +225,8 @@ cdef class Authenticator:
         cdef bytes wanted = realm.encode()
         if self.realm != wanted:
             self.nonces = Nonces(self.nonce_key, realm, lifetime_s)
+            # With the table the uses are gone: should the realm come back, its nonces must not.
+            self.nonce_key = sha256(self.nonce_key).digest()
         self.nonces.lifetime_s = lifetime_s
         self.realm = wanted
         self.realm_text = realm

@@ -1,6 +1,7 @@
 """Digest authentication over the wire: who gets through, and what everybody else is told."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from reginfo.config import AuthSection, CompositorSection, NotifierSection, Peer
 from reginfo.fast import Flow, SipMessage, digest_userhash, parse_message
 from tests.harness import LOCAL, PHONE, House, contact, request
 from tests.reference import digest as reference
+from tests.torture import rfc4475
 
 REALM = "example.com"
 PASSWORD = "s3cret"
@@ -633,3 +635,22 @@ def test_authentication_can_be_switched_while_serving() -> None:
     assert place.register(contact(), cseq=70).status == 200
     place.engine.follow(on, place.now())
     assert place.register(contact(), cseq=71).status == 401
+
+
+@pytest.mark.parametrize("flow", [PHONE, TCP], ids=["udp", "tcp"])
+def test_regaut01_is_challenged(flow: Flow) -> None:
+    """AUT-1, section 16: credentials of an unknown scheme; without authentication it is a fetch, 200."""
+    row = next(row for row in rfc4475.ROWS if row.name == "regaut01")
+    place = house(domains=("biloxi.example",))
+    answer = place.ask(row.octets, flow)
+    assert answer.status == 401
+    assert offers(answer)[0]["realm"] == "biloxi.example"
+    assert House(domains=("biloxi.example",)).ask(row.octets, flow).status == 200
+
+
+def test_the_original_regaut01_is_challenged(corpora: Path) -> None:
+    """AUT-1, section 16."""
+    octets = (corpora / "rfc4475" / "regaut01.dat").read_bytes()
+    domain = parse_message(octets).aor.rpartition("@")[2]
+    assert house(domains=(domain,)).ask(octets).status == 401
+    assert House(domains=(domain,)).ask(octets).status == 200
