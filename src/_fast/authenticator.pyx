@@ -84,7 +84,7 @@ cdef class Proof:
 
     @property
     def identity(self) -> str:
-        """Who it is, as the user's canonical address-of-record in the first domain."""
+        """Who it is: the user in the realm, as a canonical address-of-record if that is one."""
         return self.user.name
 
     def owns(self, aor: str) -> bool:
@@ -183,7 +183,7 @@ cdef Proof _improper(Proof proof, str fault):
 @cython.final
 @cython.auto_pickle(False)
 cdef class Authenticator:
-    """Checks credentials for one realm, which serves all domains."""
+    """Checks credentials for one realm."""
 
     def __init__(
         self,
@@ -288,14 +288,17 @@ cdef class Authenticator:
         self.users[query] = user
 
     cdef int name(self, User user, str name) except -1:
-        # Give a user its addresses-of-record: user@domain of a domain served here, else that user of every domain.
+        # Give a user its addresses-of-record (RFC 3261 section 26.3.2.1).  Who is called user@domain, of a domain
+        # served here, has that one.  A realm that is a domain serves it: its alice is not the alice of the others.
+        # Any other realm serves every domain.
         local, at, domain = name.rpartition("@")
         if at and domain.lower() in self.domains:
             wanted = [f"sip:{_escaped(local)}@{domain}"]
             first = wanted[0]
         else:
-            wanted = [f"sip:{_escaped(name)}@{host}" for host in self.domains]
             first = f"sip:{_escaped(name)}@{self.realm_text}"
+            served = [self.realm_text] if self.realm_text in self.domains else self.domains
+            wanted = [f"sip:{_escaped(name)}@{host}" for host in served]
         try:
             user.identities = frozenset([canonical_aor(one) for one in wanted])
             user.name = canonical_aor(first)

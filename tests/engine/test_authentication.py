@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from reginfo.config import AuthSection, CompositorSection, NotifierSection, PeerSection
 from reginfo.fast import Flow, SipMessage, digest_userhash, parse_message
@@ -445,6 +446,11 @@ def test_nobody_registers_for_somebody_else() -> None:
     with_domain = Client(place, "alice@example.com")
     place.users["alice@example.com"] = PASSWORD
     assert with_domain.greet().register(user="alice").status == 200
+    for name, status in [("alice", 403), ("alice@example.net", 200)]:  # two people
+        place.users["alice@example.net"] = PASSWORD
+        of_net = Client(place, name).greet()
+        octets = of_net.octets(contact(), of_net.row(uri="sip:example.net"), uri="sip:example.net", call_id=f"n{name}")
+        assert place.ask(octets.replace(b"alice@example.com>", b"alice@example.net>")).status == status
     net = request("REGISTER", contact(), with_domain.row(uri="sip:example.net"), uri="sip:example.net", cseq=90)
     assert place.ask(net.replace(b"alice@example.com>", b"alice@example.net>")).status == 403
 
@@ -554,10 +560,12 @@ def test_an_answer_to_anybody_is_small(filler: int, algorithms: tuple[str, ...],
 
 
 def test_an_answer_that_cannot_be_small_is_none() -> None:
-    """SEC-3: a long realm over a short request."""
-    place = House(auth=AuthSection(enabled=True, realm="r" * 128, algorithms=("SHA-512-256",)))
-    via = "[2001:db8::1];rport;x=" + "y" * 250
-    assert place.send(request("REGISTER", via=via)) is None
+    """SEC-3: a long realm and Server header over a short request."""
+    place = House(auth=AuthSection(enabled=True, realm="r" * 64, algorithms=("SHA-512-256",)))
+    place.engine.follow(structs.replace(place.config, server_header="s" * 128), place.now())
+    octets = request("REGISTER", via="[2001:db8::1];rport;x=" + "y" * 180)
+    assert place.send(octets) is None
+    assert len(place.transactions) == 0
 
 
 def test_a_challenge_has_the_tag_of_its_request() -> None:
@@ -654,3 +662,33 @@ def test_the_original_regaut01_is_challenged(corpora: Path) -> None:
     domain = parse_message(octets).aor.rpartition("@")[2]
     assert house(domains=(domain,)).ask(octets).status == 401
     assert House(domains=(domain,)).ask(octets).status == 200
+
+
+def test_a_flood_of_strangers_leaves_nothing_behind() -> None:
+    """SEC-3, TX-7: whatever they send, from wherever, and no answer is a weapon."""
+    place = house(nonce_lifetime=300)
+    kinds = [
+        lambda n: request("REGISTER", contact(), user=f"u{n}"),
+        lambda n: request("OPTIONS", call_id=f"o{n}"),
+        lambda n: request("CANCEL", call_id=f"x{n}"),
+        lambda n: request("SUBSCRIBE", "Event: reg", "Contact: <sip:a@h>", call_id=f"s{n}"),
+        lambda n: request("PUBLISH", "Event: reg", call_id=f"p{n}"),
+        lambda n: request("NOTIFY", "Event: reg", "Subscription-State: active", "Contact: <sip:a@h>", call_id=f"n{n}"),
+        lambda n: request("REGISTER", uri="sip:elsewhere.example", call_id=f"e{n}"),
+        lambda n: request("REGISTER", "Require: nothing", call_id=f"r{n}"),
+        lambda n: request("INVITE", call_id=f"i{n}"),
+        lambda n: request("STRANGE", call_id=f"t{n}"),
+        lambda n: request("REGISTER", "Contact: <", call_id=f"m{n}"),
+        lambda n: request("REGISTER", 'Authorization: Digest realm="example.com"', call_id=f"a{n}"),
+    ]
+    for n in range(20 * len(kinds)):
+        octets = kinds[n % len(kinds)](n)
+        source = Flow("udp", LOCAL, (f"198.51.{n % 256}.{n // 256 + 1}", 1024 + n))
+        place.engine.receive([(octets, source)], place.now())
+        ((answer, _),) = place.engine.take_output()
+        assert len(answer) <= max(640, 1.5 * len(octets))
+    assert len(place.transactions) == 0
+    assert place.engine.pending == 0
+    assert place.lookups == place.engine.take_user_lookups() == []
+    place.sleep(40)
+    assert place.engine.take_output() == []

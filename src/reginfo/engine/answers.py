@@ -35,6 +35,8 @@ class Answers:
         "What is to be sent, in order."
         self.identity: tuple[tuple[str, str], ...] = ()
         "Server header of every response, if there is one (RFC 3261 20.35)."
+        self.keeps_all = True
+        "Nobody is asked for credentials."
         self.counters = Counters([str(status) for status in range(100, 700)])
         "Responses by status."
 
@@ -60,6 +62,15 @@ class Answers:
         self.output.append((octets, response_flow(request, flow)))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
+
+    def dismiss(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now: Now) -> None:
+        """Send a final answer that anybody could have had, without a trace where others have to prove themselves."""
+        if self.keeps_all:
+            self.respond(request, flow, fingerprint, outcome, now)
+        else:
+            self.refuse(request, flow, fingerprint, (outcome,), now)
+            if outcome.status >= 300 and request.method == "REGISTER":
+                self.tell(request, flow, outcome, now)
 
     def write(
         self,

@@ -124,6 +124,7 @@ class Engine:
             self._relaying = Relaying(
                 config, self._client, self._timers, self._answers, self._transactions, self.roles.subscriber
             )
+        self._answers.keeps_all = self._authentication.authenticator is None
         self._methods.admission, self._methods.relaying = admission, self._relaying
         self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
 
@@ -218,7 +219,7 @@ class Engine:
             # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
             unknown = error.status == 501
             outcome = self._admission.unknown_method if unknown else Outcome(error.status, error.reason)
-            self._answers.respond(request, flow, fingerprint, outcome, now)
+            self._answers.dismiss(request, flow, fingerprint, outcome, now)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17).
@@ -250,9 +251,9 @@ class Engine:
         if verdict == NO_ANSWER:
             return  # an ACK of an answer that was not ours (TX-8)
         if verdict:
-            self._answers.respond(request, flow, fingerprint, self._admission.refusal(verdict, request), now)
+            self._answers.dismiss(request, flow, fingerprint, self._admission.refusal(verdict, request), now)
         elif self._drain_retry_after:
-            self._answers.respond(request, flow, fingerprint, unavailable(self._drain_retry_after), now)
+            self._answers.dismiss(request, flow, fingerprint, unavailable(self._drain_retry_after), now)
         else:
             self._authentication.take(Arrival(request, flow, fingerprint, now, self._muted), now)
 

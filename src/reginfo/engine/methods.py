@@ -51,7 +51,11 @@ class Methods:
             outcome = self._notify(arrival, now)
         else:
             outcome = self._answer_at_once(request)
-        if outcome is not None:
+        if outcome is None:
+            return
+        if method in ("OPTIONS", "CANCEL") or (method == "NOTIFY" and outcome.status == 481):
+            self._answers.dismiss(request, arrival.flow, arrival.fingerprint, outcome, now)
+        else:
             self._answers.respond(request, arrival.flow, arrival.fingerprint, outcome, now)
 
     def _register(self, arrival: Arrival, proof: Proof | None, info: str) -> Outcome | None:
