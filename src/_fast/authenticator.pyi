@@ -11,6 +11,7 @@ PROVEN: Final[int]
 MAX_UNKNOWN: Final[int]
 UNKNOWN_MS: Final[int]
 MAX_MEMORY: Final[int]
+MAX_SESSIONS: Final[int]
 
 @final
 class User:

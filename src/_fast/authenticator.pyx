@@ -55,9 +55,11 @@ PROVEN = PROVEN_
 MAX_UNKNOWN = 16384     # names remembered for not existing, or for not existing with the right password
 UNKNOWN_MS = 60_000     # after which who did not exist is looked up again, and a wrong password leads to a look-up
 MAX_MEMORY = 256        # H(A2) kept: the request lines of phones are few
+MAX_SESSIONS = 1 << 16  # of -sess that go on with the cnonce they began with; beyond it the oldest needs a new nonce
 
 cdef int64_t _unknown_ms = UNKNOWN_MS
 cdef Py_ssize_t _max_memory = MAX_MEMORY
+cdef Py_ssize_t _max_sessions = MAX_SESSIONS
 cdef Py_ssize_t[4] _digits                  # of a response, by DigestHash
 _digits[:] = [0, 32, 64, 64]
 cdef tuple _DUMMY = (b"", b"0" * 32, b"0" * 64, b"0" * 64)
@@ -85,7 +87,7 @@ cdef class Proof:
     @property
     def identity(self) -> str:
         """Who it is: the user in the realm, as a canonical address-of-record if that is one."""
-        return self.user.name
+        return "" if self.user is None else self.user.name
 
     def owns(self, aor: str) -> bool:
         """Tell whether a canonical address-of-record is the user's own (RFC 3261 section 26.3.2.1)."""
@@ -339,8 +341,8 @@ cdef class Authenticator:
         return proof
 
     def info(self, proof: Proof, body: bytes, now_ms: int64_t) -> str:
-        """Return the value of Authentication-Info in a 2xx to a PROVEN request, empty if there is nothing to say."""
-        return self.info_of(proof, body, now_ms)
+        """Return the value of Authentication-Info in a 2xx to a PROVEN request, empty for any other."""
+        return self.info_of(proof, body, now_ms) if proof.verdict == PROVEN_ else ""
 
     def recall(self, request: SipMessage, now_ms: int64_t) -> str:
         """Return info() of a request without a body that was PROVEN before, empty if that cannot be told any more."""
@@ -378,6 +380,8 @@ cdef class Authenticator:
             proof.verdict = OLD_NONCE_
             return False
         if proof.session and proof.nonce not in self.nonces.sessions:
+            if len(self.nonces.sessions) >= _max_sessions:
+                self.nonces.sessions.popitem(last=False)
             self.nonces.sessions[proof.nonce] = (proof.query, proof.user.ha1[proof.hash], proof.ha1)
         return True
 

@@ -34,7 +34,7 @@ cdef class Nonces:
     cdef uint32_t youngest
     cdef uint64_t horizon           # highest number whose uses are forgotten
     cdef int64_t lifetime_s
-    cdef readonly dict sessions     # nonce -> H(A1) of the session begun with it
+    cdef object sessions            # nonce -> the session begun with it, for the authenticator
 
     cdef str make(self, int64_t now_ms)
     cdef bytes text_of(self, uint64_t number)

@@ -10,6 +10,7 @@ is no younger: what is forgotten could otherwise be used again.
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import OrderedDict
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -58,7 +59,7 @@ cdef class Nonces:
         self.realm = realm.encode()
         self.lifetime_s = lifetime_s
         self.capacity = capacity
-        self.sessions = {}
+        self.sessions = OrderedDict()
         index_open(&self.index, sizeof(Use), 1)
 
     def __dealloc__(self) -> None:

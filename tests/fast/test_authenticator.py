@@ -194,3 +194,38 @@ def test_a_new_realm_takes_no_nonce_over() -> None:
     assert made.check(row, NOW).verdict == OLD_NONCE  # its uses are forgotten
     with pytest.raises(ValueError, match="algorithms"):
         made.follow("example.com", ["SHA-1"], ["example.com"], [], lifetime_s=300)
+
+
+def test_sessions_are_held_up_to_their_limit() -> None:
+    # SEC-5, AUT-3: MAX_SESSIONS at n and n + 1; the one begun longest ago needs a new nonce to go on
+    made = authenticator()
+    oldest: list[str] = []
+    for n in range(module.MAX_SESSIONS + 1):
+        nonce = re.findall('nonce="([^"]*)"', made.challenges(NOW, stale=False, terse=True)[0])[0]
+        request = parse_message(message(session(nonce, 1, "c")))
+        assert made.check(request, NOW).verdict == PROVEN
+        if n < 2:
+            oldest.append(nonce)
+    first, second = oldest
+    assert made.check(parse_message(message(session(first, 2, "c2"))), NOW).verdict == ASK
+    assert made.check(parse_message(message(session(first, 2, "c2"))), NOW, fresh=True).verdict == CHALLENGED
+    assert made.check(parse_message(message(session(second, 2, "c2"))), NOW).verdict == PROVEN
+
+
+def session(nonce: str, nc: int, cnonce: str) -> str:
+    """Write credentials of a session begun with the cnonce c."""
+    begun = reference.hashed("MD5", f"{HA1['MD5']}:{nonce}:c".encode())
+    ha2 = reference.hashed("MD5", b"REGISTER:sip:example.com")
+    proof = reference.hashed("MD5", f"{begun}:{nonce}:{nc:08x}:{cnonce}:auth:{ha2}".encode())
+    return (
+        f'Authorization: Digest username="alice",realm="example.com",nonce="{nonce}",uri="sip:example.com",'
+        f'response="{proof}",algorithm=MD5-sess,qop=auth,nc={nc:08x},cnonce="{cnonce}"'
+    )
+
+
+def test_what_is_not_proven_has_no_identity_and_no_info() -> None:
+    # AUT-9
+    made = authenticator()
+    for row in ("X: y", "Authorization: Digest realm=example.com"):
+        proof = made.check(parse_message(message(row)), NOW)
+        assert (proof.identity, made.info(proof, b"", NOW)) == ("", "")
