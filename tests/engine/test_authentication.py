@@ -692,3 +692,18 @@ def test_a_flood_of_strangers_leaves_nothing_behind() -> None:
     assert place.lookups == place.engine.take_user_lookups() == []
     place.sleep(40)
     assert place.engine.take_output() == []
+
+
+def test_only_wrong_credentials_are_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """AUT-6: a first challenge and a nonce that is too old are everyday; no line has what was sent."""
+    caplog.set_level("INFO")
+    place = house()
+    client = Client(place).greet()
+    assert client.register().status == 200
+    place.sleep(300)
+    assert client.register().status == 401
+    assert caplog.messages == []
+    Client(place, password="guess").greet().register()
+    (line,) = caplog.messages
+    assert "code=401 reason=Wrong credentials" in line
+    assert "guess" not in line

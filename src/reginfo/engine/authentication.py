@@ -12,7 +12,18 @@ from typing import Final
 
 from reginfo.config import Config
 from reginfo.engine.answers import Answers
-from reginfo.fast import ASK, PENDING, PROVEN, Authenticator, Flow, Proof, SipMessage, SipParseError, Transactions
+from reginfo.fast import (
+    ASK,
+    OLD_NONCE,
+    PENDING,
+    PROVEN,
+    Authenticator,
+    Flow,
+    Proof,
+    SipMessage,
+    SipParseError,
+    Transactions,
+)
 from reginfo.model import Now, Outcome
 from reginfo.sip.digest import WRONG, Digest, Query
 from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, unavailable
@@ -70,7 +81,7 @@ class Authentication:
             self._proceed(arrival, proof, digest.authenticator.info(proof, b"", now.ms), now)
         elif proof.verdict != ASK:
             self._refuse(arrival, digest.refusals(proof, now), now)
-            if proof.attempted:
+            if proof.attempted and proof.verdict != OLD_NONCE and arrival.request.method == "REGISTER":
                 self._answers.tell(arrival.request, arrival.flow, Outcome(401, proof.fault or WRONG), now)
         elif not digest.park(proof, arrival):
             self._refuse(arrival, [unavailable(OVERLOAD_RETRY_AFTER)], now)
