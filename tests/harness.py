@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from reginfo.config import (
+    AuthSection,
     CompositorSection,
     Config,
     LimitsSection,
@@ -14,7 +15,7 @@ from reginfo.config import (
     RegistrarSection,
 )
 from reginfo.engine import Engine
-from reginfo.fast import Flow, Registration, SipMessage, Transactions, parse_message
+from reginfo.fast import Flow, Registration, SipMessage, Transactions, digest_ha1, digest_userhash, parse_message
 from reginfo.model import Command, Now
 from reginfo.server import run_turn
 from reginfo.server.telling import Telling
@@ -25,6 +26,8 @@ from reginfo.store.table import TableStore
 LOCAL = ("127.0.0.1", 5060)
 PHONE = Flow("udp", LOCAL, ("192.0.2.10", 5060))
 START_MS = 1_767_607_200_000  # Mon, 05 Jan 2026 10:00:00 GMT
+
+ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256")
 
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class House:
         limits: LimitsSection | None = None,
         *,
         local: tuple[str, int] = LOCAL,
+        auth: AuthSection | None = None,
         notifier: NotifierSection | None = None,
         compositor: CompositorSection | None = None,
         pua_reginfo: PuaReginfoSection | None = None,
@@ -88,6 +92,10 @@ class House:
         "Host -> (remote, local) addresses, for what is looked up."
         self.targets: dict[str, list[tuple[Target, str]]] = {}
         "Host -> what the look-up comes to, if that is more than addresses."
+        self.users: dict[str, str] = {}
+        "Name -> password, of the realm."
+        self.lookups: list[tuple[str, ...]] = []
+        "What the user table was asked for."
         self.store = TableStore() if store is None else store
         self.transactions = Transactions(bytes(16)) if transactions is None else transactions
         host = f"[{local[0]}]" if ":" in local[0] else local[0]
@@ -98,6 +106,7 @@ class House:
             domains=tuple(domains),
             limits=limits or LimitsSection(),
             registrar=RegistrarSection(**policy),
+            auth=auth or AuthSection(enabled=False),
             notifier=notifier or NotifierSection(),
             compositor=compositor or CompositorSection(),
             pua_reginfo=pua_reginfo or PuaReginfoSection(),
@@ -107,7 +116,7 @@ class House:
 
     def begin(self) -> None:
         """Start on what the store holds, as after a crash if it has been started before."""
-        self.engine = Engine(self.config, self.transactions)
+        self.engine = Engine(self.config, self.transactions, bytes([self.generation]) * 32)
         self.roles = self.engine.roles
         self.telling = Telling(self.roles, self.store, self.now)
         finish(self.telling.attach())
@@ -131,8 +140,21 @@ class House:
     def send_all(self, batch: Sequence[bytes], flow: Flow = PHONE) -> list[SipMessage]:
         """Send a batch; return the answers in order."""
         self.engine.receive([(octets, flow) for octets in batch], self.now())
+        self.find_users()
         self.settle()
         return [parse_message(octets) for octets, _ in self.engine.take_output()]
+
+    def find_users(self) -> None:
+        """Answer what the user table is asked for."""
+        realm = self.config.auth.realm
+        for query in self.engine.take_user_lookups():
+            self.lookups.append(query)
+            if len(query) == 1:
+                name = query[0] if query[0] in self.users else None
+            else:
+                name = next((one for one in self.users if digest_userhash(query[1], one, realm) == query[0]), None)
+            ha1 = {} if name is None else {one: digest_ha1(one, name, realm, self.users[name]) for one in ALGORITHMS}
+            self.engine.user_found(query, name, ha1, self.now())
 
     def ask(self, octets: bytes, flow: Flow = PHONE) -> SipMessage:
         """Send one message that must be answered."""

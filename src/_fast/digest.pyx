@@ -9,8 +9,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t
 
 from reginfo._fast._chars cimport same_ignoring_case
+from reginfo._fast._md5 cimport md5
 
-cdef object _md5 = hashlib.md5
 cdef object _sha256 = hashlib.sha256
 cdef object _new = hashlib.new
 
@@ -31,20 +31,22 @@ cdef int hash_named(const unsigned char* name, Py_ssize_t n, bint* session) noex
 
 cdef bytes hashed(int hash, bytes octets):
     cdef bytes raw
-    cdef bytes digits
-    cdef char* out
-    cdef const uint8_t* p
-    cdef Py_ssize_t i
+    cdef uint8_t[16] short
     if hash == MD5:
-        raw = _md5(octets).digest()
-    elif hash == SHA_256:
+        md5(<const uint8_t*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets), short)
+        return _digits(short, 16)
+    if hash == SHA_256:
         raw = _sha256(octets).digest()
     else:
         raw = _new("sha512_256", octets).digest()
-    p = <const uint8_t*>PyBytes_AS_STRING(raw)
-    digits = PyBytes_FromStringAndSize(NULL, 2 * PyBytes_GET_SIZE(raw))
-    out = PyBytes_AS_STRING(digits)
-    for i in range(PyBytes_GET_SIZE(raw)):
+    return _digits(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))
+
+
+cdef bytes _digits(const uint8_t* p, Py_ssize_t n):
+    cdef bytes digits = PyBytes_FromStringAndSize(NULL, 2 * n)
+    cdef char* out = PyBytes_AS_STRING(digits)
+    cdef Py_ssize_t i
+    for i in range(n):
         out[2 * i] = b"0123456789abcdef"[p[i] >> 4]
         out[2 * i + 1] = b"0123456789abcdef"[p[i] & 15]
     return digits

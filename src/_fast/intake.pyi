@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
+from reginfo._fast.authenticator import Authenticator
 from reginfo._fast.binding import Change
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.errors import SipParseError
@@ -40,6 +41,7 @@ class Registering:
     repeated: bool
     trying: bool
     muted: bool
+    info: str | None
     outcome: Outcome
     change: Change | None
     listing: bytes | None
@@ -60,8 +62,14 @@ def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
 @final
 class Intake:
     pending: int
-    def __init__(self, transactions: Transactions, screen: Screen, max_message: int) -> None: ...
-    def follow(self, screen: Screen, max_message: int) -> None: ...
+    def __init__(
+        self,
+        transactions: Transactions,
+        screen: Screen,
+        max_message: int,
+        authenticator: Authenticator | None = None,
+    ) -> None: ...
+    def follow(self, screen: Screen, max_message: int, authenticator: Authenticator | None = None) -> None: ...
     def take(
         self,
         batch: list[tuple[bytes, Flow]],

@@ -13,6 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
+from reginfo._fast.authenticator cimport PROVEN_, Authenticator, Proof
 from reginfo._fast.datagrams cimport UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
 from reginfo._fast.sip_parser cimport (
@@ -69,6 +70,7 @@ cdef class Registering:
     cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
+    cdef public str info            # Authentication-Info of its 200, None or empty without one
     cdef public Outcome outcome
     cdef public object change
     cdef public bytes listing
@@ -124,17 +126,27 @@ cdef class Intake:
 
     cdef Transactions transactions
     cdef Screen screen
+    cdef Authenticator authenticator    # None while nobody is asked for credentials
     cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
 
-    def __init__(self, transactions: Transactions, screen: Screen, max_message: cython.Py_ssize_t) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        screen: Screen,
+        max_message: cython.Py_ssize_t,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         self.transactions = transactions
-        self.follow(screen, max_message)
+        self.follow(screen, max_message, authenticator)
 
-    def follow(self, screen: Screen, max_message: cython.Py_ssize_t) -> None:
-        """Go on under another screen and limit of datagrams."""
+    def follow(
+        self, screen: Screen, max_message: cython.Py_ssize_t, authenticator: Authenticator | None = None
+    ) -> None:
+        """Go on under another screen and limit of datagrams; with an authenticator, only for who has proven it."""
         self.screen = screen
         self.max_message = max_message
+        self.authenticator = authenticator
 
     def take(
         self,
@@ -196,7 +208,7 @@ cdef class Intake:
                 None,
                 self.transactions.tag_of(work.fingerprint),
                 work.flow,
-                headers,
+                headers + (("Authentication-Info", work.info),) if work.info else headers,
                 work.listing,
                 now_ms,
                 date,
@@ -260,6 +272,8 @@ cdef class Intake:
         # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
         cdef Registering work
         cdef str aor
+        cdef Proof proof
+        cdef str info = None
         if (
             request.method_id != METHOD_REGISTER
             or request.body_span.length
@@ -269,6 +283,15 @@ cdef class Intake:
         aor = request.canonical_to()
         if aor in queues:
             return None
+        if self.authenticator is not None:
+            proof = self.authenticator.examine(request, now_ms, False)
+            if (
+                proof.verdict != PROVEN_
+                or not self.authenticator.owns(proof, aor)
+                or not self.authenticator.spend(proof, now_ms)
+            ):
+                return None
+            info = self.authenticator.info_of(proof, b"", now_ms)
         if flow.kind == UDP:
             self.transactions.keep_answer(fingerprint, PENDING, now_ms)
         work = Registering.__new__(Registering)
@@ -277,5 +300,6 @@ cdef class Intake:
         work.flow = flow
         work.fingerprint = fingerprint
         work.arrived_ms = now_ms
+        work.info = info
         work.outcome = _accepted
         return work

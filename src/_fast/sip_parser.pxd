@@ -6,7 +6,7 @@ Every span of a SipMessage counts from the start of its octets: `base(message)`.
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
-from reginfo._fast._cursor cimport Span
+from reginfo._fast._cursor cimport Cursor, Span
 from reginfo._fast.uri cimport SipUri
 
 cdef enum:
@@ -119,6 +119,12 @@ cdef struct NameAddrValue:
     Span tag
 
 
+cdef struct Parameter:
+    Span name
+    Span value                  # a quoted-string with its quotes
+    bint valued
+
+
 cdef struct ContactValue:
     Span value
     Span display                # as written, a quoted-string with its quotes
@@ -178,3 +184,9 @@ cdef bytes unfolded(const unsigned char* octets, Py_ssize_t n)
 
 # What parse_message does.
 cdef SipMessage message_of(bytes data, bint stream)
+
+# A quoted-string without its quotes and backslashes; anything else as it is but for folds.
+cdef bytes unquoted(const unsigned char* octets, Span span)
+
+# Take the next parameter of credentials or a challenge.  NULL, or the reason.
+cdef const char* next_auth_param(Cursor* cur, Parameter* out) noexcept nogil

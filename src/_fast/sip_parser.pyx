@@ -246,15 +246,18 @@ cdef str _unfolded_text(const unsigned char* octets, Span span):
     return _text(<const unsigned char*>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
 
 
-cdef str _unquoted_text(const unsigned char* octets, Span span):
-    # A quoted-string without its quotes and backslashes; anything else as it is.
-    cdef bytes plain = unfolded(octets + span.start, span.length)
-    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(plain)
+cdef bytes unquoted(const unsigned char* octets, Span span):
+    cdef const unsigned char* p = octets + span.start
+    cdef bytes plain
     cdef Cursor cur
     cdef Writer w
     cdef int octet
-    if PyBytes_GET_SIZE(plain) < 2 or p[0] != c'"':
-        return _text(p, PyBytes_GET_SIZE(plain))
+    if span.length < 2 or p[0] != c'"':
+        return unfolded(p, span.length)
+    if memchr(p, c"\\", span.length) == NULL:
+        return unfolded(p + 1, span.length - 2)
+    plain = unfolded(p, span.length)
+    p = <const unsigned char*>PyBytes_AS_STRING(plain)
     cur = cursor_over(p, 1, PyBytes_GET_SIZE(plain) - 1)
     writer_init(&w)
     try:
@@ -263,9 +266,14 @@ cdef str _unquoted_text(const unsigned char* octets, Span span):
             if octet == c"\\" and not at_end(&cur):
                 octet = take(&cur)
             put_octet(&w, <unsigned char>octet)
-        return _text(w.data, w.size)
+        return writer_take(&w)
     finally:
         writer_free(&w)
+
+
+cdef str _unquoted_text(const unsigned char* octets, Span span):
+    cdef bytes plain = unquoted(octets, span)
+    return _text(<const unsigned char*>PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
 
 
 # Lexical elements
@@ -331,12 +339,6 @@ cdef bint _take_unsigned(Cursor* cur, uint64_t limit, uint64_t* out) noexcept no
             value = limit + 1
     out[0] = value
     return True
-
-
-cdef struct Parameter:
-    Span name
-    Span value          # a quoted-string with its quotes
-    bint valued
 
 
 cdef struct Seen:
@@ -1028,8 +1030,8 @@ cdef int _check_media(SipMessage self) except -1:
 
 # Digest
 
-cdef const char* _next_auth_param(Cursor* cur, Parameter* out) noexcept nogil:
-    # auth-param = auth-param-name EQUAL ( token / quoted-string )   RFC 3261 25.1
+cdef const char* next_auth_param(Cursor* cur, Parameter* out) noexcept nogil:
+    # auth-param = auth-param-name EQUAL ( token / quoted-string )   RFC 3261 25.1; also steps over LWS behind it.
     # lenient: unquoted values may hold what URIs and base64 hold, since quoting is mistaken in both directions
     cdef Py_ssize_t start
     skip_lws(cur)
@@ -1073,7 +1075,7 @@ cdef const char* _find_digest_fault(Cursor cur, Span* scheme, bint* digest) noex
         return b"parameters missing"
     seen.count = 0
     while True:
-        reason = _next_auth_param(&cur, &parameter)
+        reason = next_auth_param(&cur, &parameter)
         if reason != NULL:
             return reason
         for i in range(seen.count):
@@ -1510,7 +1512,7 @@ cdef list _credentials_of(SipMessage self, int header):
         credentials.params = {}
         result.append(credentials)
         skip(&cur, scheme.length)
-        while digest and _next_auth_param(&cur, &parameter) == NULL:
+        while digest and next_auth_param(&cur, &parameter) == NULL:
             credentials.params[_span_text(octets, parameter.name).lower()] = _unquoted_text(
                 octets, parameter.value
             )

@@ -36,8 +36,9 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
 )
 @pytest.mark.parametrize("action", [[], ["--check-config"], ["--print-config"]])
 def test_a_bad_configuration_exits_78_and_starts_nothing(
-    run: Run, arguments: list[str], message: str, action: list[str]
+    run: Run, arguments: list[str], message: str, action: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REGINFO_AUTH__ENABLED", "false")
     ran = run("serve", *arguments, *action)
     assert ran.code == 78
     assert ran.out == ""

@@ -231,6 +231,7 @@ def test_stream_requests_are_answered_on_their_connection(house: House) -> None:
 def test_pending_works_at_the_limit_and_beyond(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """SEC-3: beyond the limit a REGISTER is 503 with Retry-After."""
     monkeypatch.setattr("reginfo.engine.engine.MAX_PENDING", 3)
+    monkeypatch.setattr("reginfo.engine.methods.MAX_PENDING", 3)
     batch = [request("REGISTER", contact(), user=f"u{n}", call_id=f"c{n}") for n in range(4)]
     answers = house.send_all(batch)
     assert sorted(answer.status for answer in answers) == [200, 200, 200, 503]
@@ -242,6 +243,7 @@ def test_retransmissions_and_expiries_are_bounded_like_requests(house: House, mo
     octets = request("REGISTER", contact(expires=600))
     house.send(octets)
     monkeypatch.setattr("reginfo.engine.engine.MAX_PENDING", 3)
+    monkeypatch.setattr("reginfo.engine.methods.MAX_PENDING", 3)
     house.engine.receive([(octets, PHONE)] * 2, house.now())
     assert house.engine.pending == 2
     house.engine.expire([f"sip:u{number}@example.com" for number in range(5)])

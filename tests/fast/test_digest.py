@@ -122,3 +122,16 @@ def test_fast_and_reference_agree(
     )
     assert ours == reference.response(algorithm, *who, method, uri, nonce, qop, nc, cnonce, body)
     assert digest_userhash(algorithm, who[0], who[1]) == reference.hashed(algorithm, f"{who[0]}:{who[1]}".encode())
+
+
+@given(st.binary(max_size=300))
+def test_md5_is_that_of_hashlib(octets: bytes) -> None:
+    # AUT-2: of any length, blocks and padding included
+    text = octets.decode("latin-1")
+    assert digest_userhash("MD5", text, "") == hashlib.md5(f"{text}:".encode()).hexdigest()
+
+
+@pytest.mark.parametrize("length", [*range(50, 70), *range(114, 132), 1000])
+def test_md5_at_the_edges_of_its_blocks(length: int) -> None:
+    # AUT-2
+    assert digest_userhash("MD5", "a" * length, "") == hashlib.md5(b"a" * length + b":").hexdigest()

@@ -1,7 +1,9 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Final
 
 from reginfo.fast import (
     LISTING,
@@ -16,19 +18,25 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.sip.refusals import Refusals
 
+SMALL_ANSWER: Final = 640  # octets an answer to anybody may have, however small the request
+AMPLIFICATION: Final = 1.5  # times the size of the request it may have if that is more
+
 
 class Answers:
     """Writes the responses of one engine."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
-        self._refusals = Refusals()
+        self.tell = Refusals().tell
+        "Log the refusal of a REGISTER, or not if there are many."
         self._date = b""
         self._date_second = -1
         self.output: list[tuple[bytes, Flow]] = []
         "What is to be sent, in order."
         self.identity: tuple[tuple[str, str], ...] = ()
         "Server header of every response, if there is one (RFC 3261 20.35)."
+        self.keeps_all = True
+        "Nobody is asked for credentials."
         self.counters = Counters([str(status) for status in range(100, 700)])
         "Responses by status."
 
@@ -50,10 +58,19 @@ class Answers:
         """
         octets = self.write(request, flow, fingerprint, outcome, now, listing, to_tag=to_tag, body=body)
         if outcome.status >= 300 and request.method == "REGISTER":
-            self._refusals.tell(request, flow, outcome, now)
+            self.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
+
+    def dismiss(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now: Now) -> None:
+        """Send a final answer that anybody could have had, without a trace where others have to prove themselves."""
+        if self.keeps_all:
+            self.respond(request, flow, fingerprint, outcome, now)
+        else:
+            self.refuse(request, flow, fingerprint, (outcome,), now)
+            if outcome.status >= 300 and request.method == "REGISTER":
+                self.tell(request, flow, outcome, now)
 
     def write(
         self,
@@ -69,6 +86,28 @@ class Answers:
     ) -> bytes:
         """Return a final answer; ACCEPTED lists the bindings of a record."""
         self.counters.add(outcome.status - 100)
+        return self._write(request, flow, fingerprint, outcome, now, listing, to_tag, body)
+
+    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcomes: Iterable[Outcome], now: Now) -> None:
+        """Send the first outcome that is small enough for anybody, if one is, and keep nothing (TX-7, SEC-3)."""
+        for outcome in outcomes:
+            octets = self._write(request, flow, fingerprint, outcome, now)
+            if len(octets) <= max(SMALL_ANSWER, AMPLIFICATION * len(request.octets)):
+                self.counters.add(outcome.status - 100)
+                self.output.append((octets, response_flow(request, flow)))
+                return
+
+    def _write(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        outcome: Outcome,
+        now: Now,
+        listing: bytes | None = None,
+        to_tag: str = "",
+        body: bytes = b"",
+    ) -> bytes:
         accepted = outcome is ACCEPTED
         return write_response(
             request,

@@ -17,16 +17,18 @@ from typing import Final
 
 from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
+from reginfo.engine.authentication import Authentication
 from reginfo.engine.decisions import Decisions
+from reginfo.engine.methods import Methods
 from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
+    ACCEPTED,
     FOREIGN_DOMAIN,
     GO_ON,
     LISTING,
     NO_ANSWER,
-    PENDING,
     UNKNOWN_EXTENSION,
     Change,
     Counters,
@@ -41,20 +43,19 @@ from reginfo.fast import (
     salvage,
 )
 from reginfo.model import Command, Now, Outcome, StateItem
-from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
+from reginfo.roles.notify_handler import NOT_APPLIED
 from reginfo.roles.registrar import Registrar
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
-from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
+from reginfo.sip.digest import Query
+from reginfo.sip.incoming import LATE_MS, Arrival, Incoming, unavailable
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, own_host
-from reginfo.sip.subscription import DOCUMENT_TYPE
 from reginfo.sip.timers import Timers
 
 logger = logging.getLogger(__name__)
 
 TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
-OVERLOAD_RETRY_AFTER: Final = 5  # seconds
 WORK: Final = 256  # watchers looked at, and requests begun, in one go: some milliseconds
 
 METHODS: Final = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL", "ACK", "INVITE", "MESSAGE", "PUBLISH", "SUBSCRIBE")
@@ -65,10 +66,6 @@ _OTHER_SLOT: Final = len(METHODS)
 ERRORS: Final = ("malformed", "stray_response", "retransmission", "internal")
 MALFORMED, STRAY, RETRANSMISSION, INTERNAL = range(len(ERRORS))
 
-_NO_DIALOG: Final = Outcome(481)
-_MERGED: Final = Outcome(482)
-_CANCELLED: Final = Outcome(200)
-_OK: Final = Outcome(200)
 _FAILED: Final = Outcome(500)
 
 
@@ -81,8 +78,8 @@ Hook = Callable[[SipMessage, Flow], Outcome | None]
 class Engine:
     """Everything one server decides, under one configuration."""
 
-    def __init__(self, config: Config, transactions: Transactions) -> None:
-        """transactions has the secret that tags and branches are made with."""
+    def __init__(self, config: Config, transactions: Transactions, secret: bytes = b"") -> None:
+        """transactions has the secret that tags and branches are made with; nonces are made with another, 32 octets."""
         self._transactions = transactions
         self._timers = Timers()
         self._client = Client(transactions.token, self._timers)
@@ -97,6 +94,13 @@ class Engine:
             Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
         )
         self._relaying: Relaying | None = None
+        self._methods = Methods(self.roles, self._works, self._answers, transactions)
+        self._authentication = Authentication(
+            secret, self._answers, transactions, self._is_trusted, self._methods.perform
+        )
+        self.user_found = self._authentication.found
+        self.user_unavailable = self._authentication.failed
+        self.forget_users = self._authentication.forget_users
         self._take_rules(config, admission)
         self._drain_retry_after = 0
         self.hook: Hook | None = None
@@ -111,14 +115,22 @@ class Engine:
 
     def _take_rules(self, config: Config, admission: Admission) -> None:
         self._admission = admission
-        self._intake.follow(admission.screen, admission.max_message)
+        self._authentication.follow(config)
+        self._intake.follow(admission.screen, admission.max_message, self._authentication.authenticator)
         self._decisions.registrar = Registrar(config.registrar, config.limits.max_contacts_per_request)
         self._relaying = None
         if config.registrar.mode == "relay":
             self._relaying = Relaying(
                 config, self._client, self._timers, self._answers, self._transactions, self.roles.subscriber
             )
+        self._answers.keeps_all = self._authentication.authenticator is None
+        self._methods.admission, self._methods.relaying = admission, self._relaying
         self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
+
+    def _is_trusted(self, request: SipMessage, flow: Flow) -> bool:
+        if request.method == "REGISTER":
+            return self._relaying is not None  # the registrar behind us asks
+        return self.roles.is_trusted(request, flow)
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses that requests of this server leave from, with the ports the system chose."""
@@ -187,7 +199,7 @@ class Engine:
             # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
             unknown = error.status == 501
             outcome = self._admission.unknown_method if unknown else Outcome(error.status, error.reason)
-            self._answers.respond(request, flow, fingerprint, outcome, now)
+            self._answers.dismiss(request, flow, fingerprint, outcome, now)
 
     def expire(self, aors: Iterable[str]) -> None:
         """Queue the expiry of AoRs that have a binding whose time is reached (REG-17).
@@ -214,132 +226,26 @@ class Engine:
         verdict = self._admission.screen.check(request)
         if verdict == FOREIGN_DOMAIN:  # or at an address of a listener that has all of them
             verdict = self._admission.screen.check(request, own_host(flow))
-        outcome: Outcome | None
         if verdict == UNKNOWN_EXTENSION and method == "REGISTER" and self._relaying is not None:
             verdict = GO_ON  # what is required is required of the registrar behind us
+        if verdict == NO_ANSWER:
+            return  # an ACK of an answer that was not ours (TX-8)
         if verdict:
-            if verdict == NO_ANSWER:
-                return  # an ACK of an answer that was not ours (TX-8)
-            outcome = self._admission.refusal(verdict, request)
+            self._answers.dismiss(request, flow, fingerprint, self._admission.refusal(verdict, request), now)
         elif self._drain_retry_after:
-            outcome = unavailable(self._drain_retry_after)
-        elif method == "REGISTER" and self._relaying is not None:
-            outcome = self._relaying.take(request, flow, fingerprint, now)
-        elif method == "REGISTER":
-            outcome = self._refuse_body_or_queue(request, flow, fingerprint, now.ms)
-        elif method == "SUBSCRIBE":
-            outcome = self._subscribed(request, flow, fingerprint, now.ms)
-        elif method == "PUBLISH":
-            outcome = self._published(request, flow, fingerprint, now.ms)
-        elif method == "NOTIFY":
-            outcome = self._notified(request, flow, fingerprint, now)
+            self._answers.dismiss(request, flow, fingerprint, unavailable(self._drain_retry_after), now)
         else:
-            outcome = self._answer_at_once(request)
-        if outcome is not None:
-            self._answers.respond(request, flow, fingerprint, outcome, now)
-
-    def _refuse_body_or_queue(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
-        """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
-        if request.body:
-            outcome = self._admission.refuse_body(request)
-            if outcome is not None:
-                return outcome
-        work = Registering(request, request.aor, flow, fingerprint, now_ms)
-        return self._refuse_or_put(work)
-
-    def _subscribed(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
-        notifier = self.roles.notifier
-        aor = notifier.take(request, flow)
-        if isinstance(aor, Outcome):
-            return aor
-        if request.body:  # a filter nobody has defined (REV-1)
-            outcome = self._admission.refuse_body(request)
-            if outcome is not None:
-                return outcome
-        return self._refuse_or_put(Incoming(request, aor, flow, fingerprint, now_ms, notifier))
-
-    def _published(self, request: SipMessage, flow: Flow, fingerprint: int, now_ms: int) -> Outcome | None:
-        compositor = self.roles.compositor
-        taken = compositor.take(request, flow)
-        if isinstance(taken, Outcome):
-            return taken
-        if request.body:
-            outcome = self._admission.refuse_body(request, DOCUMENT_TYPE)
-            if outcome is not None:
-                return outcome
-        work = Incoming(request, taken, flow, fingerprint, now_ms, compositor)
-        return compositor.read_document(work, self._admission.max_body) or self._refuse_or_put(work)
+            self._authentication.take(Arrival(request, flow, fingerprint, now, self._muted), now)
 
     def handle_notify(self, request: SipMessage, flow: Flow, now: Now, done: Callable[[int], None]) -> None:
         """Apply a NOTIFY and answer it; done hears the predecessor's number for what came of it (KAM)."""
         fingerprint = self._transactions.fingerprint(request.octets, flow)
         try:
-            outcome = self._notified(request, flow, fingerprint, now, done)
+            self._methods.handle_notify(Arrival(request, flow, fingerprint, now, self._muted), now, done)
         except SipParseError as error:  # in a header that nobody has read before
             outcome = Outcome(error.status or 400, error.reason)
-        if outcome is not None:
             self._answers.respond(request, flow, fingerprint, outcome, now)
-            done(OFFLINE if outcome.status < 300 else NOT_APPLIED)
-
-    def _notified(
-        self,
-        request: SipMessage,
-        flow: Flow,
-        fingerprint: int,
-        now: Now,
-        applied: Callable[[int], None] = lambda result: None,
-    ) -> Outcome | None:
-        """Answer a NOTIFY once what it says is committed; one that belongs to nothing, before its body is read."""
-        heard = self.roles.subscriber.receive(request, flow, now, self._admission.max_body)
-        if isinstance(heard, Outcome):
-            return heard
-        if not heard.is_news:
-            return _OK
-        if not flow.reliable:
-            self._transactions.remember(fingerprint, PENDING, now.ms)
-        subscription = heard.subscription
-        peer = subscription.peer
-
-        def done(result: int) -> None:
-            if result == NOT_APPLIED:
-                self.roles.subscriber.lost(subscription, now)
-            outcome = unavailable(OVERLOAD_RETRY_AFTER) if result == NOT_APPLIED else _OK
-            self._answers.respond(request, flow, fingerprint, outcome, now)
-            applied(result)
-
-        self.roles.handler.handle(
-            heard.document,
-            heard.delta,
-            subscription.origin,
-            subscription.speaks_for,
-            mirror=peer is not None and peer.mirrors,
-            until_ms=subscription.believed_until(now.ms),
-            muted=self._muted,
-            done=done,
-        )
-        return None
-
-    def _refuse_or_put(self, work: Registering | Incoming) -> Outcome | None:
-        """Queue a request; return the refusal instead if there are too many or it is there already."""
-        if self.pending >= MAX_PENDING:
-            return unavailable(OVERLOAD_RETRY_AFTER)
-        if self._works.is_merged(work.request, work.aor):
-            return _MERGED
-        if not work.flow.reliable:
-            self._transactions.remember(work.fingerprint, PENDING, work.arrived_ms)
-        work.muted = self._muted
-        self._works.put(work)
-        return None
-
-    def _answer_at_once(self, request: SipMessage) -> Outcome:
-        """Answer the methods that need no state."""
-        if request.method == "CANCEL":
-            return _CANCELLED if self._works.is_pending(request) else _NO_DIALOG
-        if request.to.tag is not None:
-            return _NO_DIALOG  # DLG-7
-        if request.body:
-            return self._admission.refuse_body(request) or self._admission.options_answer
-        return self._admission.options_answer
+            done(NOT_APPLIED)
 
     def _repeat(self, octets: bytes, flow: Flow, fingerprint: int, known: object, now: Now) -> None:
         """Absorb a retransmission: silence while pending, else the same answer (TX-3)."""
@@ -350,6 +256,7 @@ class Engine:
             request = parse_message(octets)
             work = Registering(request, request.aor, flow, fingerprint, now.ms)
             work.repeated = True
+            work.info = self._authentication.recall(request, now)
             self._works.put(work)
 
     # -- turns ------------------------------------------------------------------------------------------
@@ -407,6 +314,9 @@ class Engine:
                 return
             if now.ms - work.arrived_ms < LATE_MS:
                 listing = work.listing if isinstance(work, Registering) else None
+                if work.info and work.outcome.status < 300 and work.outcome is not ACCEPTED:
+                    told = (*work.outcome.headers, ("Authentication-Info", work.info))
+                    work.outcome = Outcome(work.outcome.status, work.outcome.reason, told)
                 self._answers.respond(work.request, work.flow, work.fingerprint, work.outcome, now, listing)
             if isinstance(work, Incoming):
                 work.role.settle(work, now)
@@ -443,6 +353,10 @@ class Engine:
     def located(self, hop: Hop, targets: Sequence[tuple[Target, str]], now: Now) -> None:
         """Take the servers of a hop in order, each with the local address that reaches it; none if there is none."""
         self._client.located(hop, targets, now)
+
+    def take_user_lookups(self) -> list[Query]:
+        """Return the users who are wanted, each to be answered by user_found() or user_unavailable()."""
+        return self._authentication.take_lookups()
 
     # -- out --------------------------------------------------------------------------------------------
 

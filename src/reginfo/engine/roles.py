@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config, Listener
-from reginfo.fast import Change, SipMessage, Transactions
+from reginfo.fast import Change, Flow, SipMessage, Transactions
 from reginfo.model import Command, Now, StateItem
 from reginfo.roles.compositor import STATE as COMPOSITOR_STATE
 from reginfo.roles.compositor import Compositor
@@ -55,7 +55,7 @@ class Roles:
         self._token = token
         self.unsaved = Unsaved()
         "What the roles want to be durable before their next requests leave."
-        peers = Peers(config.peer, config.domains)
+        self._peers = peers = Peers(config.peer, config.domains)
         self.notifier = Notifier(
             config.notifier,
             config.domains,
@@ -76,7 +76,7 @@ class Roles:
     def follow(self, config: Config, now: Now) -> None:
         """Go on under another configuration."""
         before, self._config = self._config.pua_reginfo.subscribe, config
-        peers = Peers(config.peer, config.domains)
+        self._peers = peers = Peers(config.peer, config.domains)
         self.notifier.follow(config.notifier, config.domains, peers)
         self.publisher.follow(config.pua_reginfo, peers)
         self.compositor.follow(config.compositor, config.domains, peers)
@@ -86,6 +86,13 @@ class Roles:
             if uri not in wanted:
                 self.subscriber.unfollow(uri, now)
         self._follow_all([uri for uri in wanted if uri not in before], now)
+
+    def is_trusted(self, request: SipMessage, flow: Flow) -> bool:
+        """Tell whether the address that a SUBSCRIBE or PUBLISH comes from says enough about who it is from."""
+        method = request.method
+        if method == "SUBSCRIBE":
+            return self._peers.at(flow.host) is not None
+        return method == "PUBLISH" and (self._peers.at(flow.host) is not None or self.compositor.trusts(flow.host))
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""

@@ -41,6 +41,7 @@ from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
+from reginfo.server.users import open_users
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
@@ -121,10 +122,10 @@ class Server:
     def reload(self, config: Config) -> None:
         """Follow another configuration as far as that is possible while serving.
 
-        Domains, what is granted, the limits of a message and the Server header move; addresses, store, control socket
-        and the limits of connections need a restart.
+        Domains, what is granted, the limits of a message and the Server header move, and users are read again;
+        addresses, store, user table, realm, control socket and the limits of connections need a restart.
         """
-        self._engine.follow(config, self._clock.now())
+        self._engine.follow(self._users.kept(config), self._clock.now())
         self._schedule()
 
     async def start(self) -> None:
@@ -136,8 +137,9 @@ class Server:
         )
         self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
-        self._engine = Engine(config, Transactions(secrets.token_bytes(16)))
+        self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32))
         self._engine.hook = self._on_request
+        self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command)
         self._metrics = MetricsConsumer()
@@ -335,6 +337,7 @@ class Server:
 
     def _start_turn(self) -> None:
         self._turn_scheduled = False
+        self._users.look_up()
         if self._engine.has_works or self._engine.has_work:
             task = self._loop.create_task(self._run_turn())
             self._turns.add(task)

@@ -1,10 +1,12 @@
 """A request on its way from arrival to answer, other than REGISTER, and what a role needs of the world to decide it."""
 
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from reginfo.fast import Change, Draft, Flow, SipMessage
 from reginfo.model import Now, Outcome, StateItem
+from reginfo.sip.peers import Sender
 
+OVERLOAD_RETRY_AFTER: Final = 5  # seconds
 LATE_MS: Final = 32_000  # 64*T1 after its arrival nobody waits for the answer to a request any more (TX-6)
 
 _UNDECIDED: Final = Outcome(500)
@@ -13,6 +15,17 @@ _UNDECIDED: Final = Outcome(500)
 def unavailable(retry_after: int) -> Outcome:
     """Return the 503 that asks the client to come back (RFC 3261 21.5.4)."""
     return Outcome(503, headers=(("Retry-After", str(retry_after)),))
+
+
+class Arrival(NamedTuple):
+    """A well-formed request as it came."""
+
+    request: SipMessage
+    flow: Flow
+    fingerprint: int
+    at: Now
+    muted: bool
+    "What it changes is not published."
 
 
 class Incoming:
@@ -24,25 +37,28 @@ class Incoming:
         "change",
         "fingerprint",
         "flow",
+        "info",
         "muted",
         "origin",
         "outcome",
         "plan",
         "request",
         "role",
+        "sender",
         "state",
         "trying",
     )
 
-    def __init__(
-        self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, arrived_ms: int, role: "Role"
-    ) -> None:
-        self.request = request
+    def __init__(self, arrival: Arrival, aor: str, role: "Role", sender: Sender) -> None:
+        self.request = arrival.request
         self.aor = aor
-        self.flow = flow
-        self.fingerprint = fingerprint
-        self.arrived_ms = arrived_ms
+        self.flow = arrival.flow
+        self.fingerprint = arrival.fingerprint
+        self.arrived_ms = arrival.at.ms
         self.role = role
+        self.sender = sender
+        self.info = ""
+        "Authentication-Info of its 2xx (RFC 7616 section 3.5)."
         self.origin = ""
         "Whose rows it changes, if not this server's own."
         self.outcome = _UNDECIDED

@@ -1,4 +1,4 @@
-"""Who another server or watcher is: by its address as long as nobody is authenticated, or by its URI."""
+"""Who another server or watcher is: by its address, by its URI, or by what it has proven."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from reginfo.config import PeerSection
-from reginfo.fast import SipMessage, SipParseError, canonical_aor, parse_uri
+from reginfo.fast import Proof, SipMessage, SipParseError, canonical_aor, parse_uri
 from reginfo.sip.routing import Hop, next_hop
 
 _Network = IPv4Network | IPv6Network
@@ -99,3 +99,20 @@ def identity_of(request: SipMessage) -> str:
         return canonical_aor(uri)
     except SipParseError:
         return uri
+
+
+class Sender:
+    """Who a request is from: as proven, or as it says where nobody is asked for a proof."""
+
+    __slots__ = ("identity", "owns", "proven")
+
+    def __init__(self, request: SipMessage, proof: Proof | None) -> None:
+        self.identity = identity_of(request) if proof is None else proof.identity
+        "A canonical address-of-record, as far as it is one."
+        self.owns = self.identity.__eq__ if proof is None else proof.owns
+        "Tell whether a canonical address-of-record is the sender's own (AUT-7)."
+        self.proven = proof is not None
+
+    def is_stranger_to(self, identity: str) -> bool:
+        """Tell whether it has proven to be somebody else."""
+        return self.proven and identity != self.identity and not self.owns(identity)

@@ -29,7 +29,7 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Command, ContactEvent, Now, Outcome, StateItem
 from reginfo.roles.compositor.publication import Publication, decode
 from reginfo.sip.incoming import Incoming, unavailable
-from reginfo.sip.peers import Networks, Patterns, Peers, identity_of
+from reginfo.sip.peers import Networks, Patterns, Peers, Sender
 from reginfo.sip.subscription import BAD_EVENT, PACKAGE
 from reginfo.sip.timers import Timers
 
@@ -106,7 +106,11 @@ class Compositor:
 
     # -- PUBLISH ----------------------------------------------------------------------------------------
 
-    def take(self, request: SipMessage, flow: Flow) -> Outcome | str:
+    def trusts(self, host: str) -> bool:
+        """Tell whether a publisher is known by its address."""
+        return self._networks.match(host)
+
+    def take(self, request: SipMessage, flow: Flow, sender: Sender) -> Outcome | str:
         """Return the address-of-record whose turn decides a PUBLISH, or the refusal it gets at once (ESC-1)."""
         try:
             aor = canonical_aor(request.request_uri)
@@ -117,7 +121,8 @@ class Compositor:
         if (
             not self._peer_name(flow, aor)
             and not self._networks.match(flow.host)
-            and not self._identities.match(identity_of(request))
+            and not self._identities.match(sender.identity)
+            and not (sender.proven and sender.owns(aor))
         ):
             return _NOT_TRUSTED
         event = request.event

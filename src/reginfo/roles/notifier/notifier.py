@@ -20,7 +20,14 @@ from reginfo.config import NotifierSection
 from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError, write_headers
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.notifier.plan import Plan, plan_of
-from reginfo.roles.notifier.policy import NO_SUBSCRIPTION, OLD_CSEQ, SHARED_DIALOG, Policy, watched_aor
+from reginfo.roles.notifier.policy import (
+    NO_SUBSCRIPTION,
+    NOT_YOURS,
+    OLD_CSEQ,
+    SHARED_DIALOG,
+    Policy,
+    watched_aor,
+)
 from reginfo.roles.notifier.subscription import (
     BLOCK,
     NEVER_MS,
@@ -36,7 +43,7 @@ from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import request_headers, way_of
 from reginfo.sip.incoming import Incoming
-from reginfo.sip.peers import Peers, identity_of
+from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import next_hop
 from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, DOCUMENT_TYPE, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
@@ -97,14 +104,14 @@ class Notifier:
 
     # -- SUBSCRIBE --------------------------------------------------------------------------------------
 
-    def take(self, request: SipMessage, flow: Flow) -> Outcome | str:
+    def take(self, request: SipMessage, flow: Flow, sender: Sender) -> Outcome | str:
         """Return the address-of-record whose turn decides a SUBSCRIBE, or the refusal it gets at once (SUB-2)."""
         event = request.event
         if event is None or event.package != PACKAGE:
             return BAD_EVENT
         if request.to.tag is not None:
-            return self._take_in_dialog(request, event.id)
-        aor = self._policy.refuse(request, flow) or watched_aor(request)
+            return self._take_in_dialog(request, event.id, sender)
+        aor = self._policy.refuse(request, flow, sender) or watched_aor(request)
         if isinstance(aor, Outcome):
             return aor
         watched = self._watched.get(aor)
@@ -113,18 +120,20 @@ class Notifier:
                 request,
                 total=len(self._subscriptions),
                 of_aor=len(watched.subscriptions) if watched is not None else 0,
-                of_watcher=self._per_watcher[identity_of(request)],
+                of_watcher=self._per_watcher[sender.identity],
             )
             or aor
         )
 
-    def _take_in_dialog(self, request: SipMessage, event_id: str | None) -> Outcome | str:
+    def _take_in_dialog(self, request: SipMessage, event_id: str | None, sender: Sender) -> Outcome | str:
         subscription = self._subscriptions.get(request.to.tag or "")
         if subscription is None or subscription.ending is not None:
             return NO_SUBSCRIPTION
         saved = subscription.saved
         if saved.call_id != request.call_id or saved.remote_tag != (request.from_.tag or ""):
             return NO_SUBSCRIPTION
+        if sender.is_stranger_to(saved.watcher):
+            return NOT_YOURS
         if request.cseq < max(saved.remote_cseq, subscription.taken_cseq):
             return OLD_CSEQ
         subscription.taken_cseq = request.cseq  # what follows in the same turn is compared with it

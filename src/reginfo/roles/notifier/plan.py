@@ -6,7 +6,6 @@ from reginfo.model import Now
 from reginfo.roles.notifier.subscription import BLOCK, Saved, Subscription, encode
 from reginfo.sip.dialog import dialog_of, refreshed, way_of
 from reginfo.sip.incoming import Incoming
-from reginfo.sip.peers import identity_of
 from reginfo.sip.routing import own_contact
 
 
@@ -50,7 +49,7 @@ def plan_of(
             remote_cseq=dialog.remote_cseq,
             contact=own_contact(work.flow, secure=secure),
             event_id=request.event.id if request.event else None,
-            watcher=identity_of(request),
+            watcher=work.sender.identity,
             peer=peer,
             expires_at=expires_at,
             reserved=BLOCK,

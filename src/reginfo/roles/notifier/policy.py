@@ -6,7 +6,7 @@ from typing import Final
 from reginfo.config import NotifierSection
 from reginfo.fast import Flow, SipMessage, SipParseError, canonical_aor
 from reginfo.model import Outcome
-from reginfo.sip.peers import Patterns, Peers, identity_of
+from reginfo.sip.peers import Patterns, Peers, Sender
 from reginfo.sip.subscription import DOCUMENT_TYPE, accepts_documents
 
 OVERLOAD_RETRY_AFTER: Final = 60  # seconds, when no further subscription is taken
@@ -14,8 +14,8 @@ OVERLOAD_RETRY_AFTER: Final = 60  # seconds, when no further subscription is tak
 NO_SUBSCRIPTION: Final = Outcome(481)
 OLD_CSEQ: Final = Outcome(500, "CSeq is lower than that of the last request")
 SHARED_DIALOG: Final = Outcome(403, "Dialog sharing not supported")
+NOT_YOURS: Final = Outcome(403, "Watcher is not authorised")
 
-_NOT_YOURS: Final = Outcome(403, "Watcher is not authorised")
 _NO_SUCH_AOR: Final = Outcome(404, "No such address-of-record")
 _NO_CONTACT: Final = Outcome(400, "Contact: exactly one is needed")
 _NOT_ACCEPTABLE: Final = Outcome(406, headers=(("Accept", DOCUMENT_TYPE),))
@@ -39,7 +39,7 @@ class Policy:
         self._allowed = Patterns(section.allow)
         self._brief = Outcome(423, headers=(("Min-Expires", str(section.min_expires)),))
 
-    def refuse(self, request: SipMessage, flow: Flow) -> Outcome | None:
+    def refuse(self, request: SipMessage, flow: Flow, sender: Sender) -> Outcome | None:
         """Return the refusal owed to a SUBSCRIBE outside a dialog, whatever the state (SUB-2, REV-3, REV-4)."""
         try:
             aor = watched_aor(request)
@@ -47,9 +47,8 @@ class Policy:
             return _NO_SUCH_AOR
         if "@" not in aor or aor.rpartition("@")[2] not in self._domains:
             return _NO_SUCH_AOR
-        watcher = identity_of(request)
-        if not (watcher == aor or self._allowed.match(watcher) or self.peer_name(flow, aor)):
-            return _NOT_YOURS
+        if not (sender.owns(aor) or self._allowed.match(sender.identity) or self.peer_name(flow, aor)):
+            return NOT_YOURS
         if not accepts_documents(request.accept, request.header("Accept") is not None):
             return _NOT_ACCEPTABLE
         if request.contact_count != 1 or request.contact_star:

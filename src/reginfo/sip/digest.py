@@ -1,0 +1,95 @@
+"""Digest authentication under one configuration: what is asked for, and what those get who do not give it.
+
+The checks are compiled (`Authenticator`); here are the answers and who waits for the user table.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from reginfo.config import Config
+from reginfo.fast import ASK, IMPROPER, OLD_NONCE, Authenticator, Proof
+from reginfo.model import Now, Outcome
+from reginfo.sip.incoming import Arrival
+
+MAX_WAITING: Final = 4096  # requests that wait for the user table; beyond it the server is overloaded (503)
+
+WRONG: Final = "Wrong credentials"
+
+Query = tuple[str, ...]
+"A username, or an algorithm behind a username hashed with it (RFC 7616 section 3.4.4)."
+
+
+class Digest:
+    """The realm of one server."""
+
+    def __init__(self, config: Config, secret: bytes) -> None:
+        """secret is 32 octets nobody else has: nonces are made with it."""
+        self.authenticator = Authenticator(
+            secret,
+            config.auth.realm,
+            config.auth.algorithms,
+            config.domains,
+            config.own_hosts,
+            lifetime_s=config.auth.nonce_lifetime,
+            legacy=config.auth.legacy_clients,
+            max_users=config.auth.max_cached_users,
+        )
+        self._waiting: dict[Query, list[Arrival]] = {}
+        self._asked: list[Query] = []
+        self._count = 0
+
+    def follow(self, config: Config) -> None:
+        """Go on under another configuration."""
+        self.authenticator.follow(
+            config.auth.realm,
+            config.auth.algorithms,
+            config.domains,
+            config.own_hosts,
+            lifetime_s=config.auth.nonce_lifetime,
+            legacy=config.auth.legacy_clients,
+            max_users=config.auth.max_cached_users,
+        )
+
+    def refusals(self, proof: Proof, now: Now) -> Iterator[Outcome]:
+        """Yield the answers owed to what a request fails to prove, each shorter than the one before (AUT-6).
+
+        The least preferred algorithms are left out where there is no room for all.
+        """
+        if proof.verdict == IMPROPER:
+            yield Outcome(400, proof.fault)
+            return
+        stale = proof.verdict == OLD_NONCE
+        yield _challenge(self.authenticator.challenges(now.ms, stale))
+        offers = self.authenticator.challenges(now.ms, stale, terse=True)
+        for count in range(len(offers), 0, -1):
+            yield _challenge(offers[:count])
+
+    # -- the user table ---------------------------------------------------------------------------------
+
+    def park(self, proof: Proof, arrival: Arrival) -> bool:
+        """Let a request wait for its user; False if too many do."""
+        assert proof.verdict == ASK
+        if self._count >= MAX_WAITING:
+            return False
+        self._count += 1
+        if proof.query in self._waiting:
+            self._waiting[proof.query].append(arrival)
+        else:
+            self._waiting[proof.query] = [arrival]
+            self._asked.append(proof.query)
+        return True
+
+    def take_lookups(self) -> list[Query]:
+        """Return the users that are wanted, each to be answered by found() or failed()."""
+        asked, self._asked = self._asked, []
+        return asked
+
+    def release(self, query: Query) -> list[Arrival]:
+        """Return the requests that waited for a user."""
+        released = self._waiting.pop(query, [])
+        self._count -= len(released)
+        return released
+
+
+def _challenge(offers: Sequence[str]) -> Outcome:
+    return Outcome(401, headers=tuple([("WWW-Authenticate", offer) for offer in offers]))
