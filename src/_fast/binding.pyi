@@ -14,6 +14,8 @@ OUT_OF_ORDER: Final[int]
 STAR_WITHOUT_ZERO: Final[int]
 TOO_MANY: Final[int]
 TOO_MANY_AT_ONCE: Final[int]
+PATH_UNSUPPORTED: Final[int]
+PATH_STRICT: Final[int]
 
 @final
 class Binding:
@@ -157,6 +159,7 @@ class RegisterPolicy:
         max_contacts: int = 10,
         replaces_oldest: bool = False,
         max_contacts_per_request: int = 32,
+        lazy_path: bool = False,
     ) -> None: ...
 
 @final

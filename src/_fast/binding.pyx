@@ -98,6 +98,8 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     base,
     contact_params,
+    is_loose,
+    is_supported,
     unfolded,
 )
 from reginfo._fast.uri cimport (
@@ -133,6 +135,8 @@ cdef enum:                      # what becomes of a whole REGISTER
     STAR_WITHOUT_ZERO_
     TOO_MANY_
     TOO_MANY_AT_ONCE_
+    PATH_UNSUPPORTED_
+    PATH_STRICT_
 
 GRANTED: int = GRANTED_
 TOO_BRIEF: int = TOO_BRIEF_                     # 423: an expiry below the minimum
@@ -140,6 +144,8 @@ OUT_OF_ORDER: int = OUT_OF_ORDER_               # 500: a CSeq that is not higher
 STAR_WITHOUT_ZERO: int = STAR_WITHOUT_ZERO_     # 400: `Contact: *` without Expires: 0
 TOO_MANY: int = TOO_MANY_                       # 403: more bindings than an AoR may have
 TOO_MANY_AT_ONCE: int = TOO_MANY_AT_ONCE_       # 403: more contacts than a request may have
+PATH_UNSUPPORTED: int = PATH_UNSUPPORTED_       # 420: a Path, and the phone does not know what that is
+PATH_STRICT: int = PATH_STRICT_                 # 400: a Path whose URI is no loose router's
 
 cdef enum:
     ONE_HOUR = 3600             # seconds; an expiry of that is never too brief (RFC 3261 10.3 step 7)
@@ -946,6 +952,7 @@ cdef class RegisterPolicy:
     cdef Py_ssize_t max_contacts
     cdef bint replaces_oldest
     cdef int max_contacts_per_request
+    cdef bint lazy_path
 
     def __init__(
         self,
@@ -957,8 +964,12 @@ cdef class RegisterPolicy:
         max_contacts: cython.Py_ssize_t = 10,
         replaces_oldest: bool = False,
         max_contacts_per_request: cython.int = MAX_CONTACTS,
+        lazy_path: bool = False,
     ) -> None:
-        """jitter is the share of the granted time that chance may take off; 32 contacts fit a request."""
+        """jitter is the share of the granted time that chance may take off; 32 contacts fit a request.
+
+        lazy_path takes a Path also where Supported does not say that the phone knows of it (RFC 3327 section 5.3).
+        """
         if not 1 <= max_contacts_per_request <= <int>MAX_CONTACTS:
             raise ValueError("max_contacts_per_request is 1 to 32")
         self.default_expires = default_expires
@@ -968,6 +979,7 @@ cdef class RegisterPolicy:
         self.max_contacts = max_contacts
         self.replaces_oldest = replaces_oldest
         self.max_contacts_per_request = max_contacts_per_request
+        self.lazy_path = lazy_path
 
     cdef uint32_t granted(self, uint32_t requested, uint32_t spread) noexcept nogil:
         # Never more than asked (RFC 3261 10.3 step 7), spread so that refreshes do not herd, never below the minimum.
@@ -1363,6 +1375,11 @@ cdef class Draft:
         cdef int bound, i
         cdef bint added = False
         cdef Py_ssize_t excess
+        if request.first[HEADER_PATH]:
+            if not policy.lazy_path and not is_supported(request, b"path", 4):
+                return PATH_UNSUPPORTED_
+            if not is_loose(request, HEADER_PATH):
+                return PATH_STRICT_
         if request.contact_count == 0:
             return self._clear_all(request) if request.contact_star else GRANTED_   # nothing asked: a fetch
         if request.contact_count > policy.max_contacts_per_request:

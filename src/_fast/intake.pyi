@@ -63,7 +63,7 @@ class Intake:
         now_ms: int,
         oldest_ms: int,
         date: bytes,
-        headers: tuple[tuple[str, str], ...],
+        granted: bytes,
         output: list[tuple[bytes, Flow]],
         other: Callable[[_Work], None],
     ) -> int: ...

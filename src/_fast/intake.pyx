@@ -161,14 +161,15 @@ cdef class Intake:
         now_ms: int64_t,
         oldest_ms: int64_t,
         date: bytes,
-        headers: tuple[tuple[str, str], ...],
+        granted: bytes,
         output: list[tuple[bytes, Flow]],
         other: Callable[[object], None],
     ) -> int:
         """Append the 200 of every accepted REGISTER of works to output, and return how many.
 
-        Each lists the bindings as decided (RFC 3261 10.3 step 8) and is remembered for retransmissions of its
-        request.  other() is called, in order, for every other work, and for one that arrived before oldest_ms.
+        Each lists the bindings as decided (RFC 3261 10.3 step 8), has the rows of granted and is remembered for
+        retransmissions of its request.  other() is called, in order, for every other work, and for one that arrived
+        before oldest_ms.
         """
         cdef Registering work
         cdef bytes octets
@@ -189,11 +190,12 @@ cdef class Intake:
                 None,
                 self.transactions.tag_of(work.fingerprint),
                 work.flow,
-                headers,
+                (),
                 work.listing,
                 now_ms,
                 date,
                 b"",
+                granted,
             )
             output.append((octets, flow))
             if flow.kind == UDP:

@@ -176,5 +176,11 @@ cdef bytes contact_params(SipMessage message, int i)
 # A span with each fold made one SP.
 cdef bytes unfolded(const unsigned char* octets, Py_ssize_t n)
 
+# Whether an option-tag is in Supported.
+cdef bint is_supported(SipMessage message, const char* tag, Py_ssize_t n) noexcept
+
+# Whether every URI of a list of addresses (Path) is a loose router's, with ;lr.  SipParseError for what is no list.
+cdef bint is_loose(SipMessage message, int header) except -1
+
 # What parse_message does.
 cdef SipMessage message_of(bytes data, bint stream)

@@ -226,7 +226,7 @@ def test_nothing_else_does(status: int, headers: tuple[tuple[str, str], ...]) ->
 def test_in_front_of_our_own_registrar_the_location_service_follows() -> None:
     """REGISTER through the relay, NOTIFY from the registrar; a subscription nobody needs ends by itself."""
     net = Network()
-    net.serve(House(local=OTHER, peers=(PeerSection(name="edge", uri="sip:127.0.0.1:5060"),)))
+    net.serve(House(local=OTHER, path_mode="lazy", peers=(PeerSection(name="edge", uri="sip:127.0.0.1:5060"),)))
     relay = net.serve(
         House(
             mode="relay",

@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from reginfo.config.values import Listener, canonical_domain, check_uri, is_network, parse_listener, parse_network
+from reginfo.config.values import (
+    Listener,
+    canonical_domain,
+    check_route,
+    check_uri,
+    is_network,
+    parse_listener,
+    parse_network,
+)
 from reginfo.errors import ConfigError
 from reginfo.fast import parse_uri
 
@@ -60,9 +68,13 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
     expires_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     max_contacts: Annotated[int, Meta(ge=1, le=10_000)] = 10
     max_contacts_policy: Literal["reject", "replace-oldest"] = "reject"
+    path_mode: Literal["strict", "lazy"] = "strict"
+    service_route: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)
+        for uri in self.service_route:
+            check_route(uri, "registrar.service_route")
         if self.upstream:
             check_uri(self.upstream, "registrar.upstream")
         elif self.mode == "relay":
@@ -242,6 +254,11 @@ class Config(Section, frozen=True, kw_only=True):
     def default_domain(self) -> str:
         """Domain of an address-of-record given without one."""
         return self.pua_reginfo.default_domain or self.domains[0]
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Option-tags of what a REGISTER may require here, in lower case (REG-18, UAS-2)."""
+        return ("path",)
 
     @property
     def own_hosts(self) -> tuple[str, ...]:

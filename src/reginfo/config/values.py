@@ -86,6 +86,14 @@ def check_uri(text: str, key: str) -> None:
         raise ConfigError(f"{key}: {text!r} is not a SIP or SIPS URI", key=key)
 
 
+def check_route(text: str, key: str) -> None:
+    """Refuse what is not the URI of a loose router (RFC 3261 section 19.1.1)."""
+    check_uri(text, key)
+    uri = parse_uri(text)
+    if not any(name.lower() == "lr" for name, _ in uri.parameters) or uri.headers is not None:
+        raise ConfigError(f"{key}: {text!r} needs ;lr, and no header fields", key=key)
+
+
 def is_network(text: str) -> bool:
     """Tell a network from the pattern of a URI, which begins with its scheme."""
     return text[:1].isdigit() or text.startswith("[") or ":" not in text

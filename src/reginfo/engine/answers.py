@@ -1,5 +1,6 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -11,6 +12,7 @@ from reginfo.fast import (
     Transactions,
     response_flow,
     salvage,
+    write_headers,
     write_response,
 )
 from reginfo.model import ACCEPTED, Now, Outcome
@@ -27,10 +29,16 @@ class Answers:
         self._date_second = -1
         self.output: list[tuple[bytes, Flow]] = []
         "What is to be sent, in order."
-        self.identity: tuple[tuple[str, str], ...] = ()
-        "Server header of every response, if there is one (RFC 3261 20.35)."
+        self._identity: tuple[tuple[str, str], ...] = ()
+        self.granted = b""
+        "Header rows of every REGISTER that is granted."
         self.counters = Counters([str(status) for status in range(100, 700)])
         "Responses by status."
+
+    def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:
+        """Have this Server header in every response from now on, if it is any, and more in granted REGISTERs."""
+        self._identity = (("Server", server_header),) if server_header else ()
+        self.granted = write_headers((*granted, *self._identity))
 
     def respond(
         self,
@@ -76,11 +84,12 @@ class Answers:
             outcome.reason,
             to_tag=to_tag or self._transactions.tag(fingerprint),
             source=flow,
-            headers=outcome.headers + self.identity,
+            headers=outcome.headers if accepted else outcome.headers + self._identity,
             listing=listing if accepted else None,
             now_ms=now.ms,
             date=self.date_at(now.wall) if accepted else b"",
             body=body,
+            granted=self.granted if accepted else None,
         )
 
     def repeat(self, answer: bytes, octets: bytes, flow: Flow) -> None:

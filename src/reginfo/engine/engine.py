@@ -43,7 +43,7 @@ from reginfo.fast import (
 )
 from reginfo.model import Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
-from reginfo.roles.registrar import Registrar
+from reginfo.roles.registrar import Registrar, granted_headers
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
@@ -119,7 +119,7 @@ class Engine:
             self._relaying = Relaying(
                 config, self._client, self._timers, self._answers, self._transactions, self.roles.subscriber
             )
-        self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
+        self._answers.follow(config.server_header, granted_headers(config))
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses that requests of this server leave from, with the ports the system chose."""
@@ -411,7 +411,7 @@ class Engine:
                 now.ms,
                 now.ms - LATE_MS + 1,
                 self._answers.date_at(now.wall),
-                self._answers.identity,
+                self._answers.granted,
                 self._answers.output,
                 partial(self._conclude, now),
             )

@@ -6,11 +6,18 @@ bindings as they would be.  Whoever called commits the draft, or throws it away.
 """
 
 from reginfo import fast
-from reginfo.config import RegistrarSection
+from reginfo.config import Config, RegistrarSection
 from reginfo.fast import Draft, RegisterPolicy, SipMessage
 from reginfo.model import ACCEPTED, Outcome
 
 _NOT_ALL_SIPS = Outcome(400, "sips Contact needs sips everywhere")
+
+
+def granted_headers(config: Config) -> list[tuple[str, str]]:
+    """Return what a 200 to any REGISTER says beside its contacts (REG-18, SVR-1); not of gruu, as GRU-5 wants it."""
+    supported = [tag for tag in config.extensions if tag != "gruu"]
+    routes = [("Service-Route", f"<{uri}>") for uri in config.registrar.service_route]
+    return [*routes, ("Supported", ", ".join(supported))]
 
 
 class Registrar:
@@ -25,6 +32,7 @@ class Registrar:
             max_contacts=section.max_contacts,
             replaces_oldest=section.max_contacts_policy == "replace-oldest",
             max_contacts_per_request=max_contacts_per_request,
+            lazy_path=section.path_mode == "lazy",
         )
         self._outcomes = {
             fast.GRANTED: ACCEPTED,
@@ -33,6 +41,8 @@ class Registrar:
             fast.STAR_WITHOUT_ZERO: Outcome(400, "Contact * needs Expires: 0"),
             fast.TOO_MANY: Outcome(403, "Too many contacts"),
             fast.TOO_MANY_AT_ONCE: Outcome(403, "Too many contacts in one request"),
+            fast.PATH_UNSUPPORTED: Outcome(420, headers=(("Unsupported", "path"),)),
+            fast.PATH_STRICT: Outcome(400, "Path: a URI without lr"),
         }
 
     def decide(self, request: SipMessage, draft: Draft, received: str, spread: int, now_ms: int) -> Outcome:
