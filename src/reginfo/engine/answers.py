@@ -97,6 +97,11 @@ class Answers:
         request = salvage(octets)
         self.output.append((answer, flow if request is None else response_flow(request, flow)))
 
+    def keep_alive(self, octets: bytes | None, flow: Flow) -> None:
+        """Send the answer to a keep-alive back to where it came from, if there is one (RFC 5626 section 8)."""
+        if octets is not None:
+            self.output.append((octets, flow))
+
     def trying(self, request: SipMessage, flow: Flow) -> None:
         """Send a 100 (RFC 4320 section 4.1)."""
         self.output.append((write_response(request, 100, source=flow), response_flow(request, flow)))

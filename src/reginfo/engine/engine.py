@@ -44,6 +44,7 @@ from reginfo.fast import (
 from reginfo.model import Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
 from reginfo.roles.registrar import Registrar, granted_headers
+from reginfo.sip import stun
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
@@ -149,6 +150,9 @@ class Engine:
 
     def _receive(self, octets: bytes, flow: Flow, now: Now) -> None:
         if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
+            if octets and octets[0] <= stun.HIGHEST_FIRST_OCTET and not flow.reliable:
+                self._answers.keep_alive(stun.answer(octets, *flow.remote), flow)
+                return
             octets = octets.lstrip(b"\r\n")  # RFC 3261 7.5
             if not octets or octets[0] < _LOWEST_TOKEN_OCTET:
                 return  # keep-alives and noise (TRN-15)
