@@ -26,6 +26,7 @@ class Registering:
     repeated: bool
     trying: bool
     muted: bool
+    moves_flow: bool
     outcome: Outcome
     change: Change | None
     listing: bytes | None

@@ -68,6 +68,7 @@ cdef class Registering:
     cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
+    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public Outcome outcome
     cdef public object change
     cdef public bytes listing
@@ -169,7 +170,7 @@ cdef class Intake:
 
         Each lists the bindings as decided (RFC 3261 10.3 step 8), has the rows of granted and is remembered for
         retransmissions of its request.  other() is called, in order, for every other work, and for one that arrived
-        before oldest_ms.
+        before oldest_ms or moves a flow.
         """
         cdef Registering work
         cdef bytes octets
@@ -180,7 +181,7 @@ cdef class Intake:
                 other(item)
                 continue
             work = item
-            if work.outcome is not _accepted or work.arrived_ms < oldest_ms:
+            if work.outcome is not _accepted or work.arrived_ms < oldest_ms or work.moves_flow:
                 other(item)
                 continue
             flow = response_flow_(work.request, work.flow)

@@ -170,8 +170,9 @@ cdef inline const unsigned char* base(SipMessage message) noexcept:
     return <const unsigned char*>PyBytes_AS_STRING(message._data)
 
 
-# Every contact-param of contact[i] but q and expires, as written but for LWS: b";a=b;c", a record's params.
-cdef bytes contact_params(SipMessage message, int i)
+# Every contact-param of contact[i] but q, expires and, unless it counts, reg-id, as written but for LWS: b";a=b;c", a
+# record's params.
+cdef bytes contact_params(SipMessage message, int i, bint with_reg_id)
 
 # A span with each fold made one SP.
 cdef bytes unfolded(const unsigned char* octets, Py_ssize_t n)

@@ -627,7 +627,7 @@ cdef const char* _take_contact(Cursor* cur, ContactValue* out, Py_ssize_t* fault
     return NULL
 
 
-cdef bytes contact_params(SipMessage message, int i):
+cdef bytes contact_params(SipMessage message, int i, bint with_reg_id):
     cdef const unsigned char* octets = base(message)
     cdef Cursor cur = cursor_of(octets, message.contact[i].params)
     cdef Parameter parameter
@@ -638,6 +638,8 @@ cdef bytes contact_params(SipMessage message, int i):
     try:
         while peek(&cur) == c";" and _next_parameter(&cur, &parameter, &seen) == NULL:
             if _is(octets, parameter.name, b"expires", 7) or _is(octets, parameter.name, b"q", 1):
+                continue
+            if not with_reg_id and _is(octets, parameter.name, b"reg-id", 6):
                 continue
             put_octet(&w, c";")
             put(&w, octets + parameter.name.start, parameter.name.length)
@@ -1767,6 +1769,24 @@ cdef class SipMessage:
             if self.contact[i].kind == SCHEME_SIPS:
                 return True
         return False
+
+    @property
+    def has_reg_id(self) -> bool:
+        """Whether a contact (of those held) has a reg-id (RFC 5626 section 4.2)."""
+        cdef int i
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            if self.contact[i].reg_id:
+                return True
+        return False
+
+    @property
+    def has_plain_contacts(self) -> bool:
+        """Whether no contact (of those held) is a SIPS URI or has a reg-id."""
+        cdef int i
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            if self.contact[i].kind == SCHEME_SIPS or self.contact[i].reg_id:
+                return False
+        return True
 
     @property
     def contacts(self) -> list[Contact]:
