@@ -70,6 +70,9 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
     max_contacts_policy: Literal["reject", "replace-oldest"] = "reject"
     path_mode: Literal["strict", "lazy"] = "strict"
     service_route: tuple[str, ...] = ()
+    flow_timer: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    ob_on_any_path: bool = False
+    end_with_connection_behind_nat: bool = False
 
     def __post_init__(self) -> None:
         _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)

@@ -1,6 +1,6 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -22,8 +22,10 @@ from reginfo.sip.refusals import Refusals
 class Answers:
     """Writes the responses of one engine."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, grant: Callable[[Flow, int], None]) -> None:
+        """grant(connection, seconds) hears of each that is told a Flow-Timer (OUT-7)."""
         self._transactions = transactions
+        self._grant = grant
         self._refusals = Refusals()
         self._date = b""
         self._date_second = -1
@@ -60,6 +62,10 @@ class Answers:
         if outcome.status >= 300 and request.method == "REGISTER":
             self._refusals.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
+        if flow.connection and outcome.status == 200:
+            for name, value in outcome.headers:
+                if name == "Flow-Timer":
+                    self._grant(flow, int(value))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
 
@@ -75,9 +81,9 @@ class Answers:
         to_tag: str = "",
         body: bytes = b"",
     ) -> bytes:
-        """Return a final answer; ACCEPTED lists the bindings of a record."""
+        """Return a final answer; one that accepts a REGISTER lists the bindings of a record."""
         self.counters.add(outcome.status - 100)
-        accepted = outcome is ACCEPTED
+        accepted = outcome is ACCEPTED or (outcome.status == 200 and listing is not None)
         return write_response(
             request,
             outcome.status,

@@ -41,12 +41,13 @@ from reginfo.fast import (
     parse_message,
     salvage,
 )
-from reginfo.model import Command, Now, Outcome, StateItem
+from reginfo.model import ACCEPTED, Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
 from reginfo.roles.registrar import Registrar, granted_headers
 from reginfo.sip import stun
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
+from reginfo.sip.flows import FlowEnd, Flows
 from reginfo.sip.incoming import LATE_MS, Incoming, unavailable
 from reginfo.sip.routing import own_host
 from reginfo.sip.subscription import DOCUMENT_TYPE
@@ -88,12 +89,14 @@ class Engine:
         self._transactions = transactions
         self._numbers = count(1)
         self._timers = Timers()
+        self.flows = Flows()
+        "What is bound to connections: it hears of those of an earlier process, and says how long each may be silent."
         self._client = Client(self._token, self._timers)
         self.roles = Roles(config, transactions, self._client, self._timers, self._token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)
         self._works = Works(self._intake)
-        self._answers = Answers(transactions)
+        self._answers = Answers(transactions, self.flows.grant)
         self._errors = Counters(ERRORS)
         self._decisions = Decisions(
             Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
@@ -381,7 +384,7 @@ class Engine:
     @property
     def has_works(self) -> bool:
         """Whether a turn could be taken now."""
-        return bool(self._works.arrivals)
+        return bool(self._works.arrivals) or self.flows.may_end(self.pending)
 
     @property
     def pending(self) -> int:
@@ -395,6 +398,8 @@ class Engine:
 
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
+        for end in self.flows.take(self.pending):
+            self.command(end)
         return self._works.take_turn()
 
     def decide(
@@ -422,9 +427,14 @@ class Engine:
             self._answers.counters.add(100, answered)
         finally:
             self._works.release(turn)
+            self.flows.settled(self.pending)
 
     def _conclude(self, now: Now, work: Work) -> None:
         try:
+            if work.change is not None and work.change.touches_flows:
+                self.flows.follow(work.change)
+            if isinstance(work, FlowEnd) and work.outcome is not ACCEPTED:
+                self._timers.at(now.ms + 1000 * OVERLOAD_RETRY_AFTER, self.flows.again, work)
             if isinstance(work, Command):
                 if work.done is not None:
                     work.done(work)
@@ -457,8 +467,9 @@ class Engine:
                     self._answers.trying(work.request, work.flow)
 
     def lost(self, flow: Flow, now: Now) -> None:
-        """Take news of the network: the remote address of flow cannot be reached (TRN-10)."""
+        """Take news of the network: flow has ended, or its remote address cannot be reached (TRN-10, OUT-6)."""
         self._client.lost(flow, now)
+        self.flows.lost(flow, self.pending)
 
     def take_lookups(self) -> list[str]:
         """Return the hosts whose addresses are wanted, each to be answered by located()."""

@@ -157,6 +157,12 @@ class StreamServer:
             task.add_done_callback(lambda _: self._opening.pop(flow.remote, None))
         return await asyncio.shield(task)
 
+    def grant(self, flow: Flow, idle: float) -> None:
+        """Let a connection, if it is one of this listener, be silent for so many seconds (RFC 5626 section 4.4.1)."""
+        connection = self._connections.get(flow.connection)
+        if connection is not None:
+            connection.grant(idle)
+
     # -- what a connection tells ------------------------------------------------------------------------
 
     def made(self, connection: Connection) -> None:
