@@ -6,6 +6,8 @@ import pytest
 
 from reginfo.config import PeerSection, PuaReginfoSection
 from reginfo.fast import Flow, SipMessage, write_response
+from reginfo.model import Outcome
+from reginfo.sip.outbound import judge
 from tests.harness import House
 from tests.network import Network, Peer
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone
@@ -75,6 +77,20 @@ def test_a_register_goes_on_with_path_and_comes_back_as_it_is(scene: Scene) -> N
     assert [one.uri for one in answer.contacts] == [A]
     assert (answer.header("X-Note"), answer.body) == ("kept", b"note")
     assert scene.house.registration() is None
+
+
+def test_no_outbound_is_claimed_for_a_phone(scene: Scene) -> None:
+    """OUT-8: nothing is routed by our Path, so it holds neither `ob` nor a token; a registrar then answers 439."""
+    flow = f'{A};+sip.instance="<urn:uuid:00000000-0000-1000-8000-aabbccddeeff>";reg-id=1'
+    scene.upstream.status = 439
+    answer = scene.register(flow, headers=[("Supported", "path, outbound")])
+    [request] = scene.upstream.requests("REGISTER")
+    assert [hop.uri for hop in request.path] == ["sip:127.0.0.1:5060;lr"]
+    verdict = judge(request)
+    assert isinstance(verdict, Outcome)
+    assert verdict.status == 439
+    assert answer is not None
+    assert answer.status == 439
 
 
 @pytest.mark.parametrize(
