@@ -61,7 +61,7 @@ def test_no_extension_is_promised_that_is_not_there() -> None:
     """REG-18, UAS-2, UAS-3: whatever a phone could do."""
     answer = House().register(contact(A, 600), "Supported: path, gruu, outbound")
     assert answer.status == 200
-    assert (answer.supported, answer.require) == (["path"], [])
+    assert (answer.supported, answer.require) == (["path", "outbound"], [])
 
 
 def test_anybody_may_register_for_anybody_while_nobody_is_authenticated() -> None:

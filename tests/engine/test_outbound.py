@@ -109,6 +109,14 @@ def test_a_fetch_requires_nothing(house: House) -> None:
     assert (answer.contact_count, answer.require) == (1, [])
 
 
+def test_outbound_may_be_required_of_a_registrar(house: House) -> None:
+    """UAS-2, REG-18: it is among what is supported, and requiring it is no sign that the phone supports it."""
+    answer = house.register(flow_contact(), SUPPORTED, "Require: outbound")
+    assert requires_outbound(answer)
+    assert "outbound" in answer.supported
+    assert not requires_outbound(house.register(flow_contact(), "Require: outbound", cseq=2))
+
+
 def test_option_tags_have_no_case(house: House) -> None:
     """OUT-2, MSG-3"""
     assert requires_outbound(house.register(flow_contact(), "Supported: Outbound"))

@@ -101,11 +101,11 @@ def test_lenient_policy_takes_a_path_from_every_phone() -> None:
 
 def test_path_may_be_required(house: House) -> None:
     """UAS-2, REG-18: what is required and known passes, what is not is named alone."""
-    assert house.register(contact(PHONE), "Require: path", KNOWS).supported == ["path"]
+    assert house.register(contact(PHONE), "Require: path", KNOWS).supported == ["path", "outbound"]
     answer = house.register(contact(PHONE), "Require: path, gin, gruu", cseq=2)
     assert (answer.status, answer.headers("Unsupported")) == (420, ["gin", "gruu"])
     options = house.ask(request("OPTIONS", "Require: path"))
-    assert (options.status, options.supported) == (200, ["path"])
+    assert (options.status, options.supported) == (200, ["path", "outbound"])
 
 
 # -- what leads to a contact

@@ -261,7 +261,7 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def extensions(self) -> tuple[str, ...]:
         """Option-tags of what a REGISTER may require here, in lower case (REG-18, UAS-2)."""
-        return ("path",)
+        return ("path", "outbound")
 
     @property
     def own_hosts(self) -> tuple[str, ...]:
