@@ -8,7 +8,7 @@ from reginfo.config import PeerSection, PuaReginfoSection
 from reginfo.fast import Flow, SipMessage, write_response
 from reginfo.model import Outcome
 from reginfo.sip.outbound import judge
-from tests.harness import House
+from tests.harness import House, request
 from tests.network import Network, Peer
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone
 
@@ -91,6 +91,17 @@ def test_no_outbound_is_claimed_for_a_phone(scene: Scene) -> None:
     assert verdict.status == 439
     assert answer is not None
     assert answer.status == 439
+
+
+def test_a_flow_timer_of_the_registrar_is_passed_on_and_means_nothing_here(scene: Scene) -> None:
+    """OUT-7: what it says is for the phone, whatever it is; our connections are not granted anything by it."""
+    scene.upstream.headers += (("Flow-Timer", "soon"),)
+    octets = request("REGISTER", f"Contact: <{A}>;expires=600")
+    scene.phone.outbox.append((octets, Flow("tcp", scene.phone.local, SERVER)))
+    scene.net.run(0.2)
+    assert (scene.phone.last.status, scene.phone.last.header("Flow-Timer")) == (200, "soon")
+    assert scene.house.engine.flows.take_granted() == []
+    assert scene.house.engine.statistics()["errors"]["internal"] == 0
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Answers:
         if outcome.status >= 300 and request.method == "REGISTER":
             self._refusals.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
-        if flow.connection and outcome.status == 200:
+        if flow.connection and outcome.status == 200 and listing is not None:  # else another server's words
             for name, value in outcome.headers:
                 if name == "Flow-Timer":
                     self._grant(flow, int(value))
