@@ -231,8 +231,14 @@ def test_a_granted_connection_may_be_silent_for_the_timer_and_a_grace() -> None:
     house.register(contact(), flow=TCP, cseq=2)
     assert house.engine.flows.take_granted() == []
     house.register(flow_contact(), SUPPORTED, flow=TCP, cseq=3)
-    assert house.engine.flows.take_granted() == [(TCP, 150)]
+    assert house.engine.flows.take_granted() == [(TCP, 150, True)]
     assert house.engine.flows.take_granted() == []
+
+
+def test_a_connection_that_was_told_no_timer_may_wait_for_the_phones_own(house: House) -> None:
+    """OUT-7: 95 to 120 s, and a grace."""
+    house.register(flow_contact(), SUPPORTED, flow=TCP)
+    assert house.engine.flows.take_granted() == [(TCP, 150, False)]
 
 
 def test_a_refused_request_grants_nothing() -> None:

@@ -16,6 +16,7 @@ from reginfo.fast import (
     write_response,
 )
 from reginfo.model import ACCEPTED, Now, Outcome
+from reginfo.sip.outbound import OPTION_TAG
 from reginfo.sip.refusals import Refusals
 
 
@@ -23,7 +24,7 @@ class Answers:
     """Writes the responses of one engine."""
 
     def __init__(self, transactions: Transactions, grant: Callable[[Flow, int], None]) -> None:
-        """grant(connection, seconds) hears of each that is told a Flow-Timer (OUT-7)."""
+        """grant(connection, seconds) hears of each that outbound is used over, with its Flow-Timer or 0 (OUT-7)."""
         self._transactions = transactions
         self._grant = grant
         self._refusals = Refusals()
@@ -63,9 +64,9 @@ class Answers:
             self._refusals.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
         if flow.connection and outcome.status == 200 and listing is not None:  # else another server's words
-            for name, value in outcome.headers:
-                if name == "Flow-Timer":
-                    self._grant(flow, int(value))
+            said = dict(outcome.headers)
+            if said.get("Require") == OPTION_TAG:
+                self._grant(flow, int(said.get("Flow-Timer", 0)))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
 

@@ -375,9 +375,9 @@ class Server:
         output = self._engine.take_output()
         if not output:
             return
-        for flow, seconds in self._engine.flows.take_granted():
+        for grant in self._engine.flows.take_granted():
             for streams in self._streams:
-                streams.grant(flow, seconds)
+                streams.grant(*grant)
         datagrams = [item for item in output if not item[1].reliable]
         if datagrams:
             self._send_datagrams(datagrams)

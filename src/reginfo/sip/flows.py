@@ -6,11 +6,11 @@ changes that are committed.  It says only where to look: a row that has moved to
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from reginfo.fast import Change, Draft, Flow, bound_flows
 from reginfo.model import Command, Now
-from reginfo.sip.outbound import FLOW_GRACE
+from reginfo.sip.outbound import FLOW_GRACE, UNTOLD_TIMER
 
 ENDS_PER_TURN: Final = 250  # some milliseconds of work: a mass of lost connections does not stall the loop
 MAX_BEFORE_ENDS: Final = 32_768  # works pending beyond which ends wait: the rest of the queue is for requests
@@ -23,6 +23,15 @@ _DATAGRAMS: Final = "udp:"
 def key_of(identity: str) -> str:
     """Return what a flow is looked up by: of a UDP flow its remote address, since an ICMP error names no more."""
     return identity.partition("/")[0]
+
+
+class Grant(NamedTuple):
+    """How long a connection may be silent."""
+
+    flow: Flow
+    seconds: int
+    is_told: bool
+    "Whether the phone knows, so that it is dead after that; else it is not before."
 
 
 class FlowEnd(Command):
@@ -45,7 +54,7 @@ class Flows:
         self._bound: dict[str, set[str]] = {}
         self._ending: deque[tuple[str, str]] = deque()
         self._gone: dict[str, None] = {}
-        self._granted: list[tuple[Flow, int]] = []
+        self._granted: list[Grant] = []
 
     def __len__(self) -> int:
         """Return the number of flows that something is bound to."""
@@ -84,11 +93,11 @@ class Flows:
                 self._bound.setdefault(key, set()).add(aor)
 
     def grant(self, flow: Flow, timer: int) -> None:
-        """Take note that a connection was told a Flow-Timer: it is dead after that and FLOW_GRACE of silence."""
-        self._granted.append((flow, timer + FLOW_GRACE))
+        """Take note that a connection is kept alive every so many seconds; 0: as often as was not agreed upon."""
+        self._granted.append(Grant(flow, (timer or UNTOLD_TIMER) + FLOW_GRACE, is_told=timer > 0))
 
-    def take_granted(self) -> list[tuple[Flow, int]]:
-        """Return the connections that were granted seconds of silence since."""
+    def take_granted(self) -> list[Grant]:
+        """Return what connections were granted since."""
         granted, self._granted = self._granted, []
         return granted
 

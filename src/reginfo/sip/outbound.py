@@ -8,6 +8,7 @@ from reginfo.model import Outcome
 
 OPTION_TAG: Final = "outbound"
 
+UNTOLD_TIMER: Final = 120  # seconds in which a phone sends a keep-alive that was told no Flow-Timer (section 4.4.1)
 FLOW_GRACE: Final = 30  # seconds beyond Flow-Timer until a silent connection is dead: a keep-alive may be under way
 
 _ONE_FLOW_AT_A_TIME: Final = Outcome(400, "reg-id beside another Contact")
