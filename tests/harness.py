@@ -121,6 +121,8 @@ class House:
         self.telling = Telling(self.roles, self.store, self.now)
         finish(self.telling.attach())
         self.engine.bind(self.config.listeners, self.now())
+        self.engine.flows.adopt(finish(self.store.flows()))
+        self.settle()
 
     def crash(self) -> None:
         """Lose what is in memory only, and start again; secrets are new then, too."""

@@ -481,6 +481,11 @@ def test_every_key_is_documented_with_its_default() -> None:
         ('[registrar]\nmode = "relay"', "registrar.upstream"),
         ('[pua_reginfo]\noutbound_proxy = "tel:+1"', "is not a SIP or SIPS URI"),
         ('[pua_reginfo]\nsubscribe = ["alice"]', "pua_reginfo.subscribe: 'alice' is not a SIP URI"),
+        (
+            '[registrar]\nservice_route = ["sip:p.example.com"]',
+            "service_route: 'sip:p.example.com' needs ;lr",
+        ),
+        ('[registrar]\nservice_route = ["tel:1"]', "registrar.service_route: 'tel:1' is not a SIP"),
         ("[notifier]\nmax_expires = 60", "notifier.default_expires must lie between"),
         ('[compositor]\npublishers = ["192.0.2.0/99"]', "neither an IP address nor a network"),
     ],

@@ -13,9 +13,9 @@ from typing import cast
 
 import pytest
 
-from reginfo.config import AdminSection, Config, RegistrarSection, StoreSection
+from reginfo.config import AdminSection, Config, NotifierSection, RegistrarSection, StoreSection
 from reginfo.errors import StoreUnavailable
-from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message
+from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message, write_response
 from reginfo.model import Command, ContactEvent, Now
 from reginfo.net.stream import StreamServer
 from reginfo.server import Server
@@ -25,16 +25,23 @@ pytestmark = pytest.mark.network
 
 AORS = ("alice", "bob", "carol")
 MEMORY = StoreSection(url="memory:")
+NO_JITTER = RegistrarSection(expires_jitter=0.0)
+PROMPT = NotifierSection(min_notify_interval=0.0)
 
 
 @asynccontextmanager
 async def serving(
-    folder: Path, store: StoreSection = MEMORY, listen: tuple[str, ...] = ("udp:127.0.0.1:0",)
+    folder: Path,
+    store: StoreSection = MEMORY,
+    listen: tuple[str, ...] = ("udp:127.0.0.1:0",),
+    registrar: RegistrarSection = NO_JITTER,
+    notifier: NotifierSection = PROMPT,
 ) -> AsyncIterator[Server]:
     """Run a server on free ports until the block ends."""
     config = Config(
         listen=listen,
-        registrar=RegistrarSection(expires_jitter=0.0),
+        registrar=registrar,
+        notifier=notifier,
         admin=AdminSection(socket=str(folder / "control.sock")),
         store=store,
     )
@@ -60,6 +67,9 @@ class UdpPhone(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.answers[branch_of(data)] = data
         self.news.set()
+        message = parse_message(data)
+        if message.is_request:
+            self.transport.sendto(write_response(message, 200, to_tag="w"))
 
     async def ask(self, octets: bytes) -> SipMessage:
         self.transport.sendto(octets)
@@ -206,6 +216,91 @@ async def test_restart_keeps_bindings_and_removals(tmp_path: Path) -> None:
         assert after is not None
         assert after.octets == before.octets
         assert server.statistics()["feed"]["contacts"] == 1
+
+
+async def read_answer(reader: asyncio.StreamReader) -> SipMessage:
+    framer = StreamFramer()
+    async with asyncio.timeout(10):
+        while True:
+            for octets in framer.feed(await reader.read(65_536)):
+                return parse_message(octets)
+
+
+def flow_contact(reg_id: int = 1) -> str:
+    return contact(extra=f';+sip.instance="<urn:uuid:00000000-0000-1000-8000-aabbccddeeff>";reg-id={reg_id}')
+
+
+async def test_a_contact_ends_with_its_connection_and_the_watcher_hears_of_it(tmp_path: Path) -> None:
+    """OUT-6, OUT-7, REV-8: over real sockets; one that a new connection has taken over does not."""
+    policy = RegistrarSection(expires_jitter=0.0, flow_timer=60)
+    async with serving(tmp_path, registrar=policy) as server, udp_phone(server) as watcher:
+        port = next(listener.port for listener in server.listeners if listener.transport == "tcp")
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for cseq, (reg_id, (reader, writer)) in enumerate(zip((1, 2, 2), connections, strict=True), 1):
+            writer.write(request("REGISTER", flow_contact(reg_id), "Supported: outbound", cseq=cseq))
+            answer = await read_answer(reader)
+            assert (answer.status, answer.require, answer.header("Flow-Timer")) == (200, ["outbound"], "60")
+        [streams] = server._streams
+        assert [connection._idle for connection in streams._connections.values()] == [90, 90, 90]
+
+        where = watcher.transport.get_extra_info("sockname")
+        rows = ("Event: reg", "Expires: 600", f"Contact: <sip:w@{where[0]}:{where[1]}>")
+        await watcher.ask(request("SUBSCRIBE", *rows, uri="sip:alice@example.com", call_id="watch"))
+        for _, writer in connections[:2]:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while not any(b'event="expired"' in octets for octets in watcher.answers.values()):
+                watcher.news.clear()
+                await watcher.news.wait()
+        registration = await server.location.lookup("sip:alice@example.com")
+        assert registration is not None
+        assert [binding.reg_id for binding in registration.bindings] == [2]
+        connections[2][1].close()
+
+
+async def test_a_restart_ends_what_came_over_a_connection(tmp_path: Path) -> None:
+    """OUT-6: before anybody can register anew; what came by a UDP flow stays."""
+    store = StoreSection(url=f"rocksdb:{tmp_path / 'store'}")
+    async with serving(tmp_path, store=store) as server, udp_phone(server) as phone:
+        await phone.ask(request("REGISTER", flow_contact(1), "Supported: outbound"))
+        await stream_answers(server, [request("REGISTER", flow_contact(2), "Supported: outbound", cseq=2)])
+        async with asyncio.timeout(10):
+            while server._engine.flows.ending or server._engine.pending or len(server._engine.flows) > 1:
+                await asyncio.sleep(0)
+        await stream_answers(server, [request("REGISTER", contact("sip:alice@192.0.2.7"), cseq=3)])
+        port = next(listener.port for listener in server.listeners if listener.transport == "tcp")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("REGISTER", flow_contact(2), "Supported: outbound", cseq=4))
+        assert (await read_answer(reader)).contact_count == 3
+    writer.close()
+    async with serving(tmp_path, store=store) as server:
+        registration = await server.location.lookup("sip:alice@example.com")
+        assert registration is not None
+        assert [(one.reg_id, one.flow[:4]) for one in registration.bindings] == [(1, "udp:"), (None, "")]
+        async with asyncio.timeout(10):
+            while server.statistics()["events"]["expired"] != 1:
+                await asyncio.sleep(0.01)
+
+
+async def test_stun_is_answered_where_sip_is(tmp_path: Path) -> None:
+    """TRN-15: over IPv4 and IPv6, with the address the request came from."""
+    cookie, transaction = bytes.fromhex("2112a442"), bytes(range(12))
+    async with serving(tmp_path, listen=("udp:127.0.0.1:0", "udp:[::1]:0")) as server:
+        for listener in server.listeners[::2]:
+            family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as phone:
+                phone.setblocking(False)
+                phone.bind((listener.host, 0))
+                phone.connect((listener.host, listener.port))
+                phone.send(b"\0\1\0\0" + cookie + transaction)
+                async with asyncio.timeout(10):
+                    octets = await asyncio.get_running_loop().sock_recv(phone, 100)
+                source = socket.inet_pton(family, listener.host)
+                masked = bytes(a ^ b for a, b in zip(source, cookie + transaction, strict=False))
+                port = (phone.getsockname()[1] ^ 0x2112).to_bytes(2, "big")
+                assert octets[8:20] == transaction
+                assert octets[26:] == port + masked
 
 
 async def test_binding_expires_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

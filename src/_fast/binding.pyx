@@ -82,6 +82,7 @@ from reginfo._fast._siphash cimport (
     siphash_start,
     siphash_update,
 )
+from reginfo._fast._urn cimport same_urn
 from reginfo._fast._writer cimport (
     Writer,
     put,
@@ -98,6 +99,8 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     base,
     contact_params,
+    is_loose,
+    is_supported,
     unfolded,
 )
 from reginfo._fast.uri cimport (
@@ -133,6 +136,8 @@ cdef enum:                      # what becomes of a whole REGISTER
     STAR_WITHOUT_ZERO_
     TOO_MANY_
     TOO_MANY_AT_ONCE_
+    PATH_UNSUPPORTED_
+    PATH_STRICT_
 
 GRANTED: int = GRANTED_
 TOO_BRIEF: int = TOO_BRIEF_                     # 423: an expiry below the minimum
@@ -140,6 +145,8 @@ OUT_OF_ORDER: int = OUT_OF_ORDER_               # 500: a CSeq that is not higher
 STAR_WITHOUT_ZERO: int = STAR_WITHOUT_ZERO_     # 400: `Contact: *` without Expires: 0
 TOO_MANY: int = TOO_MANY_                       # 403: more bindings than an AoR may have
 TOO_MANY_AT_ONCE: int = TOO_MANY_AT_ONCE_       # 403: more contacts than a request may have
+PATH_UNSUPPORTED: int = PATH_UNSUPPORTED_       # 420: a Path, and the phone does not know what that is
+PATH_STRICT: int = PATH_STRICT_                 # 400: a Path whose URI is no loose router's
 
 cdef enum:
     ONE_HOUR = 3600             # seconds; an expiry of that is never too brief (RFC 3261 10.3 step 7)
@@ -193,6 +200,12 @@ cdef struct Slot:               # one row of a draft: as committed, as decided s
 cdef struct Texts:              # where the texts of a row to be written lie
     const uint8_t* octets[TEXTS]
     Py_ssize_t lengths[TEXTS]
+
+
+cdef struct Key:                # what a binding with outbound is bound by instead of its URI (RFC 5626 section 6)
+    uint32_t reg_id             # 0: it is bound by its URI
+    const uint8_t* instance
+    Py_ssize_t length
 
 
 cdef packed struct ChangeHead:  # then: AoR (without a record), cause, origin, record, ended rows
@@ -268,6 +281,21 @@ cdef void set_instance(RowHead* head, const Texts* texts, const uint8_t* urn, Py
     if found != NULL:
         head.instance_start = <uint16_t>(found - texts.octets[PARAMS])
         head.instance_length = <uint16_t>n
+
+
+cdef inline const uint8_t* row_instance(const uint8_t* row) noexcept nogil:
+    return &row_text(row, PARAMS)[row_head(row).instance_start]
+
+
+cdef inline Key key_of(const uint8_t* row) noexcept nogil:
+    return Key(row_head(row).reg_id, row_instance(row), row_head(row).instance_length)
+
+
+cdef inline bint has_key(const uint8_t* row, const Key* key) noexcept nogil:
+    # Whether a row is bound by this reg-id of this instance, or neither by any.
+    return row_head(row).reg_id == key.reg_id and (
+        key.reg_id == 0 or same_urn(row_instance(row), row_head(row).instance_length, key.instance, key.length)
+    )
 
 
 cdef inline void set_texts(Texts* texts, const uint8_t* row) noexcept nogil:
@@ -401,13 +429,19 @@ cdef const char* find_params_fault(
 
 
 cdef inline uint64_t contact_hash(
-    const uint8_t* aor, Py_ssize_t aor_length, const uint8_t* uri, Py_ssize_t n
+    const uint8_t* aor, Py_ssize_t aor_length, const uint8_t* uri, Py_ssize_t n, uint32_t reg_id
 ) noexcept nogil:
+    # The flows of one instance may all have the same URI: reg-id keeps them apart.
     cdef SipHash h
+    cdef int shift
     siphash_start(&h, CONTACT_KEY_0, CONTACT_KEY_1)
     siphash_update(&h, aor, aor_length)
     siphash_octet(&h, 0)
     siphash_update(&h, uri, n)
+    if reg_id != 0:
+        siphash_octet(&h, 0)
+        for shift in range(0, 32, 8):
+            siphash_octet(&h, <uint8_t>(reg_id >> shift))
     return siphash_finish(&h)
 
 
@@ -798,6 +832,22 @@ def last_expiry_ms(record: bytes) -> int | None:
     return None if latest < 0 else latest
 
 
+def bound_flows(record: bytes) -> list[str]:
+    """Return the flows that the local bindings of a record end with, each once per binding; none for no record."""
+    cdef const uint8_t* octets = octets_of(record)
+    cdef const uint8_t* row
+    cdef list found = []
+    if PyBytes_GET_SIZE(record) == 0:
+        return found
+    check_record(record)
+    row = record_rows(octets)
+    for _ in range(record_head(octets).rows):
+        if row_head(row).lengths[FLOW] and row_is_local(row):
+            found.append(text_of(row, FLOW))
+        row = &row[row_size(row)]
+    return found
+
+
 # -- changes -----------------------------------------------------------------------------------------------
 
 @cython.final
@@ -820,6 +870,7 @@ cdef class Change:
     cdef readonly int64_t at_ms
     cdef readonly bint only_refreshes
     cdef readonly bint muted
+    cdef readonly bint touches_flows    # a binding of a flow came, moved or ended; False once read back
     cdef str _aor
     cdef uint64_t _seq
 
@@ -991,6 +1042,7 @@ cdef class RegisterPolicy:
     cdef Py_ssize_t max_contacts
     cdef bint replaces_oldest
     cdef int max_contacts_per_request
+    cdef bint lazy_path
 
     def __init__(
         self,
@@ -1002,8 +1054,12 @@ cdef class RegisterPolicy:
         max_contacts: cython.Py_ssize_t = 10,
         replaces_oldest: bool = False,
         max_contacts_per_request: cython.int = MAX_CONTACTS,
+        lazy_path: bool = False,
     ) -> None:
-        """jitter is the share of the granted time that chance may take off; 32 contacts fit a request."""
+        """jitter is the share of the granted time that chance may take off; 32 contacts fit a request.
+
+        lazy_path takes a Path also where Supported does not say that the phone knows of it (RFC 3327 section 5.3).
+        """
         if not 1 <= max_contacts_per_request <= <int>MAX_CONTACTS:
             raise ValueError("max_contacts_per_request is 1 to 32")
         self.default_expires = default_expires
@@ -1013,6 +1069,7 @@ cdef class RegisterPolicy:
         self.max_contacts = max_contacts
         self.replaces_oldest = replaces_oldest
         self.max_contacts_per_request = max_contacts_per_request
+        self.lazy_path = lazy_path
 
     cdef uint32_t granted(self, uint32_t requested, uint32_t spread) noexcept nogil:
         # Never more than asked (RFC 3261 10.3 step 7), spread so that refreshes do not herd, never below the minimum.
@@ -1123,6 +1180,12 @@ cdef class Draft:
     cdef inline bint _is_local(self, const Slot* slot) noexcept:
         return row_is_local(self._row(slot))
 
+    cdef inline bint _touches_flow(self, const Slot* slot) noexcept:
+        # Whether the row is bound to a flow, or was as committed.
+        return row_head(self._row(slot)).lengths[FLOW] != 0 or (
+            slot.before != ABSENT and row_head(&octets_of(self.record)[slot.before]).lengths[FLOW] != 0
+        )
+
     cdef inline bint _is_visible(self, const Slot* slot) noexcept:
         return self._lives(slot) and not row_is_hidden(self._row(slot))
 
@@ -1144,22 +1207,34 @@ cdef class Draft:
         return expired
 
     cdef Py_ssize_t _find(
-        self, const uint8_t* uri, Py_ssize_t n, const uint8_t* origin, Py_ssize_t origin_length
+        self, const uint8_t* uri, Py_ssize_t n, const uint8_t* origin, Py_ssize_t origin_length, const Key* key
     ) noexcept:
         # The slot this URI means, or ABSENT.  Equality is not transitive (RFC 3261 section 19.1.4), so more than
         # one may be equal: the one with the same octets wins, then the oldest.  A row removed by this very
-        # decision is still there to be compared with.
+        # decision is still there to be compared with.  With a reg-id the URI counts only for what others have told:
+        # there an id may move to another URI (RFC 3680 section 5.3 knows contacts by URI), here it never does.
         cdef const uint8_t* row
         cdef Slot* slot
         cdef Py_ssize_t i
+        cdef Py_ssize_t removed = ABSENT
         cdef bint same_octets
+        if key.reg_id != 0 and origin_length == 0:
+            for i in range(self._used):
+                slot = &self._slots[i]
+                row = self._row(slot)
+                if row != NULL and row_is_local(row) and has_key(row, key):
+                    if slot.ended == LIVE:
+                        return i
+                    if slot.ended == UNREGISTERED and removed == ABSENT:
+                        removed = i
+            return removed
         for same_octets in (True, False):
             for i in range(self._used):
                 slot = &self._slots[i]
                 row = self._row(slot)
                 if row == NULL or (slot.ended != LIVE and slot.ended != UNREGISTERED):
                     continue
-                if not has_text(row, ORIGIN, origin, origin_length):
+                if not has_text(row, ORIGIN, origin, origin_length) or not has_key(row, key):
                     continue
                 if same_octets:
                     if has_text(row, URI, uri, n):
@@ -1168,7 +1243,7 @@ cdef class Draft:
                     return i
         return ABSENT
 
-    cdef uint64_t _new_id(self, const uint8_t* uri, Py_ssize_t n) noexcept:
+    cdef uint64_t _new_id(self, const uint8_t* uri, Py_ssize_t n, const Key* key) noexcept:
         # One id per contact: that of a live row of another origin that means the same one, else one that no row has,
         # also among those that end now: one document may tell of both.
         cdef Py_ssize_t i
@@ -1179,9 +1254,9 @@ cdef class Draft:
         for i in range(self._used):
             if self._lives(&self._slots[i]):
                 row = self._row(&self._slots[i])
-                if uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, n):
+                if has_key(row, key) and uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, n):
                     return row_head(row).contact_id
-        contact_id = contact_hash(<const uint8_t*>aor, aor_length, uri, n)
+        contact_id = contact_hash(<const uint8_t*>aor, aor_length, uri, n, key.reg_id)
         while contact_id == 0 or self._has_id(contact_id):
             contact_id += 1
         return contact_id
@@ -1278,9 +1353,10 @@ cdef class Draft:
         return 0
 
     cdef int _hide_learned(
-        self, const uint8_t* uri, Py_ssize_t length, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq
+        self, const uint8_t* uri, Py_ssize_t length, const Key* key, const uint8_t* call_id, Py_ssize_t n, uint32_t cseq
     ) except -1:
-        # Hide what peers say of this URI (NULL: of any), unless it is later than this request; the number hidden.
+        # Hide what peers say of this URI, or of this flow (NULL: of any), unless it is later than this request; the
+        # number hidden.
         cdef Py_ssize_t i
         cdef const uint8_t* row
         cdef int hidden = 0
@@ -1290,7 +1366,9 @@ cdef class Draft:
             row = self._row(&self._slots[i])
             if row_is_published(row) or (has_text(row, CALL_ID, call_id, n) and cseq <= row_head(row).cseq):
                 continue
-            if uri == NULL or uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, length):
+            if uri == NULL or has_key(row, key) and (
+                key.reg_id != 0 or uri_octets_equal(row_text(row, URI), row_head(row).lengths[URI], uri, length)
+            ):
                 self._hide(&self._slots[i], UNREGISTERED, call_id, n, cseq, 0)
                 hidden += 1
         return hidden
@@ -1304,11 +1382,14 @@ cdef class Draft:
         received: str,
         now_ms: int64_t,
         flow: str = "",
+        outbound: bool = False,
     ) -> int:
         """Bind, refresh or remove contact index of a REGISTER and return what became of it.
 
-        seconds is what is granted, 0 removes; requested is what was asked for.  ADDED, REFRESHED, REMOVED,
-        UNCHANGED or STALE; STALE has done nothing and fails the request (RFC 3261 section 10.3 step 7).
+        seconds is what is granted, 0 removes; requested is what was asked for.  flow is the identity of the flow with
+        which the binding ends, empty if with none; without outbound a reg-id is ignored, and not kept (RFC 5626
+        section 6).  ADDED, REFRESHED, REMOVED, UNCHANGED or STALE; STALE has done nothing and fails the request
+        (RFC 3261 section 10.3 step 7).
         """
         cdef const uint8_t* octets = base(request)
         cdef const uint8_t* call_id = &octets[request.call_id_span.start]
@@ -1319,18 +1400,25 @@ cdef class Draft:
         cdef Py_ssize_t at
         cdef RowHead head
         cdef Texts texts
+        cdef Key key
         cdef bytes params, display_name, path, user_agent   # own the texts that are not in the message
         if not 0 <= index < min(request.contact_count, MAX_CONTACTS) or request.contact_star:
             raise IndexError("no such contact in the request")
         contact = &request.contact[index]
         set_text(&texts, URI, &octets[contact.uri.start], contact.uri.length)
+        set_str(&texts, FLOW, "flow", flow)
+        key = Key(
+            contact.reg_id if outbound and contact.instance.length else 0,
+            &octets[contact.instance.start],
+            contact.instance.length,
+        )
         self._expire(now_ms)
-        at = self._find(texts.octets[URI], texts.lengths[URI], b"", 0)
+        at = self._find(texts.octets[URI], texts.lengths[URI], b"", 0, &key)
         if at == ABSENT and seconds == 0:
-            if self._hide_learned(texts.octets[URI], texts.lengths[URI], call_id, call_id_length, request.cseq):
+            if self._hide_learned(texts.octets[URI], texts.lengths[URI], &key, call_id, call_id_length, request.cseq):
                 return REMOVED_
             return UNCHANGED_
-        params = contact_params(request, <int>index)
+        params = contact_params(request, <int>index, contact.reg_id == key.reg_id)
         if at != ABSENT:
             slot = &self._slots[at]
             if slot.before != ABSENT:
@@ -1346,14 +1434,28 @@ cdef class Draft:
                         and requested == row_head(row).requested
                         and contact.q == row_head(row).q
                         and has_text(row, PARAMS, octets_of(params), PyBytes_GET_SIZE(params))
+                        and (key.reg_id == 0 or has_text(row, URI, texts.octets[URI], texts.lengths[URI]))
                     ):
-                        return UNCHANGED_
-                    return STALE_
+                        if has_text(row, FLOW, texts.octets[FLOW], texts.lengths[FLOW]):
+                            return UNCHANGED_
+                        # Sent again over another flow: the binding moves there.
+                    else:
+                        return STALE_
             if seconds == 0:
                 if slot.ended != UNREGISTERED:
                     self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
-                    self._hide_learned(texts.octets[URI], texts.lengths[URI], call_id, call_id_length, request.cseq)
+                    self._hide_learned(
+                        texts.octets[URI], texts.lengths[URI], &key, call_id, call_id_length, request.cseq
+                    )
                 return REMOVED_
+            row = self._row(slot)
+            if key.reg_id != 0 and not uri_octets_equal(
+                row_text(row, URI), row_head(row).lengths[URI], texts.octets[URI], texts.lengths[URI]
+            ):
+                # Contacts are told by their URI (RFC 3680 section 5.3): one leaves and another comes.
+                if slot.ended != UNREGISTERED:
+                    self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
+                slot = NULL
 
         if not is_utf8(octets_of(params), PyBytes_GET_SIZE(params)):
             raise SipParseError("contact: parameter is not UTF-8", offset=contact.params.start)
@@ -1363,7 +1465,6 @@ cdef class Draft:
         set_text(&texts, PARAMS, octets_of(params), PyBytes_GET_SIZE(params))
         path = set_header(&texts, PATH, request, HEADER_PATH)
         set_str(&texts, RECEIVED, "received", received)
-        set_str(&texts, FLOW, "flow", flow)
         user_agent = set_header(&texts, USER_AGENT, request, HEADER_USER_AGENT)
         set_text(&texts, ORIGIN, b"", 0)
         head.cseq = request.cseq
@@ -1371,13 +1472,13 @@ cdef class Draft:
         head.updated_at = now_ms
         head.expires_at = now_ms + <int64_t>seconds * 1000
         head.requested = requested
-        head.reg_id = contact.reg_id
+        head.reg_id = key.reg_id
         head.q = contact.q
         head.event = REGISTERED
         if slot == NULL:
             set_instance(&head, &texts, &octets[contact.instance.start], contact.instance.length)
             self._check_room()
-            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI], &key)
             self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
             keep_alive(display_name, path, user_agent)
             return ADDED_
@@ -1397,17 +1498,29 @@ cdef class Draft:
         return REFRESHED_ if slot.before != ABSENT else ADDED_
 
     def register(
-        self, request: SipMessage, policy: RegisterPolicy, spread: uint32_t, received: str, now_ms: int64_t
+        self,
+        request: SipMessage,
+        policy: RegisterPolicy,
+        spread: uint32_t,
+        received: str,
+        now_ms: int64_t,
+        flow: str = "",
+        outbound: bool = False,
     ) -> int:
         """Bind, refresh or remove what a REGISTER asks for: all of it, or nothing (RFC 3261 section 10.3).
 
-        spread is drawn from 0 to 65,535 for this request and places the granted time inside the policy's jitter.
-        Returns GRANTED, or the verdict that leaves the draft as it was.
+        spread is drawn from 0 to 65,535 for this request and places the granted time inside the policy's jitter; flow
+        and outbound are those of bind().  Returns GRANTED, or the verdict that leaves the draft as it was.
         """
         cdef uint32_t requested
         cdef int bound, i
         cdef bint added = False
         cdef Py_ssize_t excess
+        if request.first[HEADER_PATH]:
+            if not policy.lazy_path and not is_supported(request, b"path", 4):
+                return PATH_UNSUPPORTED_
+            if not is_loose(request, HEADER_PATH):
+                return PATH_STRICT_
         if request.contact_count == 0:
             return self._clear_all(request) if request.contact_star else GRANTED_   # nothing asked: a fetch
         if request.contact_count > policy.max_contacts_per_request:
@@ -1421,7 +1534,9 @@ cdef class Draft:
             if 0 < requested < policy.min_expires and requested < ONE_HOUR:
                 self._begin()
                 return TOO_BRIEF_
-            bound = self.bind(request, i, policy.granted(requested, spread), requested, received, now_ms)
+            bound = self.bind(
+                request, i, policy.granted(requested, spread), requested, received, now_ms, flow, outbound
+            )
             if bound == STALE_:
                 self._begin()
                 return OUT_OF_ORDER_
@@ -1470,11 +1585,31 @@ cdef class Draft:
             if self._lives(&self._slots[i]) and self._is_local(&self._slots[i]):
                 self._unregister(&self._slots[i], p, n, cseq, self._now_ms)
                 removed += 1
-        return removed + self._hide_learned(NULL, 0, p, n, cseq)
+        return removed + self._hide_learned(NULL, 0, NULL, p, n, cseq)
 
     def expire(self, now_ms: int64_t) -> int:
         """End every binding whose time is over (`expired`); return how many."""
         return self._expire(now_ms)
+
+    def end_flow(self, flow: str) -> int:
+        """End every local binding that is bound to a flow (`expired`); return how many (RFC 5626 section 6).
+
+        flow is the whole identity, or of a UDP flow the part before "/": its remote address.
+        """
+        cdef Py_ssize_t i, n
+        cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(flow, &n)
+        cdef const uint8_t* row
+        cdef int ended = 0
+        for i in range(self._used):
+            if not self._lives(&self._slots[i]) or not self._is_local(&self._slots[i]):
+                continue
+            row = self._row(&self._slots[i])
+            if row_head(row).lengths[FLOW] < n or n == 0 or memcmp(row_text(row, FLOW), octets, n) != 0:
+                continue
+            if row_head(row).lengths[FLOW] == n or row_text(row, FLOW)[n] == 0x2F:
+                self._end(&self._slots[i], EXPIRED)
+                ended += 1
+        return ended
 
     def remove(self, contact: str | None, event: object, retry_after: uint32_t = 0) -> int:
         """End the bindings with this contact id or an equal URI, or all (None), with event; return how many.
@@ -1587,10 +1722,11 @@ cdef class Draft:
         cdef const uint8_t* row
         cdef Py_ssize_t at
         cdef RowHead head = row_head(given)[0]
+        cdef Key key = key_of(given)
         cdef Texts texts
         set_texts(&texts, given)
         self._expire(self._now_ms)
-        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN])
+        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN], &key)
         if head.updated_at == 0:
             head.updated_at = self._now_ms
         if at != ABSENT and self._slots[at].ended == LIVE:
@@ -1605,7 +1741,7 @@ cdef class Draft:
             head.registered_at = self._now_ms
         self._check_room()
         if head.contact_id == 0 or self._has_id(head.contact_id):
-            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI], &key)
         self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
         return 1
 
@@ -1620,6 +1756,7 @@ cdef class Draft:
         cdef Py_ssize_t at
         cdef Slot* slot
         cdef RowHead head = row_head(given)[0]
+        cdef Key key = key_of(given)
         cdef Texts texts
         set_texts(&texts, given)
         if texts.lengths[ORIGIN] == 0:
@@ -1631,11 +1768,11 @@ cdef class Draft:
             head.registered_at = self._now_ms
         if mirror:
             self._give_way(given, UNREGISTERED)
-        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN])
+        at = self._find(texts.octets[URI], texts.lengths[URI], texts.octets[ORIGIN], texts.lengths[ORIGIN], &key)
         if at == ABSENT or self._slots[at].ended != LIVE:
             self._check_room()
             head.event = first_event(given)
-            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI])
+            head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI], &key)
             self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
             self._slots[self._used - 1].seen = True
             return ADDED_
@@ -1669,6 +1806,7 @@ cdef class Draft:
         """
         cdef const uint8_t* given = binding._row
         cdef const RowHead* head = row_head(given)
+        cdef Key key = key_of(given)
         cdef Py_ssize_t at
         cdef bint removed = False
         if head.lengths[ORIGIN] == 0:
@@ -1678,7 +1816,9 @@ cdef class Draft:
         self._expire(self._now_ms)
         if mirror:
             removed = self._give_way(given, head.event)
-        at = self._find(row_text(given, URI), head.lengths[URI], row_text(given, ORIGIN), head.lengths[ORIGIN])
+        at = self._find(
+            row_text(given, URI), head.lengths[URI], row_text(given, ORIGIN), head.lengths[ORIGIN], &key
+        )
         if at == ABSENT or self._slots[at].ended != LIVE:
             return REMOVED_ if removed else UNCHANGED_
         self._slots[at].seen = True
@@ -1697,7 +1837,8 @@ cdef class Draft:
         # End the local binding of this URI if its REGISTER was earlier: by CSeq in one Call-ID, else by time.
         cdef const uint8_t* row
         cdef const RowHead* head = row_head(given)
-        cdef Py_ssize_t at = self._find(row_text(given, URI), head.lengths[URI], b"", 0)
+        cdef Key key = key_of(given)
+        cdef Py_ssize_t at = self._find(row_text(given, URI), head.lengths[URI], b"", 0, &key)
         cdef bint earlier
         if at == ABSENT or self._slots[at].ended != LIVE:
             return False
@@ -1795,6 +1936,7 @@ cdef class Draft:
         cdef const uint8_t* row
         cdef Py_ssize_t rows = 0, size = 0, ended_size = 0, touched = 0
         cdef bint only_refreshes = True
+        cdef bint touches_flows = False
         cdef Change change
         cdef uint64_t id
         cdef uint8_t* out
@@ -1813,6 +1955,8 @@ cdef class Draft:
                     ended_size += row_size(row)
                 only_refreshes = False
                 touched += 1
+                if self._touches_flow(slot):
+                    touches_flows = True
                 continue
             rows += 1
             size += row_size(row)
@@ -1820,6 +1964,8 @@ cdef class Draft:
                 touched += 1
                 if row_head(row).event != REFRESHED_EVENT:
                     only_refreshes = False
+                if self._touches_flow(slot):
+                    touches_flows = True
         if touched == 0:
             self._begin()
             return None
@@ -1839,6 +1985,7 @@ cdef class Draft:
         change.at_ms = self._now_ms
         change.only_refreshes = only_refreshes
         change.muted = muted
+        change.touches_flows = touches_flows
         change._aor = self.aor
         change.record = b""
         change.ended = PyBytes_FromStringAndSize(NULL, ended_size) if ended_size else b""
@@ -1940,7 +2087,7 @@ cdef uint64_t contact_number(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 @cython.final
 @cython.auto_pickle(False)
 cdef class ContactDelta:
-    """What differs between two sets of bindings; contacts are the same if their URIs are equal."""
+    """What differs between two sets of bindings; contacts are the same if their URIs are equal, and their flows."""
 
     cdef readonly tuple added
     cdef readonly tuple changed
@@ -1979,8 +2126,16 @@ cdef bytes index_key(const uint8_t* row):
     cdef const uint8_t* p = row_text(row, URI)
     cdef Py_ssize_t n = row_head(row).lengths[URI]
     if find_uri_fault(p, 0, n, &uri, &fault) == NULL and uri.kind != SCHEME_OTHER:
-        return aor_octets(&uri, p)
-    return PyBytes_FromStringAndSize(<const char*>p, n).lower()
+        return aor_octets(&uri, p) + flow_key(row)
+    return PyBytes_FromStringAndSize(<const char*>p, n).lower() + flow_key(row)
+
+
+cdef bytes flow_key(const uint8_t* row):
+    # What keeps the flows of one URI apart; the same instance may be written in another case.
+    if row_head(row).reg_id == 0:
+        return b""
+    cdef bytes instance = PyBytes_FromStringAndSize(<const char*>row_instance(row), row_head(row).instance_length)
+    return b"\0%d\0%b" % (row_head(row).reg_id, instance.lower())
 
 
 cdef bytes identity_key(const uint8_t* row):
@@ -1990,6 +2145,7 @@ cdef bytes identity_key(const uint8_t* row):
         PyBytes_FromStringAndSize(<const char*>row_text(row, ORIGIN), row_head(row).lengths[ORIGIN])
         + b"\0"
         + PyBytes_FromStringAndSize(<const char*>row_text(row, URI), n)
+        + flow_key(row)
     )
 
 

@@ -33,10 +33,16 @@ from reginfo._fast._index cimport (
     index_reserve,
 )
 from reginfo._fast._record cimport (
+    FLOW,
     record_aor,
     record_head,
     record_is_sound,
     record_next_expiry,
+    record_rows,
+    row_head,
+    row_is_local,
+    row_size,
+    row_text,
 )
 from reginfo._fast._siphash cimport siphash
 
@@ -80,6 +86,10 @@ cdef inline const uint8_t* _octets(PyObject* record) noexcept:
 cdef str _aor(PyObject* record):
     cdef const uint8_t* octets = _octets(record)
     return PyUnicode_DecodeUTF8(<const char*>record_aor(octets), record_head(octets).aor_length, NULL)
+
+
+cdef str _text(const uint8_t* row, int which):
+    return PyUnicode_DecodeUTF8(<const char*>row_text(row, which), row_head(row).lengths[which], NULL)
 
 
 cdef inline uint32_t _head(int level, int bucket) noexcept nogil:
@@ -266,6 +276,24 @@ cdef class BindingTable:
                 records.append(<bytes>self.at(entry).record)
             entry += 1
         return (entry if entry < self.index.used else 0), records
+
+    def flows(self) -> list[tuple[str, str]]:
+        """Return (AoR, flow) of every local binding that ends with a flow: a walk over the whole table."""
+        cdef uint32_t entry
+        cdef list found = []
+        cdef const uint8_t* row
+        cdef int left
+        for entry in range(RESERVED, self.index.used):
+            if self.at(entry).record == NULL:
+                continue
+            row = record_rows(_octets(self.at(entry).record))
+            left = record_head(_octets(self.at(entry).record)).rows
+            while left:
+                if row_head(row).lengths[FLOW] and row_is_local(row):
+                    found.append((_aor(self.at(entry).record), _text(row, FLOW)))
+                row = &row[row_size(row)]
+                left -= 1
+        return found
 
     # --- expiry ---------------------------------------------------------------------------------
 

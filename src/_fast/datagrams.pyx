@@ -226,6 +226,17 @@ cdef class Flow:
             return f"{self.transport}:[{self.host}]:{self.remote_port}"
         return f"{self.transport}:{self.host}:{self.remote_port}"
 
+    @property
+    def identity(self) -> str:
+        """Return what tells this flow from every other of the process, for rows (RFC 5626 section 6).
+
+        "tcp:192.0.2.1:5060#17" by the number of its connection, "udp:192.0.2.1:5060/198.51.100.1:5060" by both ends.
+        """
+        if self.connection:
+            return f"{self.text}#{self.connection}"
+        host, port = self.local
+        return f"{self.text}/[{host}]:{port}" if ":" in host else f"{self.text}/{host}:{port}"
+
     def reply(self, port: int) -> Flow:
         """Return the same way to another remote port, outside any connection (TRN-4)."""
         if not 0 <= port <= 65535:

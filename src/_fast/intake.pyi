@@ -42,6 +42,7 @@ class Registering:
     trying: bool
     muted: bool
     info: str | None
+    moves_flow: bool
     outcome: Outcome
     change: Change | None
     listing: bytes | None
@@ -85,7 +86,7 @@ class Intake:
         now_ms: int,
         oldest_ms: int,
         date: bytes,
-        headers: tuple[tuple[str, str], ...],
+        granted: bytes,
         output: list[tuple[bytes, Flow]],
         other: Callable[[_Work], None],
     ) -> int: ...

@@ -30,6 +30,7 @@ from reginfo._fast.transactions import LISTING, PENDING
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
     SIP_PORT = 5060
+    ROAD = 6                # parts
 
 
 @cython.final
@@ -71,6 +72,7 @@ cdef class Registering:
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
     cdef public str info            # Authentication-Info of its 200, None or empty without one
+    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public Outcome outcome
     cdef public object change
     cdef public bytes listing
@@ -112,6 +114,11 @@ def response_flow(request: SipMessage, flow: Flow) -> Flow:
 
 cdef inline bint is_message(bytes octets) noexcept:
     return PyBytes_GET_SIZE(octets) > 0 and <unsigned char>PyBytes_AS_STRING(octets)[0] >= LOWEST_TOKEN_OCTET
+
+
+cdef inline bint is_stun(bytes octets) noexcept:
+    # RFC 5626 section 8: the first octet tells it from SIP.
+    return PyBytes_GET_SIZE(octets) > 0 and <unsigned char>PyBytes_AS_STRING(octets)[0] < 2
 
 
 cdef inline bint is_response(bytes octets) noexcept:
@@ -161,12 +168,15 @@ cdef class Intake:
 
         Each is put into queues as the only work of its AoR and appended to arrivals.  For everything else one of the
         road is called, in order: for a request, for a response, for a retransmission with what is known of it, for
-        what is malformed with the error, and for what one of those raised.
+        what is malformed with the error, for what one of those raised, and for a STUN message.  ValueError for a road
+        of another length.
         """
         cdef bytes octets
         cdef Flow flow
         cdef int64_t now_ms = now.ms
         cdef int taken = 0
+        if len(road) != ROAD:
+            raise ValueError(f"a road has {ROAD} parts")
         for octets, flow in batch:
             try:
                 taken += self.take_one(octets, flow, now, now_ms, queues, arrivals, self.pending < limit, road)
@@ -180,14 +190,15 @@ cdef class Intake:
         now_ms: int64_t,
         oldest_ms: int64_t,
         date: bytes,
-        headers: tuple[tuple[str, str], ...],
+        granted: bytes,
         output: list[tuple[bytes, Flow]],
         other: Callable[[object], None],
     ) -> int:
         """Append the 200 of every accepted REGISTER of works to output, and return how many.
 
-        Each lists the bindings as decided (RFC 3261 10.3 step 8) and is remembered for retransmissions of its
-        request.  other() is called, in order, for every other work, and for one that arrived before oldest_ms.
+        Each lists the bindings as decided (RFC 3261 10.3 step 8), has the rows of granted and is remembered for
+        retransmissions of its request.  other() is called, in order, for every other work, and for one that arrived
+        before oldest_ms or moves a flow.
         """
         cdef Registering work
         cdef bytes octets
@@ -198,7 +209,7 @@ cdef class Intake:
                 other(item)
                 continue
             work = item
-            if work.outcome is not _accepted or work.arrived_ms < oldest_ms:
+            if work.outcome is not _accepted or work.arrived_ms < oldest_ms or work.moves_flow:
                 other(item)
                 continue
             flow = response_flow_(work.request, work.flow)
@@ -208,11 +219,12 @@ cdef class Intake:
                 None,
                 self.transactions.tag_of(work.fingerprint),
                 work.flow,
-                headers + (("Authentication-Info", work.info),) if work.info else headers,
+                (("Authentication-Info", work.info),) if work.info else (),
                 work.listing,
                 now_ms,
                 date,
                 b"",
+                granted,
             )
             output.append((octets, flow))
             if flow.kind == UDP:
@@ -236,6 +248,9 @@ cdef class Intake:
         cdef Registering work = None
         cdef uint64_t fingerprint = 0
         if not is_message(octets):
+            if flow.kind == UDP and is_stun(octets):
+                road[5](octets, flow)
+                return False
             octets = octets.lstrip(b"\r\n")     # RFC 3261 7.5
             if not is_message(octets):
                 return False                    # keep-alives and noise (TRN-15)

@@ -19,6 +19,7 @@ cdef class Screen:
     cdef frozenset _methods
     cdef frozenset _domains
     cdef frozenset _hosts
+    cdef frozenset _extensions
     cdef Py_ssize_t _max_uri
 
     cdef int verdict(self, SipMessage request, bytes here=*) except -1

@@ -17,6 +17,12 @@ AOR_OF_OTHER_DOMAIN: Final[int]
 @final
 class Screen:
     def __init__(
-        self, methods: Iterable[str], domains: Iterable[str], addresses: Iterable[str], max_uri: int
+        self,
+        methods: Iterable[str],
+        domains: Iterable[str],
+        addresses: Iterable[str],
+        max_uri: int,
+        extensions: Iterable[str] = (),
     ) -> None: ...
     def check(self, request: SipMessage, here: str = "") -> int: ...
+    def unknown(self, request: SipMessage) -> list[str]: ...

@@ -11,6 +11,7 @@ cimport cython
 
 from reginfo._fast.sip_parser cimport (
     METHOD_ACK,
+    METHOD_OPTIONS,
     METHOD_REGISTER,
     METHOD_UNKNOWN,
     SipMessage,
@@ -40,16 +41,23 @@ cdef class Screen:
     """The checks of one server: the methods it serves and the hosts it answers for."""
 
     def __init__(
-        self, methods: Iterable[str], domains: Iterable[str], addresses: Iterable[str], max_uri: cython.Py_ssize_t
+        self,
+        methods: Iterable[str],
+        domains: Iterable[str],
+        addresses: Iterable[str],
+        max_uri: cython.Py_ssize_t,
+        extensions: Iterable[str] = (),
     ) -> None:
         """domains have addresses-of-record; addresses are the server's own, good in a Request-URI only.
 
-        Both are hosts as a canonical AoR shows them; max_uri is in octets.
+        Both are hosts as a canonical AoR shows them; max_uri is in octets.  extensions are the option-tags, in lower
+        case, that a REGISTER may require.
         """
         self._methods = frozenset(methods)
         self._domains = frozenset([domain.encode() for domain in domains])
         self._hosts = self._domains | frozenset([address.encode() for address in addresses])
         self._max_uri = max_uri
+        self._extensions = frozenset(extensions)
 
     def check(self, request: SipMessage, here: str = "") -> int:
         """Return GO_ON, or the first of the other verdicts that applies to a parsed request.
@@ -57,6 +65,15 @@ cdef class Screen:
         here is one more address of this server, where a listener has all of them.
         """
         return self.verdict(request, here.encode())
+
+    def unknown(self, request: SipMessage) -> list[str]:
+        """Return the option-tags in Require that are not understood with this method, each once and as written.
+
+        All that is understood concerns REGISTER (UAS-2); an OPTIONS asks what a REGISTER could.
+        """
+        concerned = request.method_id == METHOD_REGISTER or request.method_id == METHOD_OPTIONS
+        known = self._extensions if concerned else frozenset()
+        return [tag for tag in dict.fromkeys(request.require) if tag.lower() not in known]
 
     cdef int verdict(self, SipMessage request, bytes here=b"") except -1:
         cdef bytes host, aor_host
@@ -71,7 +88,7 @@ cdef class Screen:
         host = host_octets(&request.request_uri_value.host, base(request))
         if host not in self._hosts and (not here or host != here):
             return FOREIGN_DOMAIN_
-        if request.has_require:
+        if request.has_require and self.unknown(request):
             return UNKNOWN_EXTENSION_
         if request.method_id != METHOD_REGISTER:
             return GO_ON_

@@ -176,11 +176,18 @@ cdef inline const unsigned char* base(SipMessage message) noexcept:
     return <const unsigned char*>PyBytes_AS_STRING(message._data)
 
 
-# Every contact-param of contact[i] but q and expires, as written but for LWS: b";a=b;c", a record's params.
-cdef bytes contact_params(SipMessage message, int i)
+# Every contact-param of contact[i] but q, expires and, unless it counts, reg-id, as written but for LWS: b";a=b;c", a
+# record's params.
+cdef bytes contact_params(SipMessage message, int i, bint with_reg_id)
 
 # A span with each fold made one SP.
 cdef bytes unfolded(const unsigned char* octets, Py_ssize_t n)
+
+# Whether an option-tag is in Supported.
+cdef bint is_supported(SipMessage message, const char* tag, Py_ssize_t n) noexcept
+
+# Whether every URI of a list of addresses (Path) is a loose router's, with ;lr.  SipParseError for what is no list.
+cdef bint is_loose(SipMessage message, int header) except -1
 
 # What parse_message does.
 cdef SipMessage message_of(bytes data, bint stream)

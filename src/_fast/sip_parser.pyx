@@ -629,7 +629,7 @@ cdef const char* _take_contact(Cursor* cur, ContactValue* out, Py_ssize_t* fault
     return NULL
 
 
-cdef bytes contact_params(SipMessage message, int i):
+cdef bytes contact_params(SipMessage message, int i, bint with_reg_id):
     cdef const unsigned char* octets = base(message)
     cdef Cursor cur = cursor_of(octets, message.contact[i].params)
     cdef Parameter parameter
@@ -640,6 +640,8 @@ cdef bytes contact_params(SipMessage message, int i):
     try:
         while peek(&cur) == c";" and _next_parameter(&cur, &parameter, &seen) == NULL:
             if _is(octets, parameter.name, b"expires", 7) or _is(octets, parameter.name, b"q", 1):
+                continue
+            if not with_reg_id and _is(octets, parameter.name, b"reg-id", 6):
                 continue
             put_octet(&w, c";")
             put(&w, octets + parameter.name.start, parameter.name.length)
@@ -1461,13 +1463,73 @@ cdef list _items_of(SipMessage self, int header):
     return result
 
 
+cdef bint is_supported(SipMessage message, const char* tag, Py_ssize_t n) noexcept:
+    cdef Cursor cur
+    cdef Span item
+    cdef int i
+    if message.first[HEADER_SUPPORTED] == 0:
+        return False
+    for i in range(message.first[HEADER_SUPPORTED] - 1, message.row_count):
+        if message.row[i].id == HEADER_SUPPORTED:
+            cur = _row_cursor(message, i)
+            while not at_end(&cur):
+                item = _next_item(&cur)
+                if <Py_ssize_t>item.length == n and _is(base(message), item, tag, n):
+                    return True
+    return False
+
+
+cdef bint _has_lr(const unsigned char* octets, Span params) noexcept nogil:
+    # uri-parameters = *( ";" uri-parameter ), lr-param = "lr"   RFC 3261 25.1; some write lr=on
+    cdef Cursor cur = cursor_of(octets, params)
+    cdef Py_ssize_t start
+    while accept(&cur, c";"):
+        start = offset(&cur)
+        run(&cur, TOKEN)
+        if _is(octets, span_since(&cur, start), b"lr", 2) and (at_end(&cur) or peek(&cur) in (c";", c"=")):
+            return True
+        if not seek(&cur, c";"):
+            break
+    return False
+
+
+cdef bint _take_listed(Cursor* cur, int header, NameAddrValue* out, SipUri* parts) except -1:
+    # One address of a row of many; whether another one follows.
+    cdef Py_ssize_t fault = -1
+    cdef const char* reason = _take_name_addr(cur, out, parts, &fault)
+    if reason != NULL:
+        _fail_in(header, reason, offset(cur) if fault < 0 else fault)
+    if at_end(cur):
+        return False
+    if not accept(cur, c","):
+        _fail_in(header, b"malformed", offset(cur))
+    return True
+
+
+cdef bint is_loose(SipMessage message, int header) except -1:
+    cdef Cursor cur
+    cdef NameAddrValue value
+    cdef SipUri parts
+    cdef bint more
+    cdef int i
+    for i in range(message.first[header] - 1, message.row_count):
+        if message.row[i].id != header:
+            continue
+        cur = _row_cursor(message, i)
+        more = True
+        while more:
+            more = _take_listed(&cur, header, &value, &parts)
+            if parts.kind == SCHEME_OTHER or not _has_lr(base(message), parts.params):
+                return False
+    return True
+
+
 cdef list _addresses_of(SipMessage self, int header):
     cdef list result = []
     cdef Cursor cur
     cdef NameAddrValue value
     cdef SipUri parts
-    cdef Py_ssize_t fault
-    cdef const char* reason
+    cdef bint more
     cdef int i
     if self.first[header] == 0:
         return result
@@ -1475,16 +1537,10 @@ cdef list _addresses_of(SipMessage self, int header):
         if self.row[i].id != header:
             continue
         cur = _row_cursor(self, i)
-        while True:
-            fault = -1
-            reason = _take_name_addr(&cur, &value, &parts, &fault)
-            if reason != NULL:
-                _fail_in(header, reason, offset(&cur) if fault < 0 else fault)
+        more = True
+        while more:
+            more = _take_listed(&cur, header, &value, &parts)
             result.append(_name_addr(self._data, &value))
-            if at_end(&cur):
-                break
-            if not accept(&cur, c","):
-                _fail_in(header, b"malformed", offset(&cur))
     return result
 
 
@@ -1715,6 +1771,24 @@ cdef class SipMessage:
             if self.contact[i].kind == SCHEME_SIPS:
                 return True
         return False
+
+    @property
+    def has_reg_id(self) -> bool:
+        """Whether a contact (of those held) has a reg-id (RFC 5626 section 4.2)."""
+        cdef int i
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            if self.contact[i].reg_id:
+                return True
+        return False
+
+    @property
+    def has_plain_contacts(self) -> bool:
+        """Whether no contact (of those held) is a SIPS URI or has a reg-id."""
+        cdef int i
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            if self.contact[i].kind == SCHEME_SIPS or self.contact[i].reg_id:
+                return False
+        return True
 
     @property
     def contacts(self) -> list[Contact]:

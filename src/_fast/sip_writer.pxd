@@ -18,6 +18,7 @@ cdef bytes response_to(
     int64_t now_ms,
     bytes date,
     bytes body,
+    bytes granted,
 )
 
 # A qvalue of so many thousandths, without trailing zeros.

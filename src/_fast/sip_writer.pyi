@@ -17,6 +17,7 @@ def write_response(
     now_ms: int = 0,
     date: bytes = b"",
     body: bytes = b"",
+    granted: bytes | None = None,
 ) -> bytes: ...
 def write_headers(headers: Sequence[tuple[str, str]]) -> bytes: ...
 

@@ -57,6 +57,7 @@ from reginfo._fast.sip_parser cimport (
     HEADER_CALL_ID,
     HEADER_CSEQ,
     HEADER_FROM,
+    HEADER_PATH,
     HEADER_TIMESTAMP,
     HEADER_TO,
     HEADER_VIA,
@@ -395,14 +396,17 @@ def write_response(
     now_ms: int64_t = 0,
     date: bytes = b"",
     body: bytes = b"",
+    granted: bytes | None = None,
 ) -> bytes:
     """Return the response to a request (RFC 3261 section 8.2.6).
 
     Every Via, From, To, Call-ID and CSeq are the request's; the top Via says where the request came from if source
     is given, and To gains to_tag if it has no tag and the response is not a 100.  listing is a record whose local
-    bindings are listed as of now_ms.  ValueError for a value that holds CR, LF or NUL.
+    bindings are listed as of now_ms.  granted says that a REGISTER is granted, which repeats its Path (RFC 3327
+    section 5.3), and holds the rows of write_headers() that every such response has.  ValueError for a value that
+    holds CR, LF or NUL.
     """
-    return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body)
+    return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body, granted)
 
 
 cdef bytes response_to(
@@ -416,6 +420,7 @@ cdef bytes response_to(
     int64_t now_ms,
     bytes date,
     bytes body,
+    bytes granted,
 ):
     cdef Writer w
     cdef const uint8_t* p = base(request)
@@ -468,6 +473,9 @@ cdef bytes response_to(
                 if header == HEADER_TO and code != 100 and to_tag and not has_tag(request, value):
                     put(&w, b";tag=", 5)
                     put_token(&w, to_tag, "to_tag")
+            elif header == HEADER_PATH and granted is not None:
+                put(&w, b"Path: ", 6)
+                put_copy(&w, &p[value.start], value.length)
             elif header == HEADER_TIMESTAMP and code == 100:
                 put(&w, b"Timestamp: ", 11)
                 put_copy(&w, &p[value.start], value.length)
@@ -481,6 +489,8 @@ cdef bytes response_to(
             put(&w, b"Date: ", 6)
             put(&w, PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date))
             put(&w, b"\r\n", 2)
+        if granted is not None:
+            put(&w, PyBytes_AS_STRING(granted), PyBytes_GET_SIZE(granted))
         put_headers(&w, headers)
         put_end(&w, body)
         return writer_take(&w)

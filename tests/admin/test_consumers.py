@@ -157,6 +157,17 @@ def test_each_contact_event_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert " cause=expiry method=None code=None " in lines[-1]
 
 
+def test_what_ended_with_its_flow_has_not_run_out(caplog: pytest.LogCaptureFixture) -> None:
+    """OUT-6: both are `expired` to watchers; an operator wants to know which."""
+    journal = Journal()
+    binding = Binding(uri=CONTACTS[0], call_id="1@host", expires_at=NOW_MS + 60_000, flow="tcp:192.0.2.7:40000#1")
+    journal.change(USERS[0], lambda draft: draft.add(binding))
+    journal.change(USERS[0], lambda draft: draft.end_flow(binding.flow), "flow")
+    *_, line = logged(caplog, logging.INFO, journal.changes)
+    assert line.startswith("expired ")
+    assert line.endswith(" cause=flow method=None code=None src=tcp:192.0.2.7:40000#1")
+
+
 @pytest.mark.parametrize("method", ["REGISTER", "PUBLISH", "NOTIFY"])
 def test_what_a_request_did_is_logged_at_debug_only(caplog: pytest.LogCaptureFixture, method: str) -> None:
     """Nothing above DEBUG for an accepted request."""

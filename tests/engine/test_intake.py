@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +34,10 @@ class GeneralRoad:
         road: tuple[Callable[..., None], ...],
     ) -> int:
         for octets, flow in batch:
-            self._take(octets.lstrip(b"\r\n") if octets[:1] < b"!" else octets, flow, now, *road)
+            if octets[:1] in (b"\0", b"\1") and not flow.reliable:
+                road[5](octets, flow)
+            else:
+                self._take(octets.lstrip(b"\r\n") if octets[:1] < b"!" else octets, flow, now, *road[:5])
         return 0
 
     def _take(
@@ -160,8 +164,11 @@ class Road:
     def failed(self, error: Exception, flow: Flow) -> None:
         self._note("failed", str(error))
 
+    def keep_alive(self, octets: bytes, flow: Flow) -> None:
+        self._note("keep-alive", octets)
+
     def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
-        road = (self.request, self.response, self.repeat, self.refuse, self.failed)
+        road = (self.request, self.response, self.repeat, self.refuse, self.failed, self.keep_alive)
         return intake.take([(octets, PHONE) for octets in batch], Now(0, 0.0), queues, self.taken, limit, road)
 
 
@@ -194,9 +201,15 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
     batch = [b"", b"\r\n\r\n", b"\0", b"\r\n" + options, answer, b"nonsense", bytes(b"x" * (len(options) + 1))]
     assert road.take(an_intake(len(options)), batch, MAX_PENDING, {}) == 0
     assert [(what, it) for what, it, _ in road.seen] == [
+        ("keep-alive", b"\0"),
         ("request", options),
         ("failed", "fault"),
         ("response", answer),
         ("refuse", None),
         ("refuse", 513),
     ]
+
+
+def test_a_road_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="a road has 6 parts"):
+        an_intake().take([], Now(0, 0.0), {}, [], 1, ())

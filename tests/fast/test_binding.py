@@ -18,6 +18,7 @@ from reginfo.fast import (
     Draft,
     Registration,
     SipParseError,
+    bound_flows,
     parse_message,
     record_revision,
 )
@@ -29,6 +30,16 @@ AOR = "sip:alice@example.org"
 NOW = 1_000_000
 VERDICTS = {ADDED: "ADDED", REFRESHED: "REFRESHED", REMOVED: "REMOVED", UNCHANGED: "UNCHANGED", STALE: "STALE"}
 PHONE = "sip:alice@192.0.2.1:5060"
+INSTANCES = (
+    "urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF",
+    "URN:UUID:00000000-0000-1000-8000-aabbccddeeff",
+    "urn:example:a%2fb",
+    "urn:EXAMPLE:a%2Fb",
+    "urn:example:A%2fb",
+    "mac:AA",
+    "mac:aa",
+)
+FLOWS = ("", "tcp:192.0.2.1:5060#1", "tcp:192.0.2.1:5060#12", "udp:192.0.2.1:5060/192.0.2.9:5060")
 INSTANCE = ';+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>";reg-id=1'
 
 
@@ -64,7 +75,8 @@ def test_a_contact_is_bound_as_the_request_says() -> None:
         extra=("Path: <sip:p1.example.org;lr>", "User-Agent: Phone 1.0", "Path: <sip:p2.example.org;lr>"),
     )
     draft = Draft(AOR, None, NOW)
-    assert draft.bind(request, 0, 300, 600, "sip:198.51.100.7:1024", NOW, "udp:198.51.100.7:1024") == ADDED
+    flow = "udp:198.51.100.7:1024"
+    assert draft.bind(request, 0, 300, 600, "sip:198.51.100.7:1024", NOW, flow, outbound=True) == ADDED
     [(binding, event)] = finished(draft).contacts
     assert event == binding.event == "registered"
     assert binding.uri == f"{PHONE};transport=tcp"
@@ -191,6 +203,176 @@ def test_a_star_is_no_contact() -> None:
     """REG-6: `*` is for clear()."""
     with pytest.raises(IndexError):
         Draft(AOR, None, NOW).bind(register("*", extra=("Expires: 0",)), 0, 0, 0, "", NOW)
+
+
+# -- outbound ----------------------------------------------------------------------------------------------
+
+
+def flow_contact(uri: str = PHONE, reg_id: int = 1, instance: str = INSTANCES[0]) -> str:
+    return f'<{uri}>;+sip.instance="<{instance}>";reg-id={reg_id}'
+
+
+def with_flows(*reg_ids: int, flow: str = FLOWS[1]) -> Draft:
+    """Return a draft of one instance with these flows, all of one URI."""
+    draft = Draft(AOR, None, NOW)
+    for cseq, reg_id in enumerate(reg_ids, 1):
+        request = register(flow_contact(reg_id=reg_id), cseq=cseq)
+        assert draft.bind(request, 0, 60, 60, "", NOW, flow, outbound=True) == ADDED
+    finished(draft)
+    return draft
+
+
+def test_each_flow_of_an_instance_is_a_binding() -> None:
+    """OUT-4: the URI is not compared, and the contacts are told apart by their ids."""
+    draft = with_flows(1, 2)
+    assert draft.record is not None
+    one, two = Registration(draft.record).bindings
+    assert (one.uri, one.reg_id, two.uri, two.reg_id) == (PHONE, 1, PHONE, 2)
+    assert one.contact_id != two.contact_id
+    assert draft.count == 2
+    request = register(flow_contact(reg_id=2), cseq=3)
+    assert draft.bind(request, 0, 60, 60, "", NOW + 1, outbound=True) == REFRESHED
+    [(binding, event)] = finished(draft).contacts
+    assert (binding.contact_id, event) == (two.contact_id, "refreshed")
+    assert draft.bind(register(flow_contact(reg_id=1), cseq=4), 0, 0, 0, "", NOW + 1, outbound=True) == REMOVED
+    change = finished(draft)
+    assert told(change) == [(PHONE, "unregistered")]
+    assert [binding.reg_id for binding in change.after.bindings] == [2]
+
+
+def test_ids_of_flows_depend_on_what_they_name_alone() -> None:
+    """OUT-4, XML-9: in whatever order they come, another node gives the same ids."""
+    ids = []
+    for order in ((1, 2), (2, 1)):
+        record = with_flows(*order).record
+        assert record is not None
+        ids.append({binding.reg_id: binding.contact_id for binding in Registration(record).bindings})
+    assert ids[0] == ids[1]
+
+
+def test_a_flow_registered_with_another_uri_replaces_the_contact() -> None:
+    """OUT-4, XML-9: a watcher who knows contacts by URI hears that one leaves and another comes."""
+    draft = with_flows(1, 2)
+    other = "sip:alice@198.51.100.7:1024"
+    request = register(flow_contact(other), call_id="another", cseq=7)
+    assert draft.bind(request, 0, 60, 60, "", NOW + 1, FLOWS[2], outbound=True) == ADDED
+    change = finished(draft)
+    assert told(change) == [(PHONE, "unregistered"), (other, "registered")]
+    assert (change.contacts[0][0].call_id, change.contacts[0][0].cseq) == ("another", 7)
+    assert [(binding.uri, binding.reg_id) for binding in change.after.bindings] == [(PHONE, 2), (other, 1)]
+    assert bound_flows(change.record) == [FLOWS[1], FLOWS[2]]
+
+
+@pytest.mark.parametrize(
+    ("cseq", "uri", "verdict"), [(1, PHONE, UNCHANGED), (1, f"{PHONE};x", STALE), (2, PHONE, REFRESHED)]
+)
+def test_a_flow_is_as_strict_about_cseq_as_a_uri(cseq: int, uri: str, verdict: int) -> None:
+    """OUT-4, REG-10"""
+    draft = with_flows(1)
+    assert draft.bind(register(flow_contact(uri), cseq=cseq), 0, 60, 60, "", NOW, FLOWS[1], outbound=True) == verdict
+
+
+@pytest.mark.parametrize(
+    ("contact", "outbound"),
+    [
+        (flow_contact(), False),
+        (f"<{PHONE}>;reg-id=1", True),
+        (f'<{PHONE}>;+sip.instance="urn:x:1";reg-id=1', True),
+    ],
+)
+def test_a_reg_id_that_does_not_count_is_not_kept(contact: str, outbound: bool) -> None:
+    """OUT-2, OUT-3: no listing and no peer takes it for one that counts."""
+    draft = Draft(AOR, None, NOW)
+    assert draft.bind(register(contact), 0, 60, 60, "", NOW, outbound=outbound) == ADDED
+    [(binding, _)] = finished(draft).contacts
+    assert binding.reg_id is None
+    assert "reg-id" not in binding.params
+
+
+def test_a_uri_and_a_flow_do_not_touch_each_other() -> None:
+    """OUT-4: what a flow is bound by is no URI, and the other way round."""
+    draft = with_flows(1)
+    assert draft.bind(register(f"<{PHONE}>", cseq=2), 0, 60, 60, "", NOW) == ADDED
+    finished(draft)
+    assert draft.bind(register(f"<{PHONE}>", cseq=3), 0, 0, 0, "", NOW) == REMOVED
+    assert [binding.reg_id for binding in finished(draft).after.bindings] == [1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (INSTANCES[0], INSTANCES[1], True),  # a UUID in any case
+        ("urn:uuid:0-a", "urn:uuid:0-b", False),
+        ("urn:uuid:0-a", "urn:uuid:0-a0", False),
+        ("urn:example:a%2fb", "URN:Example:a%2Fb", True),  # RFC 8141: what is escaped, scheme and namespace
+        ("urn:example:ab", "urn:example:aB", False),
+        ("urn:example:%", "urn:EXAMPLE:%", True),
+        ("urn:example:%a", "urn:EXAMPLE:%A", False),
+        ("urn:uuidx:A", "urn:uuidx:a", False),
+        ("urn:A", "urn:a", False),  # no URN, so lexically
+        ("mac:AA", "mac:aa", False),
+        ("urn", "URN", False),
+        ("", "", False),
+    ],
+)
+def test_instances_are_compared_by_the_rules_of_urns(one: str, other: str, same: bool) -> None:
+    """OUT-5"""
+    draft = Draft(AOR, None, NOW)
+    draft.bind(register(flow_contact(instance=one)), 0, 60, 60, "", NOW, outbound=True)
+    finished(draft)
+    request = register(flow_contact(f"{PHONE};x", instance=other), cseq=2)
+    draft.bind(request, 0, 60, 60, "", NOW, outbound=True)
+    assert len(finished(draft).after) == (1 if same else 2) or not one
+
+
+def test_a_flow_ends_what_is_bound_to_it() -> None:
+    """OUT-6: `expired`; what has no flow or another one stays."""
+    draft = with_flows(1, 2)
+    assert (
+        draft.bind(register(flow_contact(reg_id=2), cseq=3), 0, 60, 60, "", NOW, FLOWS[2], outbound=True) == REFRESHED
+    )
+    assert draft.bind(register("<sip:b@192.0.2.2>", cseq=4), 0, 60, 60, "", NOW) == ADDED
+    assert finished(draft).touches_flows
+    assert draft.end_flow("") == 0
+    assert draft.end_flow(FLOWS[1]) == 1
+    change = finished(draft, "flow")
+    assert [(binding.reg_id, event) for binding, event in change.contacts] == [(1, "expired")]
+    assert change.touches_flows
+    assert bound_flows(change.record) == [FLOWS[2]]
+    assert draft.end_flow(FLOWS[1]) == 0
+    assert draft.bind(register("<sip:b@192.0.2.2>", cseq=5), 0, 60, 60, "", NOW) == REFRESHED
+    assert not finished(draft).touches_flows
+
+
+def test_a_contact_moved_off_its_flow_and_removed_in_one_request_touches_it() -> None:
+    """OUT-6, REG-13"""
+    draft = with_flows(1)
+    request = register(flow_contact(), flow_contact(), cseq=2)
+    assert draft.bind(request, 0, 60, 60, "", NOW, outbound=True) == REFRESHED
+    assert draft.bind(request, 1, 0, 0, "", NOW, outbound=True) == REMOVED
+    assert finished(draft).touches_flows
+
+
+def test_a_udp_flow_is_found_by_its_remote_address() -> None:
+    """OUT-6, TRN-10: an ICMP error does not say which of our addresses it was."""
+    for flow, ended in ((FLOWS[3], 1), ("udp:192.0.2.1:5060", 1), ("udp:192.0.2.1:506", 0), ("udp:192.0.2.1:5060/", 0)):
+        assert with_flows(1, flow=FLOWS[3]).end_flow(flow) == ended
+
+
+def test_a_peers_flow_is_not_ours() -> None:
+    """OUT-6: only what is registered here ends here."""
+    draft = Draft(AOR, None, NOW)
+    draft.learn(Binding(uri=PHONE, expires_at=NOW + 9000, origin="peer:a", flow=FLOWS[1]))
+    record = finished(draft).record
+    assert bound_flows(record) == []
+    assert draft.end_flow(FLOWS[1]) == 0
+
+
+def test_the_same_request_over_another_flow_moves_the_binding() -> None:
+    """OUT-4, OUT-6: it was sent again after its connection had broken."""
+    draft = with_flows(1)
+    assert draft.bind(register(flow_contact(), cseq=1), 0, 60, 60, "", NOW, FLOWS[2], outbound=True) == REFRESHED
+    assert bound_flows(finished(draft).record) == [FLOWS[2]]
 
 
 # -- one request -------------------------------------------------------------------------------------------
@@ -631,8 +813,20 @@ uris = st.sampled_from(URIS)
 call_ids = st.sampled_from(("c1", "c2"))
 cseqs = st.integers(1, 4)
 seconds = st.sampled_from((0, 1, 2, 60))
+instances = st.sampled_from(INSTANCES)
+reg_ids = st.sampled_from((1, 2, 256))
+flow_keys = st.one_of(st.none(), st.tuples(instances, reg_ids))
 asked = st.builds(
-    Asked, uris, seconds, st.sampled_from((60, 61)), st.sampled_from((None, 0.5)), st.sampled_from(("", ";a=b"))
+    Asked,
+    uris,
+    seconds,
+    st.sampled_from((60, 61)),
+    st.sampled_from((None, 0.5)),
+    st.sampled_from(("", ";a=b")),
+    st.just("") | instances,
+    st.just(0) | reg_ids,
+    st.booleans(),
+    st.sampled_from(FLOWS),
 )
 ORIGINS = ("peer:a", "peer:b", "publication:a.1", "publication:2")
 
@@ -656,6 +850,7 @@ step = st.one_of(
         cseqs,
         st.sampled_from(("registered", "created", "refreshed", "shortened")),
         st.booleans(),
+        flow_keys,
     ),
     st.tuples(
         st.just("unlearn"),
@@ -665,7 +860,9 @@ step = st.one_of(
         cseqs,
         st.sampled_from(("unregistered", "expired", "probation")),
         st.booleans(),
+        flow_keys,
     ),
+    st.tuples(st.just("end_flow"), st.sampled_from((*FLOWS, "udp:192.0.2.1:5060", "udp:192.0.2.1:506", "tcp"))),
     st.tuples(st.just("end_unseen"), st.sampled_from(ORIGINS), st.sampled_from(("unregistered", "expired"))),
     st.tuples(st.just("evict"), st.integers(0, 3)),
     st.tuples(st.just("add"), uris, st.integers(-1, 90), st.sampled_from(("", "peer:a"))),
@@ -692,7 +889,14 @@ def plain(binding: Binding) -> Row:
         revision=binding.revision,
         origin=binding.origin,
         hidden=binding.hidden,
+        instance=binding.instance or "",
+        reg_id=binding.reg_id or 0,
+        flow=binding.flow,
     )
+
+
+def params_of(flow_key: tuple[str, int] | None) -> str:
+    return ';+sip.instance="<{}>";reg-id={}'.format(*flow_key) if flow_key else ""
 
 
 class Pair:
@@ -704,10 +908,12 @@ class Pair:
         self.reference = ReferenceDraft(AOR, NOW)
 
     def request(self, contacts: list[Asked], call_id: str, cseq: int) -> None:
-        values = [f"<{one.uri}>{'' if one.q is None else f';q={one.q}'}{one.params}" for one in contacts]
+        values = [f"<{one.uri}>{'' if one.q is None else f';q={one.q}'}{one.written}" for one in contacts]
         message = register(*values, call_id=call_id, cseq=cseq)
         for index, one in enumerate(contacts):
-            verdict = self.draft.bind(message, index, one.seconds, one.requested, "", self.now_ms)
+            verdict = self.draft.bind(
+                message, index, one.seconds, one.requested, "", self.now_ms, one.flow, one.outbound
+            )
             assert VERDICTS[verdict] == self.reference.bind(one, call_id, cseq, self.now_ms)
             if verdict == STALE:
                 self.rollback()
@@ -725,9 +931,20 @@ class Pair:
     def shorten(self, contact: str | None, seconds: int) -> None:
         assert self.draft.shorten(contact, seconds) == self.reference.shorten(contact, seconds)
 
-    def learn(self, uri: str, seconds: int, origin: str, call_id: str, cseq: int, event: str, mirror: bool) -> None:
+    def learn(
+        self,
+        uri: str,
+        seconds: int,
+        origin: str,
+        call_id: str,
+        cseq: int,
+        event: str,
+        mirror: bool,
+        flow_key: tuple[str, int] | None,
+    ) -> None:
         binding = Binding(
             uri=uri,
+            params=params_of(flow_key),
             expires_at=self.now_ms + seconds * 1000,
             origin=origin,
             call_id=call_id,
@@ -738,9 +955,19 @@ class Pair:
         verdict = VERDICTS[self.draft.learn(binding, mirror)]
         assert verdict == self.reference.learn(plain_without_id(binding), mirror)
 
-    def unlearn(self, uri: str, origin: str, call_id: str, cseq: int, event: str, mirror: bool) -> None:
+    def unlearn(
+        self,
+        uri: str,
+        origin: str,
+        call_id: str,
+        cseq: int,
+        event: str,
+        mirror: bool,
+        flow_key: tuple[str, int] | None,
+    ) -> None:
         binding = Binding(
             uri=uri,
+            params=params_of(flow_key),
             expires_at=0,
             origin=origin,
             call_id=call_id,
@@ -751,6 +978,9 @@ class Pair:
         )
         verdict = VERDICTS[self.draft.unlearn(binding, mirror)]
         assert verdict == self.reference.unlearn(plain_without_id(binding), mirror)
+
+    def end_flow(self, flow: str) -> None:
+        assert self.draft.end_flow(flow) == self.reference.end_flow(flow)
 
     def end_unseen(self, origin: str, event: str) -> None:
         assert self.draft.end_unseen(origin, event) == self.reference.end_unseen(origin, event)
@@ -782,6 +1012,7 @@ class Pair:
             self.draft = Draft(AOR, None, self.now_ms)
 
     def finish(self) -> None:
+        before = {row.contact_id: row.flow for row in self.reference.rows if row.is_local}
         change, expected = self.draft.finish("register"), self.reference.finish()
         assert (change is None) == (expected is None)
         if change is None or expected is None:
@@ -791,6 +1022,10 @@ class Pair:
         ended = tuple(plain(binding) for binding, event in change.contacts if ContactEvent(event).terminates)
         assert ended == expected.ended
         assert change.only_refreshes == expected.only_refreshes
+        after = {row.contact_id: row.flow for row in expected.rows if row.is_local}
+        moved = any(before.get(one, "") != after.get(one, "") for one in before.keys() | after.keys())
+        assert change.touches_flows or not moved
+        assert bound_flows(change.record) == [row.flow for row in expected.rows if row.is_local and row.flow]
         assert change.after.state == ("active" if expected.rows else "terminated")
         told = [plain(binding) for binding, _ in change.contacts]
         live = [row for row in expected.rows if row.revision == expected.revision and not row.hidden]
@@ -809,16 +1044,18 @@ def plain_without_id(binding: Binding) -> Row:
         registered_at=0,
         updated_at=binding.updated_at,
         q=None,
-        params="",
+        params=binding.params,
         event=binding.event,
         contact_id=0,
         origin=binding.origin,
+        instance=binding.instance or "",
+        reg_id=binding.reg_id or 0,
     )
 
 
 @given(st.lists(step, max_size=30))
 def test_a_draft_decides_as_the_reference_does(program: list[tuple[Any, ...]]) -> None:
-    """REG-6, REG-10, REG-11, REG-13, REG-17, URI-4, XML-9: any sequence of decisions, in any order."""
+    """REG-6, REG-10, REG-11, REG-13, REG-17, URI-4, XML-9, OUT-3 to OUT-6: any sequence of decisions, in any order."""
     pair = Pair()
     for name, *arguments in [*program, ("finish",)]:
         getattr(pair, name)(*arguments)

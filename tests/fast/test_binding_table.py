@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reginfo._fast.binding_table import BindingTable
+from reginfo.fast import Binding, Draft
 from tests.reference.binding_table import ReferenceTable
 from tests.reference.records import NEVER, aor_of, identity_of, make_record
 
@@ -85,6 +86,20 @@ def test_a_removed_record_is_gone_and_may_come_back() -> None:
     assert (len(table), table.contacts) == (2, 2)
     table.put(make_record("sip:user1@example.com", [NOW]))
     assert sorted(pages(table, 10)) == names(3)
+
+
+def test_bindings_that_end_with_a_flow_are_found() -> None:
+    """OUT-6: a walk over all of them, those of peers left out."""
+    table = BindingTable(NOW)
+    draft = Draft("sip:flows@example.org", None, NOW)
+    for number, (flow, origin) in enumerate([("tcp:x#1", ""), ("", ""), ("tcp:x#2", "peer:a"), ("udp:y", "")]):
+        draft.add(Binding(uri=f"sip:{number}@192.0.2.1", expires_at=NOW + 1000, flow=flow, origin=origin))
+    change = draft.finish("test")
+    assert change is not None
+    table.put(change.record)
+    assert table.flows() == [(draft.aor, "tcp:x#1"), (draft.aor, "udp:y")]
+    table.remove(draft.aor)
+    assert table.flows() == []
 
 
 def test_the_key_is_compared_octet_by_octet() -> None:

@@ -74,6 +74,19 @@ class TestFlow:
         assert (flow.host, flow.port, flow.connection, flow.reliable) == ("2001:db8::2", 40000, 7, True)
         assert not Flow("udp", flow.local, flow.local).reliable
 
+    @pytest.mark.parametrize(
+        ("flow", "identity"),
+        [
+            (Flow("tcp", ("192.0.2.9", 5060), ("192.0.2.1", 40000), 7), "tcp:192.0.2.1:40000#7"),
+            (Flow("wss", ("2001:db8::9", 443), ("2001:db8::1", 1), 2**40), f"wss:[2001:db8::1]:1#{2**40}"),
+            (Flow("udp", ("192.0.2.9", 5060), ("192.0.2.1", 5062)), "udp:192.0.2.1:5062/192.0.2.9:5060"),
+            (Flow("udp", ("2001:db8::9", 5060), ("2001:db8::1", 1)), "udp:[2001:db8::1]:1/[2001:db8::9]:5060"),
+        ],
+    )
+    def test_identity_names_the_connection_or_both_ends(self, flow: Flow, identity: str) -> None:
+        """OUT-6"""
+        assert flow.identity == identity
+
     def test_equal_flows_have_equal_parts_and_hashes(self) -> None:
         flow = Flow("tcp", ("192.0.2.9", 5060), ("192.0.2.1", 40000), 7)
         assert flow == Flow("tcp", ("192.0.2.9", 5060), ("192.0.2.1", 40000), 7)

@@ -26,17 +26,34 @@ URIS = (
 )
 
 contacts = st.lists(
-    st.builds(Contact, st.sampled_from(URIS), st.sampled_from(("1", "2")), st.sampled_from(("", "", "peer:a"))),
+    st.builds(Contact, st.sampled_from(URIS), st.sampled_from(("1", "2")), st.sampled_from(("", "", "peer:a")))
+    | st.builds(
+        Contact,
+        st.sampled_from(URIS[:4]),
+        st.sampled_from(("1", "2")),
+        st.just(""),
+        st.sampled_from((1, 2)),
+        st.sampled_from(("urn:uuid:0-A", "urn:uuid:0-a", "urn:uuid:1-a")),
+    ),
     max_size=8,
 )
 
 
 def bindings(of: list[Contact]) -> list[Binding]:
-    return [Binding(uri=contact.uri, call_id=contact.content, origin=contact.origin, expires_at=1000) for contact in of]
+    return [
+        Binding(
+            uri=contact.uri,
+            call_id=contact.content,
+            params=f';+sip.instance="<{contact.instance}>";reg-id={contact.reg_id}' if contact.reg_id else "",
+            origin=contact.origin,
+            expires_at=1000,
+        )
+        for contact in of
+    ]
 
 
 def plain(binding: Binding) -> Contact:
-    return Contact(binding.uri, binding.call_id, binding.origin)
+    return Contact(binding.uri, binding.call_id, binding.origin, binding.reg_id or 0, binding.instance or "")
 
 
 @given(contacts, contacts)

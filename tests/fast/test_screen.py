@@ -7,7 +7,8 @@ from reginfo.fast import Screen, parse_message
 from tests.harness import request
 
 METHODS = ("REGISTER", "OPTIONS")
-SCREEN = Screen(METHODS, ["example.com", "example.org", "[2001:db8::1]"], ["127.0.0.1", "[::1]"], 64)
+DOMAINS = ["example.com", "example.org", "[2001:db8::1]"]
+SCREEN = Screen(METHODS, DOMAINS, ["127.0.0.1", "[::1]"], 64, ["path", "gruu"])
 
 
 def verdict(method: str = "REGISTER", *rows: str, uri: str = "sip:example.com", to: str = "sip:a@example.com") -> int:
@@ -97,3 +98,26 @@ def test_the_aor_at_its_limit_and_beyond(octets: int, expected: int) -> None:
     """SEC-5."""
     tail = "@example.com"
     assert verdict(to="sip:" + "u" * (octets - 4 - len(tail)) + tail) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "unknown"),
+    [
+        (("Require: path",), []),
+        (("Require: PATH, gruu",), []),
+        (("Require: path, outbound",), ["outbound"]),
+        (("Require: foo", "Require: gruu, bar,foo"), ["foo", "bar"]),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_require_is_compared_with_what_is_supported(method: str, rows: tuple[str, ...], unknown: list[str]) -> None:
+    """UAS-2: tokens in any case; what is unknown is named once, in the order of the request."""
+    message = parse_message(request(method, *rows))
+    assert SCREEN.unknown(message) == unknown
+    assert SCREEN.check(message) == (fast.UNKNOWN_EXTENSION if unknown else fast.GO_ON)
+
+
+def test_extensions_of_register_are_required_of_register_alone() -> None:
+    """UAS-2."""
+    screen = Screen(["SUBSCRIBE"], DOMAINS, [], 64, ["path"])
+    assert screen.check(parse_message(request("SUBSCRIBE", "Require: path"))) == fast.UNKNOWN_EXTENSION

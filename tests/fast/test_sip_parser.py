@@ -611,6 +611,18 @@ def test_malformed_reg_id_is_400(value: str) -> None:
     assert parse_message(octets("Contact: <sip:a@h>;reg-id=2147483647")).contacts[0].reg_id == 2**31 - 1
 
 
+def test_contacts_out_of_the_ordinary_are_seen() -> None:
+    """OUT-3, REG-15: what most REGISTERs have nothing of is asked once."""
+    for contacts, has_reg_id, is_plain in (
+        ("*", False, True),
+        ('<sip:a@h>, <sip:b@h>;+sip.instance="<urn:x>"', False, True),
+        ("<sip:a@h>, <sip:b@h>;reg-id=3", True, False),
+        ("<sip:a@h>, <sips:b@h>", False, False),
+    ):
+        message = parse_message(octets(f"Contact: {contacts}"))
+        assert (message.has_reg_id, message.has_plain_contacts) == (has_reg_id, is_plain)
+
+
 @pytest.mark.parametrize("value", ["urn:x", '"urn:x"', '"<urn:x"', '"<u r>"', '"<urn:x>" '])
 def test_instance_of_another_form_is_no_instance(value: str) -> None:
     """OUT-5"""

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from reginfo.fast import Flow
 from reginfo.net.connection import Connection, StreamLimits
 from reginfo.net.stream import StreamServer
 from tests.net.test_stream import OPTIONS, UNFRAMED
@@ -104,6 +105,34 @@ def test_a_silent_connection_is_cut_after_idle() -> None:
     assert (pipe.state, server.cut) == ("open", 0)
     loop.advance(0.2)
     assert (pipe.state, server.cut) == ("aborted", 1)
+
+
+@pytest.mark.parametrize("idle", [25.0, 40.0, 90.0])
+def test_a_granted_connection_is_dead_after_what_it_was_granted(idle: float) -> None:
+    """OUT-7: shorter or longer than others may be silent, from its last octet on; asked again, it is the same."""
+    loop, connection, pipe, server = still(StreamLimits(idle=40.0))
+    server.made(connection)
+    loop.advance(20.0)
+    connection.data_received(b"\r\n\r\n")
+    for _ in range(2):
+        server.grant(connection.flow, idle, True)
+    server.grant(Flow("tcp", ("192.0.2.9", 5060), ("192.0.2.1", 40000), connection.flow.connection + 1), 1.0, True)
+    loop.advance(idle - 0.1)
+    assert pipe.state == "open"
+    loop.advance(0.2)
+    assert (pipe.state, server.cut) == ("aborted", 1)
+
+
+@pytest.mark.parametrize(("granted", "idle"), [(25.0, 40.0), (150.0, 150.0)])
+def test_a_connection_that_was_told_nothing_is_not_dead_any_sooner(granted: float, idle: float) -> None:
+    """OUT-7: what a phone does by itself is no reason to cut it earlier than others."""
+    loop, connection, pipe, server = still(StreamLimits(idle=40.0))
+    server.made(connection)
+    server.grant(connection.flow, granted, False)
+    loop.advance(idle - 0.1)
+    assert pipe.state == "open"
+    loop.advance(0.2)
+    assert pipe.state == "aborted"
 
 
 def test_half_a_message_is_cut_after_its_time_however_slowly_it_drips() -> None:

@@ -3,6 +3,7 @@
 Nothing here is shared with the compiled core but the comparison of URIs, which has a twin of its own.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,15 @@ class Row:
     revision: int = 0
     origin: str = ""
     hidden: bool = False
+    instance: str = ""
+    reg_id: int = 0
+    "0: bound by its URI."
+    flow: str = ""
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What it is bound by instead of its URI; two of no reg-id are equal."""
+        return key(self.reg_id, self.instance)
 
     @property
     def is_local(self) -> bool:
@@ -51,6 +61,25 @@ class Asked:
     requested: int
     q: float | None = None
     params: str = ""
+    instance: str = ""
+    reg_id: int = 0
+    outbound: bool = False
+    flow: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether its reg-id is not ignored (RFC 5626 section 6)."""
+        return bool(self.outbound and self.instance and self.reg_id)
+
+    @property
+    def written(self) -> str:
+        """The contact parameters as in the request."""
+        instance = f';+sip.instance="<{self.instance}>"' if self.instance else ""
+        return self.params + instance + (f";reg-id={self.reg_id}" if self.reg_id else "")
+
+    @property
+    def kept(self) -> str:
+        return self.written if self.counts else replace(self, reg_id=0).written
 
 
 @dataclass
@@ -76,8 +105,24 @@ class Transition:
     only_refreshes: bool
 
 
-def contact_id(aor: str, uri: str) -> int:
-    return siphash13(*CONTACT_KEY, f"{aor}\0{uri}".encode())
+def canonical_urn(text: str) -> str:
+    """Write equal instance-ids alike (RFC 8141 section 3.1, RFC 9562 section 4)."""
+    parts = re.fullmatch(r"(urn:[^:]+:)(.*)", text, re.IGNORECASE | re.DOTALL)
+    if parts is None:
+        return text
+    head, rest = parts[1].lower(), parts[2]
+    if head == "urn:uuid:":
+        return head + rest.lower()
+    return head + re.sub("%..", lambda escape: escape[0].lower(), rest, flags=re.DOTALL)
+
+
+def key(reg_id: int, instance: str) -> tuple[int, str]:
+    return (reg_id, canonical_urn(instance) if reg_id else "")
+
+
+def contact_id(aor: str, uri: str, reg_id: int = 0) -> int:
+    name = f"{aor}\0{uri}".encode()
+    return siphash13(*CONTACT_KEY, name + b"\0" + reg_id.to_bytes(4, "little") if reg_id else name)
 
 
 def registration_id(aor: str) -> int:
@@ -131,13 +176,13 @@ class ReferenceDraft:
             cseq = max(cseq, request[1])
         entry.now = replace(row, hidden=True, event=event, cseq=cseq)
 
-    def _hide_learned(self, uri: str | None, call_id: str, cseq: int) -> int:
+    def _hide_learned(self, uri: str | None, flow: tuple[int, str], call_id: str, cseq: int) -> int:
         hidden = 0
         for entry in self._visible():
             row = entry.now
             if row.is_local or row.is_published or (row.call_id == call_id and cseq <= row.cseq):
                 continue
-            if uri is None or uris_equal(row.uri, uri):
+            if uri is None or (row.key == flow and (row.reg_id or uris_equal(row.uri, uri))):
                 self._hide(entry, "unregistered", (call_id, cseq))
                 hidden += 1
         return hidden
@@ -149,10 +194,14 @@ class ReferenceDraft:
             self._end(entry, "expired")
         return len(over)
 
-    def _find(self, uri: str, origin: str) -> Entry | None:
+    def _find(self, uri: str, origin: str, flow: tuple[int, str]) -> Entry | None:
         candidates = [
-            entry for entry in self.entries if entry.ended in ("", "unregistered") and entry.now.origin == origin
+            entry
+            for entry in self.entries
+            if entry.ended in ("", "unregistered") and entry.now.origin == origin and entry.now.key == flow
         ]
+        if origin == "" and flow[0]:
+            return next((entry for entry in candidates if not entry.ended), candidates[0] if candidates else None)
         for entry in candidates:
             if entry.now.uri == uri:
                 return entry
@@ -161,21 +210,22 @@ class ReferenceDraft:
                 return entry
         return None
 
-    def _new_id(self, uri: str) -> int:
+    def _new_id(self, uri: str, flow: tuple[int, str]) -> int:
         for entry in self._living():
-            if uris_equal(entry.now.uri, uri):
+            if entry.now.key == flow and uris_equal(entry.now.uri, uri):
                 return entry.now.contact_id
-        number = contact_id(self.aor, uri)
+        number = contact_id(self.aor, uri, flow[0])
         while number in [entry.now.contact_id for entry in self.entries]:
             number += 1
         return number
 
     def bind(self, asked: Asked, call_id: str, cseq: int, now_ms: int) -> str:
         self.expire(now_ms)
-        entry = self._find(asked.uri, "")
+        flow = key(asked.reg_id if asked.counts else 0, asked.instance)
+        entry = self._find(asked.uri, "", flow)
         if entry is None:
             if asked.seconds == 0:
-                return "REMOVED" if self._hide_learned(asked.uri, call_id, cseq) else "UNCHANGED"
+                return "REMOVED" if self._hide_learned(asked.uri, flow, call_id, cseq) else "UNCHANGED"
             self.entries.append(Entry(None, self._row(asked, call_id, cseq, now_ms, None)))
             return "ADDED"
         before = entry.before
@@ -184,14 +234,23 @@ class ReferenceDraft:
                 cseq,
                 asked.requested,
                 asked.q,
-                asked.params,
+                asked.kept,
             )
-            return "UNCHANGED" if same and asked.seconds else "STALE"
+            same = same and (not asked.counts or before.uri == asked.uri)
+            if not same or not asked.seconds:
+                return "STALE"
+            if before.flow == asked.flow:
+                return "UNCHANGED"
         if asked.seconds == 0:
             if not entry.ended:
                 self._end_by(entry, "unregistered", call_id=call_id, cseq=cseq)
-                self._hide_learned(asked.uri, call_id, cseq)
+                self._hide_learned(asked.uri, flow, call_id, cseq)
             return "REMOVED"
+        if not uris_equal(entry.now.uri, asked.uri):
+            if not entry.ended:
+                self._end_by(entry, "unregistered", call_id=call_id, cseq=cseq)
+            self.entries.append(Entry(None, self._row(asked, call_id, cseq, now_ms, None)))
+            return "ADDED"
         entry.now = self._row(asked, call_id, cseq, now_ms, entry)
         entry.ended = ""
         return "ADDED" if before is None else "REFRESHED"
@@ -206,9 +265,14 @@ class ReferenceDraft:
             registered_at=entry.now.registered_at if entry else now_ms,
             updated_at=now_ms,
             q=asked.q,
-            params=asked.params,
+            params=asked.kept,
             event="refreshed" if entry and entry.before else "registered",
-            contact_id=entry.now.contact_id if entry else self._new_id(asked.uri),
+            contact_id=entry.now.contact_id
+            if entry
+            else self._new_id(asked.uri, key(asked.reg_id if asked.counts else 0, asked.instance)),
+            instance=asked.instance,
+            reg_id=asked.reg_id if asked.counts else 0,
+            flow=asked.flow,
         )
 
     def clear(self, call_id: str, cseq: int) -> int:
@@ -219,7 +283,14 @@ class ReferenceDraft:
                 return -1
         for entry in local:
             self._end_by(entry, "unregistered", call_id=call_id, cseq=cseq)
-        return len(local) + self._hide_learned(None, call_id, cseq)
+        return len(local) + self._hide_learned(None, (0, ""), call_id, cseq)
+
+    def end_flow(self, flow: str) -> int:
+        bound = [entry for entry in self._living() if entry.now.is_local and entry.now.flow]
+        gone = [entry for entry in bound if flow in (entry.now.flow, entry.now.flow.partition("/")[0])]
+        for entry in gone:
+            self._end(entry, "expired")
+        return len(gone)
 
     def _meant(self, entries: list[Entry], contact: str | None) -> list[Entry]:
         return [
@@ -259,7 +330,7 @@ class ReferenceDraft:
 
     def add(self, row: Row) -> int:
         self.expire(self.now_ms)
-        entry = self._find(row.uri, row.origin)
+        entry = self._find(row.uri, row.origin, row.key)
         row = replace(row, updated_at=row.updated_at or self.now_ms)
         if entry is not None and not entry.ended:
             event = row.event
@@ -269,7 +340,8 @@ class ReferenceDraft:
                 row, contact_id=entry.now.contact_id, registered_at=entry.now.registered_at, event=event
             )
             return 0
-        row = replace(row, registered_at=row.registered_at or self.now_ms, contact_id=self._new_id(row.uri))
+        row = replace(row, registered_at=row.registered_at or self.now_ms)
+        row = replace(row, contact_id=self._new_id(row.uri, row.key))
         self.entries.append(Entry(None, row))
         return 1
 
@@ -278,10 +350,10 @@ class ReferenceDraft:
         row = replace(row, updated_at=row.updated_at or self.now_ms, registered_at=row.registered_at or self.now_ms)
         if mirror:
             self._give_way(row, "unregistered")
-        entry = self._find(row.uri, row.origin)
+        entry = self._find(row.uri, row.origin, row.key)
         first = "registered" if row.is_published and row.event != "created" else "created"
         if entry is None or entry.ended:
-            new = replace(row, event=first, contact_id=self._new_id(row.uri))
+            new = replace(row, event=first, contact_id=self._new_id(row.uri, row.key))
             self.entries.append(Entry(None, new, seen=True))
             return "ADDED"
         entry.seen = True
@@ -309,7 +381,7 @@ class ReferenceDraft:
     def unlearn(self, row: Row, mirror: bool) -> str:
         self.expire(self.now_ms)
         removed = mirror and self._give_way(row, row.event)
-        entry = self._find(row.uri, row.origin)
+        entry = self._find(row.uri, row.origin, row.key)
         if entry is None or entry.ended:
             return "REMOVED" if removed else "UNCHANGED"
         entry.seen = True
@@ -323,7 +395,7 @@ class ReferenceDraft:
         self._end_by(entry, event or row.event, **words)
 
     def _give_way(self, row: Row, event: str) -> bool:
-        entry = self._find(row.uri, "")
+        entry = self._find(row.uri, "", row.key)
         if entry is None or entry.ended:
             return False
         mine = entry.now
@@ -388,6 +460,12 @@ class Contact:
     uri: str
     content: str
     origin: str = ""
+    reg_id: int = 0
+    instance: str = ""
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return key(self.reg_id, self.instance)
 
 
 def diff(
@@ -397,12 +475,12 @@ def diff(
     pairs: dict[int, int] = {}
     for i, new in enumerate(after):
         for j, old in enumerate(before):
-            if j not in pairs.values() and (new.uri, new.origin) == (old.uri, old.origin):
+            if j not in pairs.values() and (new.uri, new.origin, new.key) == (old.uri, old.origin, old.key):
                 pairs[i] = j
                 break
     for i, new in enumerate(after):
         for j, old in enumerate(before):
-            if i not in pairs and j not in pairs.values() and uris_equal(new.uri, old.uri):
+            if i not in pairs and j not in pairs.values() and new.key == old.key and uris_equal(new.uri, old.uri):
                 pairs[i] = j
     added = [new for i, new in enumerate(after) if i not in pairs]
     changed = [(before[pairs[i]], new) for i, new in enumerate(after) if i in pairs and before[pairs[i]] != new]

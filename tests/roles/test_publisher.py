@@ -404,7 +404,8 @@ def test_what_a_peer_said_is_not_published_to_anybody() -> None:
 def test_a_kamailio_peer_gets_its_own_profile() -> None:
     """KAM-1, KAM-2: expires="0" on what ended, attributes without a namespace."""
     scene = Scene(peers=(PeerSection(name="old", uri="sip:192.0.2.80:5080", profile="kamailio"),))
-    scene.phone.register(A, headers=[("User-Agent", "Phone & Co"), ("Path", "<sip:p.example.com;lr>")])
+    path = [("Path", "<sip:p.example.com;lr>"), ("Supported", "path")]
+    scene.phone.register(A, headers=[("User-Agent", "Phone & Co"), *path])
     scene.net.run(0.1)
     body = scene.compositor.publishes[-1].body
     assert b'path="&lt;sip:p.example.com;lr&gt;" user_agent="Phone &amp; Co"' in body

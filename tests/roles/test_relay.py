@@ -6,7 +6,9 @@ import pytest
 
 from reginfo.config import PeerSection, PuaReginfoSection
 from reginfo.fast import Flow, SipMessage, write_response
-from tests.harness import House
+from reginfo.model import Outcome
+from reginfo.sip.outbound import judge
+from tests.harness import House, request
 from tests.network import Network, Peer
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone
 
@@ -75,6 +77,31 @@ def test_a_register_goes_on_with_path_and_comes_back_as_it_is(scene: Scene) -> N
     assert [one.uri for one in answer.contacts] == [A]
     assert (answer.header("X-Note"), answer.body) == ("kept", b"note")
     assert scene.house.registration() is None
+
+
+def test_no_outbound_is_claimed_for_a_phone(scene: Scene) -> None:
+    """OUT-8: nothing is routed by our Path, so it holds neither `ob` nor a token; a registrar then answers 439."""
+    flow = f'{A};+sip.instance="<urn:uuid:00000000-0000-1000-8000-aabbccddeeff>";reg-id=1'
+    scene.upstream.status = 439
+    answer = scene.register(flow, headers=[("Supported", "path, outbound")])
+    [request] = scene.upstream.requests("REGISTER")
+    assert [hop.uri for hop in request.path] == ["sip:127.0.0.1:5060;lr"]
+    verdict = judge(request)
+    assert isinstance(verdict, Outcome)
+    assert verdict.status == 439
+    assert answer is not None
+    assert answer.status == 439
+
+
+def test_a_flow_timer_of_the_registrar_is_passed_on_and_means_nothing_here(scene: Scene) -> None:
+    """OUT-7: what it says is for the phone, whatever it is; our connections are not granted anything by it."""
+    scene.upstream.headers += (("Flow-Timer", "soon"),)
+    octets = request("REGISTER", f"Contact: <{A}>;expires=600")
+    scene.phone.outbox.append((octets, Flow("tcp", scene.phone.local, SERVER)))
+    scene.net.run(0.2)
+    assert (scene.phone.last.status, scene.phone.last.header("Flow-Timer")) == (200, "soon")
+    assert scene.house.engine.flows.take_granted() == []
+    assert scene.house.engine.statistics()["errors"]["internal"] == 0
 
 
 @pytest.mark.parametrize(
@@ -226,7 +253,7 @@ def test_nothing_else_does(status: int, headers: tuple[tuple[str, str], ...]) ->
 def test_in_front_of_our_own_registrar_the_location_service_follows() -> None:
     """REGISTER through the relay, NOTIFY from the registrar; a subscription nobody needs ends by itself."""
     net = Network()
-    net.serve(House(local=OTHER, peers=(PeerSection(name="edge", uri="sip:127.0.0.1:5060"),)))
+    net.serve(House(local=OTHER, path_mode="lazy", peers=(PeerSection(name="edge", uri="sip:127.0.0.1:5060"),)))
     relay = net.serve(
         House(
             mode="relay",

@@ -694,7 +694,7 @@ def test_two_servers_follow_each_other_without_an_echo() -> None:
     here, there = Phone(), Phone(OTHER, ("192.0.2.11", 5060))
     net.add(here)
     net.add(there)
-    here.register(f"{A};expires=600", headers=[("User-Agent", "U"), ("Path", "<sip:p;lr>")])
+    here.register(f"{A};expires=600", headers=[("User-Agent", "U"), ("Path", "<sip:p;lr>"), ("Supported", "path")])
     there.register(f"{B};expires=600")
     net.run(6)
     assert visible(one) == {A: "", B: "peer:two"}

@@ -106,6 +106,9 @@ class DelayedStore:
     async def page(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
         return await self.inner.page(cursor, n)
 
+    async def flows(self) -> list[tuple[str, str]]:
+        return await self.inner.flows()
+
     async def attach(self, name: str, wants_refreshes: bool) -> Cursor | None:
         return await self.inner.attach(name, wants_refreshes)
 

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 METHODS: Final = {"register": "REGISTER", "publish": "PUBLISH", "notify": "NOTIFY"}  # by cause; others have none
 EXPIRY: Final = "expiry"
+FLOW: Final = "flow"
 
 
 class LogConsumer:
@@ -31,7 +32,8 @@ class LogConsumer:
                 continue
             for binding, event in change.contacts:
                 # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
-                cause = EXPIRY if event == ContactEvent.EXPIRED else change.cause
+                ran_out = event == ContactEvent.EXPIRED and change.cause != FLOW
+                cause = EXPIRY if ran_out else change.cause
                 method = METHODS.get(cause)
                 logger.log(
                     logging.DEBUG if method else logging.INFO,

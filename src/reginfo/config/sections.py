@@ -13,6 +13,7 @@ from reginfo.config.values import (
     Listener,
     canonical_domain,
     check_database,
+    check_route,
     check_uri,
     is_network,
     parse_listener,
@@ -70,9 +71,16 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
     expires_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     max_contacts: Annotated[int, Meta(ge=1, le=10_000)] = 10
     max_contacts_policy: Literal["reject", "replace-oldest"] = "reject"
+    path_mode: Literal["strict", "lazy"] = "strict"
+    service_route: tuple[str, ...] = ()
+    flow_timer: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    ob_on_any_path: bool = False
+    end_with_connection_behind_nat: bool = False
 
     def __post_init__(self) -> None:
         _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)
+        for uri in self.service_route:
+            check_route(uri, "registrar.service_route")
         if self.upstream:
             check_uri(self.upstream, "registrar.upstream")
         elif self.mode == "relay":
@@ -286,6 +294,11 @@ class Config(Section, frozen=True, kw_only=True):
     def default_domain(self) -> str:
         """Domain of an address-of-record given without one."""
         return self.pua_reginfo.default_domain or self.domains[0]
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Option-tags of what a REGISTER may require here, in lower case (REG-18, UAS-2)."""
+        return ("path", "outbound")
 
     @property
     def own_hosts(self) -> tuple[str, ...]:

@@ -108,6 +108,12 @@ def check_database(url: str, key: str) -> None:
             f"{key} must not hold a password: give it in PGPASSWORD or in the file PGPASSFILE names (~/.pgpass)",
             key=key,
         )
+def check_route(text: str, key: str) -> None:
+    """Refuse what is not the URI of a loose router (RFC 3261 section 19.1.1)."""
+    check_uri(text, key)
+    uri = parse_uri(text)
+    if not any(name.lower() == "lr" for name, _ in uri.parameters) or uri.headers is not None:
+        raise ConfigError(f"{key}: {text!r} needs ;lr, and no header fields", key=key)
 
 
 def is_network(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
@@ -13,9 +13,11 @@ from reginfo.fast import (
     Transactions,
     response_flow,
     salvage,
+    write_headers,
     write_response,
 )
 from reginfo.model import ACCEPTED, Now, Outcome
+from reginfo.sip.outbound import OPTION_TAG
 from reginfo.sip.refusals import Refusals
 
 SMALL_ANSWER: Final = 640  # octets an answer to anybody may have, however small the request
@@ -25,20 +27,28 @@ AMPLIFICATION: Final = 1.5  # times the size of the request it may have if that 
 class Answers:
     """Writes the responses of one engine."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, grant: Callable[[Flow, int], None]) -> None:
+        """grant(connection, seconds) hears of each that outbound is used over, with its Flow-Timer or 0 (OUT-7)."""
         self._transactions = transactions
         self.tell = Refusals().tell
         "Log the refusal of a REGISTER, or not if there are many."
+        self._grant = grant
         self._date = b""
         self._date_second = -1
         self.output: list[tuple[bytes, Flow]] = []
         "What is to be sent, in order."
-        self.identity: tuple[tuple[str, str], ...] = ()
-        "Server header of every response, if there is one (RFC 3261 20.35)."
         self.keeps_all = True
         "Nobody is asked for credentials."
+        self._identity: tuple[tuple[str, str], ...] = ()
+        self.granted = b""
+        "Header rows of every REGISTER that is granted."
         self.counters = Counters([str(status) for status in range(100, 700)])
         "Responses by status."
+
+    def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:
+        """Have this Server header in every response from now on, if it is any, and more in granted REGISTERs."""
+        self._identity = (("Server", server_header),) if server_header else ()
+        self.granted = write_headers((*granted, *self._identity))
 
     def respond(
         self,
@@ -60,6 +70,10 @@ class Answers:
         if outcome.status >= 300 and request.method == "REGISTER":
             self.tell(request, flow, outcome, now)
         self.output.append((octets, response_flow(request, flow)))
+        if flow.connection and outcome.status == 200 and listing is not None:  # else another server's words
+            said = dict(outcome.headers)
+            if said.get("Require") == OPTION_TAG:
+                self._grant(flow, int(said.get("Flow-Timer", 0)))
         if not flow.reliable:
             self._transactions.remember(fingerprint, LISTING if outcome is ACCEPTED else octets, now.ms)
 
@@ -84,7 +98,7 @@ class Answers:
         to_tag: str = "",
         body: bytes = b"",
     ) -> bytes:
-        """Return a final answer; ACCEPTED lists the bindings of a record."""
+        """Return a final answer; one that accepts a REGISTER lists the bindings of a record."""
         self.counters.add(outcome.status - 100)
         return self._write(request, flow, fingerprint, outcome, now, listing, to_tag, body)
 
@@ -108,24 +122,30 @@ class Answers:
         to_tag: str = "",
         body: bytes = b"",
     ) -> bytes:
-        accepted = outcome is ACCEPTED
+        accepted = outcome is ACCEPTED or (outcome.status == 200 and listing is not None)
         return write_response(
             request,
             outcome.status,
             outcome.reason,
             to_tag=to_tag or self._transactions.tag(fingerprint),
             source=flow,
-            headers=outcome.headers + self.identity,
+            headers=outcome.headers if accepted else outcome.headers + self._identity,
             listing=listing if accepted else None,
             now_ms=now.ms,
             date=self.date_at(now.wall) if accepted else b"",
             body=body,
+            granted=self.granted if accepted else None,
         )
 
     def repeat(self, answer: bytes, octets: bytes, flow: Flow) -> None:
         """Send an answer again to a retransmission of its request (TX-3)."""
         request = salvage(octets)
         self.output.append((answer, flow if request is None else response_flow(request, flow)))
+
+    def keep_alive(self, octets: bytes | None, flow: Flow) -> None:
+        """Send the answer to a keep-alive back to where it came from, if there is one (RFC 5626 section 8)."""
+        if octets is not None:
+            self.output.append((octets, flow))
 
     def trying(self, request: SipMessage, flow: Flow) -> None:
         """Send a 100 (RFC 4320 section 4.1)."""

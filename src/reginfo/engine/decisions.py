@@ -57,12 +57,15 @@ class Decisions:
                     request,
                     draft,
                     received_uri(request, work.flow),  # where the phone is reached if its Contact cannot be
+                    work.flow,
                     work.fingerprint & 0xFFFF,  # a keyed hash: uniform, and the same for a retry
                     now_ms,
                 )
             except Exception as error:
                 work.outcome = self._failed(work.aor, draft, error)
         work.change = change = draft.finish("register", muted=work.muted)
+        if change is not None and change.touches_flows:
+            work.moves_flow = True
         work.listing = draft.record
         return change
 

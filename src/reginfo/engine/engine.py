@@ -24,7 +24,6 @@ from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
 from reginfo.fast import (
-    ACCEPTED,
     FOREIGN_DOMAIN,
     GO_ON,
     LISTING,
@@ -42,13 +41,15 @@ from reginfo.fast import (
     parse_message,
     salvage,
 )
-from reginfo.model import Command, Now, Outcome, StateItem
+from reginfo.model import ACCEPTED, Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED
-from reginfo.roles.registrar import Registrar
+from reginfo.roles.registrar import Registrar, granted_headers
+from reginfo.sip import stun
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.digest import Query
-from reginfo.sip.incoming import LATE_MS, Arrival, Incoming, unavailable
+from reginfo.sip.flows import FlowEnd, Flows
+from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, Incoming, unavailable
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, own_host
 from reginfo.sip.timers import Timers
@@ -82,13 +83,22 @@ class Engine:
         """transactions has the secret that tags and branches are made with; nonces are made with another, 32 octets."""
         self._transactions = transactions
         self._timers = Timers()
+        self.flows = Flows()
+        "What is bound to connections: it hears of those of an earlier process, and says how long each may be silent."
         self._client = Client(transactions.token, self._timers)
         self.roles = Roles(config, transactions, self._client, self._timers, transactions.token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)
-        self._road = (self._take_request, self._take_response, self._repeat, self._refuse_malformed, self._fail)
+        self._road = (
+            self._take_request,
+            self._take_response,
+            self._repeat,
+            self._refuse_malformed,
+            self._fail,
+            self._keep_alive,
+        )
         self._works = Works(self._intake)
-        self._answers = Answers(transactions)
+        self._answers = Answers(transactions, self.flows.grant)
         self._errors = Counters(ERRORS)
         self._decisions = Decisions(
             Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
@@ -125,7 +135,7 @@ class Engine:
             )
         self._answers.keeps_all = self._authentication.authenticator is None
         self._methods.admission, self._methods.relaying = admission, self._relaying
-        self._answers.identity = (("Server", config.server_header),) if config.server_header else ()
+        self._answers.follow(config.server_header, granted_headers(config))
 
     def _is_trusted(self, request: SipMessage, flow: Flow) -> bool:
         if request.method == "REGISTER":
@@ -166,6 +176,9 @@ class Engine:
     def _fail(self, error: Exception, flow: Flow) -> None:
         self._errors.add(INTERNAL)
         logger.error("message failed flow=%s", flow.text, exc_info=error)
+
+    def _keep_alive(self, octets: bytes, flow: Flow) -> None:
+        self._answers.keep_alive(stun.answer(octets, *flow.remote), flow)
 
     def _ask_hook(self, request: SipMessage, flow: Flow) -> Outcome | None:
         self._muted = False
@@ -264,7 +277,7 @@ class Engine:
     @property
     def has_works(self) -> bool:
         """Whether a turn could be taken now."""
-        return bool(self._works.arrivals)
+        return bool(self._works.arrivals) or self.flows.may_end(self.pending)
 
     @property
     def pending(self) -> int:
@@ -278,6 +291,8 @@ class Engine:
 
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
+        for end in self.flows.take(self.pending):
+            self.command(end)
         return self._works.take_turn()
 
     def decide(
@@ -298,23 +313,28 @@ class Engine:
                 now.ms,
                 now.ms - LATE_MS + 1,
                 self._answers.date_at(now.wall),
-                self._answers.identity,
+                self._answers.granted,
                 self._answers.output,
                 partial(self._conclude, now),
             )
             self._answers.counters.add(100, answered)
         finally:
             self._works.release(turn)
+            self.flows.settled(self.pending)
 
     def _conclude(self, now: Now, work: Work) -> None:
         try:
+            if work.change is not None and work.change.touches_flows:
+                self.flows.follow(work.change)
+            if isinstance(work, FlowEnd) and work.outcome is not ACCEPTED:
+                self._timers.at(now.ms + 1000 * OVERLOAD_RETRY_AFTER, self.flows.again, work)
             if isinstance(work, Command):
                 if work.done is not None:
                     work.done(work)
                 return
             if now.ms - work.arrived_ms < LATE_MS:
                 listing = work.listing if isinstance(work, Registering) else None
-                if work.info and work.outcome.status < 300 and work.outcome is not ACCEPTED:
+                if work.info and work.outcome.status < 300:
                     told = (*work.outcome.headers, ("Authentication-Info", work.info))
                     work.outcome = Outcome(work.outcome.status, work.outcome.reason, told)
                 self._answers.respond(work.request, work.flow, work.fingerprint, work.outcome, now, listing)
@@ -343,8 +363,9 @@ class Engine:
                     self._answers.trying(work.request, work.flow)
 
     def lost(self, flow: Flow, now: Now) -> None:
-        """Take news of the network: the remote address of flow cannot be reached (TRN-10)."""
+        """Take news of the network: flow has ended, or its remote address cannot be reached (TRN-10, OUT-6)."""
         self._client.lost(flow, now)
+        self.flows.lost(flow, self.pending)
 
     def take_lookups(self) -> list[Hop]:
         """Return the hops whose servers are wanted, each to be answered by located()."""

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._framer = StreamFramer(server.limits.max_message)
         self._transport: asyncio.Transport | None = None
         self._ending = False  # answers may leave, nothing more is read
+        self._idle = server.limits.idle
         self._active = 0.0
         self._partial_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -72,6 +73,13 @@ class Connection(asyncio.Protocol):
             self._cut("peer does not read")
         return True
 
+    def grant(self, idle: float) -> None:
+        """Take another bound of silence than that of the listener."""
+        if idle != self._idle:
+            self._idle = idle
+            if self._timer is not None and not self._ending and self._timer.when() > self._active + idle:
+                self._arm(self._active + idle)
+
     def close(self) -> None:
         """Close once the write buffer is empty."""
         if self._transport is not None:
@@ -95,7 +103,7 @@ class Connection(asyncio.Protocol):
         )
         self._active = self._server.loop.time()
         self._server.made(self)
-        self._arm(self._active + self._server.limits.idle)
+        self._arm(self._active + self._idle)
 
     def data_received(self, data: bytes) -> None:
         self._active = self._server.loop.time()
@@ -161,7 +169,7 @@ class Connection(asyncio.Protocol):
         # Traffic only moves _active and _partial_since; the timer finds out when it fires.
         now = self._server.loop.time()
         limits = self._server.limits
-        due = self._active + limits.idle
+        due = self._active + self._idle
         if self._partial_since is not None:
             due = min(due, self._partial_since + limits.half_message)
         if self._ending:

@@ -157,6 +157,15 @@ class StreamServer:
             task.add_done_callback(lambda _: self._opening.pop(flow.remote, None))
         return await asyncio.shield(task)
 
+    def grant(self, flow: Flow, idle: float, is_exact: bool) -> None:
+        """Let a connection, if it is one of this listener, be silent for so many seconds, or for no less.
+
+        RFC 5626 section 4.4.1.
+        """
+        connection = self._connections.get(flow.connection)
+        if connection is not None:
+            connection.grant(idle if is_exact else max(idle, self.limits.idle))
+
     # -- what a connection tells ------------------------------------------------------------------------
 
     def made(self, connection: Connection) -> None:

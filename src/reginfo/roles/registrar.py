@@ -6,11 +6,19 @@ bindings as they would be.  Whoever called commits the draft, or throws it away.
 """
 
 from reginfo import fast
-from reginfo.config import RegistrarSection
-from reginfo.fast import Draft, RegisterPolicy, SipMessage
+from reginfo.config import Config, RegistrarSection
+from reginfo.fast import Draft, Flow, RegisterPolicy, SipMessage
 from reginfo.model import ACCEPTED, Outcome
+from reginfo.sip import outbound
 
 _NOT_ALL_SIPS = Outcome(400, "sips Contact needs sips everywhere")
+
+
+def granted_headers(config: Config) -> list[tuple[str, str]]:
+    """Return what a 200 to any REGISTER says beside its contacts (REG-18, SVR-1); not of gruu, as GRU-5 wants it."""
+    supported = [tag for tag in config.extensions if tag != "gruu"]
+    routes = [("Service-Route", f"<{uri}>") for uri in config.registrar.service_route]
+    return [*routes, ("Supported", ", ".join(supported))]
 
 
 class Registrar:
@@ -25,6 +33,7 @@ class Registrar:
             max_contacts=section.max_contacts,
             replaces_oldest=section.max_contacts_policy == "replace-oldest",
             max_contacts_per_request=max_contacts_per_request,
+            lazy_path=section.path_mode == "lazy",
         )
         self._outcomes = {
             fast.GRANTED: ACCEPTED,
@@ -33,17 +42,48 @@ class Registrar:
             fast.STAR_WITHOUT_ZERO: Outcome(400, "Contact * needs Expires: 0"),
             fast.TOO_MANY: Outcome(403, "Too many contacts"),
             fast.TOO_MANY_AT_ONCE: Outcome(403, "Too many contacts in one request"),
+            fast.PATH_UNSUPPORTED: Outcome(420, headers=(("Unsupported", "path"),)),
+            fast.PATH_STRICT: Outcome(400, "Path: a URI without lr"),
         }
+        self._any_path = section.ob_on_any_path
+        self._binds_behind_nat = section.end_with_connection_behind_nat
+        applied = ("Require", outbound.OPTION_TAG)
+        timer = (("Flow-Timer", str(section.flow_timer)),) if section.flow_timer else ()
+        self._outbound_accepted = {
+            True: Outcome(200, headers=(applied, *timer)),
+            False: Outcome(200, headers=(applied,)),
+        }
+        "By whether the flow is direct."
 
-    def decide(self, request: SipMessage, draft: Draft, received: str, spread: int, now_ms: int) -> Outcome:
+    def decide(self, request: SipMessage, draft: Draft, received: str, flow: Flow, spread: int, now_ms: int) -> Outcome:
         """Bind, refresh or remove what the request asks for; all of it or nothing (REG-11).
 
         received is the source as a SIP URI where it differs from the Via, else empty.  spread, 0 to 65,535 and
         drawn for this request, places the granted time inside the configured jitter.
         """
+        if request.has_plain_contacts and not flow.reliable:
+            return self._outcomes[draft.register(request, self._policy, spread, received, now_ms)]
         if request.has_sips_contact and not _sips_throughout(request):
             return _NOT_ALL_SIPS
-        return self._outcomes[draft.register(request, self._policy, spread, received, now_ms)]
+        uses_outbound = outbound.judge(request, any_path=self._any_path) if request.has_reg_id else False
+        if isinstance(uses_outbound, Outcome):
+            return uses_outbound
+        ends_with = flow.identity if self._is_flow_bound(request, flow, uses_outbound) else ""
+        verdict = draft.register(request, self._policy, spread, received, now_ms, ends_with, uses_outbound)
+        if uses_outbound and verdict == fast.GRANTED:
+            return self._outbound_accepted[outbound.is_direct(request)]
+        return self._outcomes[verdict]
+
+    def _is_flow_bound(self, request: SipMessage, flow: Flow, uses_outbound: bool) -> bool:
+        """Tell whether what a request binds ends with the flow it came by: only if nothing else leads to the phone.
+
+        The flow of a request that a proxy passed on is the proxy's.
+        """
+        if not outbound.is_direct(request):
+            return False
+        if uses_outbound or flow.transport in ("ws", "wss"):  # RFC 5626 section 6, RFC 7118 section 5
+            return True
+        return flow.reliable and self._binds_behind_nat and outbound.is_behind_nat(request, flow.host)
 
 
 def _sips_throughout(request: SipMessage) -> bool:

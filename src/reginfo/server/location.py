@@ -5,6 +5,7 @@ from typing import Final
 
 from reginfo.fast import Binding, Draft, Registration, canonical_aor
 from reginfo.model import ContactEvent
+from reginfo.sip.routing import Target, target_of
 from reginfo.store.base import Store
 
 CALL_ID: Final = "operator"  # of bindings that no REGISTER made
@@ -25,6 +26,12 @@ class LocationService:
         """Return the committed registration of an AoR; raises SipParseError for what is none."""
         [record] = await self._store.load([canonical_aor(aor)])
         return None if record is None else Registration(record)
+
+    async def targets(self, uri: str) -> list[Target]:
+        """Return what leads to each contact of an AoR, the preferred one first (RFC 3261 section 16.6)."""
+        registration = await self.lookup(uri)
+        bindings = [] if registration is None else [one for one in registration.bindings if not one.hidden]
+        return sorted(map(target_of, bindings), key=lambda target: 1.0 if target.q is None else target.q, reverse=True)
 
     async def page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
         """Return the next cursor (0 at the end) and about n registrations; begin with 0."""

@@ -151,6 +151,9 @@ class Server:
         self._locator = Locator({listener.transport for listener in config.listeners})
         self._fallback = Fallback(self._streams, self._locator)
         self._open.callback(self._fallback.close)
+        self._engine.flows.adopt(await self._store.flows())
+        while self._engine.has_works:  # before a connection can have the number that one of the last run had
+            await run_turn(self._engine, self._store, self._clock.now)
         await self._listen()
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
@@ -378,6 +381,9 @@ class Server:
         output = self._engine.take_output()
         if not output:
             return
+        for grant in self._engine.flows.take_granted():
+            for streams in self._streams:
+                streams.grant(*grant)
         datagrams = [item for item in output if not item[1].reliable]
         if datagrams:
             self._send_datagrams(datagrams)

@@ -33,11 +33,14 @@ class Admission:
         "Octets of a datagram; beyond it 513 is owed."
         methods = [method for method in _METHODS if method != "PUBLISH" or config.compositor.enabled]
         # Its own addresses are good in a Request-URI only.
-        self.screen = Screen(methods, config.domains, config.own_hosts, config.limits.max_uri)
+        self.screen = Screen(methods, config.domains, config.own_hosts, config.limits.max_uri, config.extensions)
         "Its verdict is GO_ON, NO_ANSWER, or what refusal() answers."
         allow = ("Allow", ", ".join(methods))
         self.unknown_method = Outcome(501, headers=(allow,))
-        self.options_answer = Outcome(200, headers=(allow, ("Accept", DOCUMENT_TYPE), ("Allow-Events", PACKAGE)))
+        supported = ("Supported", ", ".join(config.extensions))
+        self.options_answer = Outcome(
+            200, headers=(allow, ("Accept", DOCUMENT_TYPE), ("Allow-Events", PACKAGE), supported)
+        )
         "UAS-4."
         self._refusals = {
             **_REFUSALS,
@@ -48,7 +51,7 @@ class Admission:
     def refusal(self, verdict: int, request: SipMessage) -> Outcome:
         """Return the answer owed for a verdict."""
         if verdict == fast.UNKNOWN_EXTENSION:
-            return Outcome(420, headers=(("Unsupported", ", ".join(request.require)),))
+            return Outcome(420, headers=(("Unsupported", ", ".join(self.screen.unknown(request))),))
         return self._refusals[verdict]
 
     def refuse_body(self, request: SipMessage, accepted: str = "") -> Outcome | None:

@@ -1,17 +1,21 @@
-"""Where messages go: the next hop of a request (RFC 3263), and a response whose connection is gone (RFC 3261 18.2.2).
+"""Where messages go: to a contact, the next hop of a request (RFC 3263), a response without its connection.
 
 Every request gets `received` when its Via names anything but its source (TRN-3): what the Via names is looked up only
 for a response whose connection is gone and cannot be made again (TRN-5).
 """
 
+import re
 from typing import Final, NamedTuple
 
-from reginfo.fast import Flow, SipMessage, SipParseError, parse_uri
+from reginfo.fast import Binding, Flow, SipMessage, SipParseError, parse_uri
 
 DEFAULT_PORT: Final = 5060
 DEFAULT_TLS_PORT: Final = 5061
 
 _TRANSPORTS: Final = frozenset({"udp", "tcp", "tls", "ws", "wss"})
+
+# A value of a list header: commas within quotes and angle brackets do not split (MSG-6).
+_LISTED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
 
 
 class Hop(NamedTuple):
@@ -51,6 +55,20 @@ def default_port(transport: str) -> int:
     return DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
 
 
+class Target(NamedTuple):
+    """What leads to one contact: where a request for it goes, and through whom."""
+
+    uri: str
+    "Request-URI: the Contact without what a Request-URI has not (URI-8)."
+    routes: tuple[str, ...]
+    "Route values, the first one first (RFC 3327 section 5.1)."
+    received: str
+    "Where the request is sent if there is no Route and the Contact cannot be reached; empty: to the Request-URI."
+    flow: str
+    "The flow it is sent on; empty: on any."
+    q: float | None
+
+
 def next_hop(uri: str) -> Hop:
     """Return where a request goes whose first Route, or else whose Request-URI, is this one (DNS-1 to DNS-3).
 
@@ -86,6 +104,16 @@ def request_uri(contact: str) -> str:
     host, *parameters = bare.split(";")
     kept = [one for one in parameters if one.partition("=")[0].lower() != "method"]
     return head + at + ";".join([host, *kept])
+
+
+def target_of(binding: Binding, *, routed: bool = False) -> Target:
+    """Return what leads to a contact (PTH-3).
+
+    routed says that a request inside a dialog names its GRUU and has Route values left: those lead there, not the
+    Path that was registered (RFC 5627 section 6.1).
+    """
+    path = [] if routed else [value.strip() for value in _LISTED.findall(binding.path) if value.strip()]
+    return Target(request_uri(binding.uri), tuple(path), binding.received, binding.flow, binding.q)
 
 
 def own_contact(flow: Flow, *, secure: bool = False) -> str:

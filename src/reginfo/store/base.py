@@ -80,6 +80,9 @@ class Store(Protocol):
         A record that is there during the whole walk is seen at least once.
         """
 
+    async def flows(self) -> list[tuple[str, str]]:
+        """Return address-of-record and flow of every local binding that ends with a flow; meant for the start."""
+
     async def attach(self, name: str, wants_refreshes: bool) -> Cursor | None:
         """Register a durable consumer of the feed and return its saved cursor.
 

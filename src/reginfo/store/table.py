@@ -58,6 +58,9 @@ class TableStore:
     async def page(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
         return self._table.page(cursor, n)
 
+    async def flows(self) -> list[tuple[str, str]]:
+        return self._table.flows()
+
     async def attach(self, name: str, wants_refreshes: bool) -> Cursor | None:
         return self._cursors.get(name)
 
