@@ -24,6 +24,7 @@ from tests.server_fixture import RunningServer
 
 FLOOR_MS = 5.0
 MAX_LAG_MS = 20.0
+FILL_SECONDS = 300.0
 TOP_REQUESTS = 100_000  # at full load, to find the highest rate
 CALM_SECONDS = 4.0  # of each run without the disturbance
 MOST_SECONDS = 8.0  # of each run with it: less than the server remembers the lag of its loop
@@ -81,7 +82,7 @@ class Bystanders:
     def at(cls, server: RunningServer, aors: int) -> "Bystanders":
         """Register them, and find out what half of the highest rate is."""
         load = RegisterLoad(*server.udp, aors=aors, seed=secrets.randbits(64))
-        _answered(load.run(aors, timeout=120.0))
+        _answered(load.run(aors, timeout=FILL_SECONDS))
         top = _answered(load.run(TOP_REQUESTS, timeout=120.0)).rate
         return cls(load, top / 2)
 
