@@ -7,6 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 PYTHON ?= python3
+ROUNDS ?= 5
 BIN := .venv/bin
 
 COMPILED := $(sort $(wildcard src/_fast/*.py src/_fast/*.pyx src/_fast/*.pxd src/_fast/*.pyi)) setup.py pyproject.toml
@@ -91,7 +92,7 @@ bench-chain: $(TESTING) $(BUILT)  ## REGISTER -> PUBLISH -> compositor, this pro
 	$(BIN)/python -m benchmarks.chain
 
 bench-report: $(TESTING) $(BUILT)  ## every promised figure with its bound: table, CSV and plot in benchmarks/results
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.report --rounds $(ROUNDS)
 
 bench-events: $(TESTING) $(BUILT)  ## NOTIFYs applied and sent, memory of a subscription, REGISTER to NOTIFY
 	$(BIN)/python -m benchmarks.events

@@ -10,7 +10,7 @@ import select
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,10 @@ class World:
         self.socket.sendto(write_request(method, uri, head, body), server)
         self.outstanding += 1
 
+    def skip(self, requests: int) -> None:
+        """Leave numbers to requests that a copy of this world sends."""
+        self._number += requests
+
     def take(self, timeout: float) -> bool:
         """Take one datagram; False if there is none in time."""
         if not select.select([self.socket], [], [], timeout)[0]:
@@ -118,10 +122,10 @@ def memory(peer: Peer) -> float:
 
 
 @contextmanager
-def own(options: str) -> Iterator[tuple[RunningServer, Peer]]:
+def own(options: str, domains: Sequence[str] = (DOMAIN,)) -> Iterator[tuple[RunningServer, Peer]]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), [DOMAIN], f'{STORE}[log]\nlevel = "warning"\n{options}') as server,
+        running_server(Path(folder), domains, f'{STORE}[log]\nlevel = "warning"\n{options}') as server,
     ):
         yield server, Peer("reginfo", *server.udp, server.process.pid)
 

@@ -1,73 +1,41 @@
-"""Every figure this project promises, measured in one go: table, CSV and a plot, each line with its bound.
+"""Every figure this project promises, measured in one go: table, CSV and plots, each line with its bound.
 
 Servers take turns within each round, and medians over the rounds are shown, so that a machine that changes its pace
 changes it for all.  CPU is user and system time of the server for each unit of work.
+
+What others feel of a disturbance is measured in as many pairs, after the rounds; so are servers at sizes of the table
+about which nothing is promised, once.
 
     python -m benchmarks.report [--rounds 5] [--aors 100000] [--large 1000000]
 """
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 
-from benchmarks import chain, events
-from benchmarks.sipp_table import HERE, RESULTS, circumstances, kamailio, loss_free, ramp
-from reginfo.cli._peers import Peer, await_answer, echo_server, free_port, registrar, running
+from benchmarks import chain, events, growth, mixed
+from benchmarks.disturbances import WORKS
+from benchmarks.growth import REFRESHES, SERVERS, Point
+from benchmarks.latency import Felt, on_own_core
+from benchmarks.promises import FEW, Samples, lines, markdown
+from benchmarks.sipp_table import HERE, REGISTER, RESULTS, circumstances, loss_free, ramp
+from reginfo.cli._peers import Peer, await_answer, free_port, registrar, running
 from reginfo.cli.bench import Bench
 
-FEW = 10_000
-REFRESHES = 200_000
-
-Server = Callable[[], AbstractContextManager[Peer]]
-SERVERS: dict[str, Server] = {
-    "echo": echo_server,
-    "memory": lambda: registrar("memory"),
-    "committed": lambda: registrar("committed"),
-    "Kamailio": kamailio,
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure and what it must not exceed."""
-
-    work: str
-    figure: float
-    unit: str
-    bound: float
-
-    @property
-    def holds(self) -> bool:
-        return self.figure <= self.bound
-
-
-class Samples:
-    """Measurements by name; the median of each counts."""
-
-    def __init__(self) -> None:
-        self._values: defaultdict[str, list[float]] = defaultdict(list)
-
-    def add(self, name: str, value: float) -> None:
-        self._values[name].append(value)
-        click.echo(f"  {name}: {value:.4g}", err=True)
-
-    def __getitem__(self, name: str) -> float:
-        return median(self._values[name])
-
-    def rows(self) -> list[tuple[str, list[float]]]:
-        return list(self._values.items())
+MIXED_REQUESTS = 100_000
+ROOT = HERE.parent
+PLOT = "refreshes.png"
+BEGIN, END = "<!-- report -->", "<!-- end of the report -->"
+FAST = REGISTER._replace(rates=REGISTER.rates[3:])
 
 
 def used(value: float | None) -> float:
@@ -78,16 +46,30 @@ def used(value: float | None) -> float:
 # --- REGISTER
 
 
+def add_point(samples: Samples, found: Point) -> None:
+    samples.add(f"refresh us, {found.server}, {found.aors} AoRs", found.cpu_us)
+    samples.add(f"refresh rate, {found.server}, {found.aors} AoRs", found.rate)
+
+
+def points(samples: Samples) -> list[Point]:
+    """Return every server at every size of the table that was measured."""
+    return [
+        Point(name, aors, samples[rate], samples[cost])
+        for name in SERVERS
+        for aors in growth.SIZES
+        for cost, rate in [(f"refresh us, {name}, {aors} AoRs", f"refresh rate, {name}, {aors} AoRs")]
+        if rate in samples
+    ]
+
+
 def refreshes(samples: Samples, aors: int) -> None:
     """Add one round of refreshes at every server, each with an empty table that is filled once."""
-    for name, server in SERVERS.items():
+    for name in SERVERS:
         for number in (FEW, aors) if name == "memory" else (aors,):
-            with server() as peer:
-                load = Bench(peer, number)
-                load.fill()
-                run = load.refresh(REFRESHES)
-            samples.add(f"refresh us, {name}, {number} AoRs", used(run.cpu_us))
-    with SERVERS["committed"]() as peer:
+            found = growth.point(name, number)
+            assert found is not None
+            add_point(samples, found)
+    with on_own_core(SERVERS["committed"]()) as peer:
         load = Bench(peer, aors)
         load.fill()
         top = load.refresh(REFRESHES).rate
@@ -95,39 +77,24 @@ def refreshes(samples: Samples, aors: int) -> None:
         samples.add("delay p99 ms, committed, half load", calm.refresh(REFRESHES).p99_ms)
 
 
-# What a phone of an IMS network sends: 1.4 kB, half of them parameters.
-IMS_PARAMETERS = (
-    ';+sip.instance="<urn:gsma:imei:35625205-011234-0>";+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"'
-    ";+g.3gpp.smsip;+g.3gpp.mid-call;+g.3gpp.srvcc-alerting;audio;video;q=1.0"
-)
-IMS_ROWS = (
-    "Path: <sip:term@pcscf1.visited.example.org:5060;lr>",
-    "Supported: path, gruu, 100rel, timer",
-    'P-Visited-Network-ID: "visited.example.org"',
-    "P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=2341001234567890abcdef",
-    "P-Charging-Vector: icid-value=1234bc9876e0f2d4;icid-generated-at=192.0.6.8;orig-ioi=visited.example.org",
-    "Security-Verify: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;spi-c=983227540;spi-s=427023956;port-c=31000",
-    "Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;spi-c=12345678;spi-s=87654321;port-c=8000;port-s=8001",
-    "Allow: INVITE, ACK, CANCEL, BYE, UPDATE, MESSAGE, OPTIONS, REFER, INFO, PRACK, NOTIFY",
-    "Accept: application/sdp, application/3gpp-ims+xml, message/sip",
-    "X-Padding: " + "p" * 86,
-)
-KINDS: dict[str, dict[str, Any]] = {
+LARGER: dict[str, dict[str, Any]] = {
     "three contacts": {"contacts": 3},
-    "IMS": {"parameters": IMS_PARAMETERS, "rows": IMS_ROWS},
+    "IMS": {"parameters": mixed.IMS_PARAMETERS, "rows": mixed.IMS_ROWS},
 }
-"Other REGISTERs than the plain one, by what is different."
 
 
-def kinds(samples: Samples, aors: int) -> None:
-    """Add one round of refreshes with larger REGISTERs."""
+def kinds(samples: Samples, aors: int, seed: int) -> None:
+    """Add one round of other REGISTERs than the plain one."""
+    offered = mixed.traffic(aors, MIXED_REQUESTS, seed)
     for name in ("memory", "Kamailio"):
-        for kind, options in KINDS.items():
+        with SERVERS[name]() as peer:
+            samples.add(f"REGISTER us, {name}, mixed traffic", mixed.measure(peer, offered).cpu_us)
+        for kind, options in LARGER.items():
             with SERVERS[name]() as peer:
                 load = Bench(peer, aors, **options)
                 load.fill()
                 run = load.refresh(REFRESHES // 2)
-            samples.add(f"refresh us, {name}, {kind}", used(run.cpu_us))
+            samples.add(f"REGISTER us, {name}, {kind}", used(run.cpu_us))
 
 
 def refreshes_of_many(samples: Samples, large: int) -> None:
@@ -137,12 +104,12 @@ def refreshes_of_many(samples: Samples, large: int) -> None:
         load = Bench(peer, large)
         load.fill()
         run = load.refresh(large)
-        samples.add(f"refresh us, memory, {large} AoRs", used(run.cpu_us))
+        add_point(samples, Point("memory", large, run.rate, used(run.cpu_us)))
         samples.add("bytes per AoR", (used(peer.memory()) - empty) / large)
 
 
-def restart(samples: Samples, large: int) -> None:
-    """Add how long it takes to serve again with a large table in the store."""
+def restarts(samples: Samples, large: int, times: int) -> None:
+    """Add how long it takes to serve again with a large table in the store, several times."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         port = free_port()
@@ -154,17 +121,18 @@ def restart(samples: Samples, large: int) -> None:
             peer = Peer("committed", "127.0.0.1", port, pid)
             await_answer(peer, folder)
             Bench(peer, large).fill()
-        began = time.monotonic()
-        with running(command, folder) as pid:
-            await_answer(Peer("committed", "127.0.0.1", port, pid), folder)
-            samples.add("restart s", time.monotonic() - began)
+        for _ in range(times):
+            began = time.monotonic()
+            with running(command, folder) as pid:
+                await_answer(Peer("committed", "127.0.0.1", port, pid), folder)
+                samples.add("restart s", time.monotonic() - began)
 
 
 def sipp(samples: Samples) -> None:
     """Add the cost at SIPp's highest rate without loss."""
     for name in ("memory", "Kamailio"):
         with SERVERS[name]() as peer:
-            steps = [run for run in ramp(peer) if loss_free(run)]
+            steps = [run for run in ramp(peer, FAST) if loss_free(run)] or [run for run in ramp(peer) if loss_free(run)]
         if steps:
             samples.add(f"SIPp us, {name}", used(steps[-1].cpu_us))
             samples.add(f"SIPp rate, {name}", steps[-1].rate)
@@ -178,7 +146,8 @@ def parsers(samples: Samples) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "benchmarks.json"
         command = [sys.executable, "-m", "pytest", "-q", "benchmarks/test_parse.py", "benchmarks/test_reginfo.py"]
-        subprocess.run([*command, f"--benchmark-json={file}"], cwd=HERE.parent, stdout=subprocess.DEVNULL, check=True)
+        command += ["-k", "read_7_values or (1_contact and (serialize or test_parse))"]
+        subprocess.run([*command, f"--benchmark-json={file}"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
         for one in json.loads(file.read_text())["benchmarks"]:
             samples.add(f"{one['name']} us", one["stats"]["median"] * 1e6)
 
@@ -202,152 +171,97 @@ def chains(samples: Samples) -> None:
         samples.add(f"documents too many, {name}", max(0, run.documents - 20_000))
 
 
-def watchers(samples: Samples) -> None:
-    for result in events.one_change_many_watchers(100_000, 1):
+def watchers(samples: Samples, changes: int) -> None:
+    for result in events.one_change_many_watchers(100_000, changes):
         samples.add(f"{result.work} us", result.cpu_us)
         samples.add(f"{result.work} s", result.seconds)
         if result.bytes_each is not None:
             samples.add("bytes per subscription", result.bytes_each)
+
+
+def told(samples: Samples) -> None:
     for result in events.register_to_notify(5_000):
         samples.add("REGISTER to NOTIFY p99 ms", used(result.p99_ms))
+
+
+def feel(name: str, pairs: int) -> Felt:
+    """Return what others felt; what could not be measured misses its bounds, and the report goes on."""
+    try:
+        return WORKS[name](pairs)
+    except (click.ClickException, AssertionError) as error:
+        click.echo(f"  {name}: {error}", err=True)
+        return Felt(name, nan, nan, nan, nan, nan)
 
 
 # --- the report
 
 
-def lines(found: Samples, aors: int, large: int) -> list[Line]:
-    """Return every promise with what was measured."""
-    memory, committed = (found[f"refresh us, {name}, {aors} AoRs"] for name in ("memory", "committed"))
-    echo, peer = (found[f"refresh us, {name}, {aors} AoRs"] for name in ("echo", "Kamailio"))
-    read = "test_parse_register_10_headers_and_read_7_values"
-    parse, build = found["test_parse[1_contact] us"], found["test_serialize[1_contact] us"]
-    plain = found[f"refresh us, memory, {FEW} AoRs"]
-    others = [
-        line
-        for kind in KINDS
-        for line in (
-            Line(f"REGISTER refresh, {kind}", found[f"refresh us, memory, {kind}"] / plain, "of the plain one", 2.0),
-            Line(
-                f"REGISTER refresh, {kind}",
-                found[f"refresh us, memory, {kind}"] / found[f"refresh us, Kamailio, {kind}"],
-                "of Kamailio",
-                1.0,
-            ),
-        )
-    ]
-    return [
-        *others,
-        Line("REGISTER refresh, memory", memory / echo, "of the echo", 3.0),
-        Line("REGISTER refresh, memory", memory / peer, "of Kamailio", 1 / 4),
-        Line("REGISTER refresh, committed", committed / echo, "of the echo", 5.0),
-        Line("REGISTER, committed, at half load", found["delay p99 ms, committed, half load"], "ms p99", 5.0),
-        Line(
-            f"the same at {large:,} AoRs",
-            found[f"refresh us, memory, {large} AoRs"] / found[f"refresh us, memory, {FEW} AoRs"],
-            f"of {FEW:,}",
-            1.3,
-        ),
-        Line(
-            "SIPp's highest rate without loss",
-            found["SIPp us, memory"] / found["SIPp us, Kamailio"],
-            "of Kamailio",
-            1 / 3,
-        ),
-        Line(f"memory per AoR at {large:,}", found["bytes per AoR"], "bytes", 450),
-        Line(f"restart with {large:,} bindings", found["restart s"], "s", 6),
-        Line("REGISTER parsed, 7 values read", found[f"{read}[reginfo] us"], "us", 1.5),
-        Line(
-            "REGISTER parsed", found[f"{read}[reginfo] us"] / found[f"{read}[sipmessage] us"], "of sipmessage", 1 / 30
-        ),
-        Line("document of one contact written", build, "us", 1),
-        Line("document of one contact written", build / found["test_serialize_lxml[1_contact] us"], "of lxml", 1 / 10),
-        Line("document of one contact read", parse, "us", 7),
-        Line(
-            "document of one contact read",
-            parse / found["test_parse_lxml_walk[1_contact] us"],
-            "of lxml walked",
-            1 / 1.7,
-        ),
-        Line(
-            "NOTIFY applied",
-            found["NOTIFY applied, known contact us, reginfo"] / found["NOTIFY applied, known contact us, Kamailio"],
-            "of Kamailio",
-            1 / 3,
-        ),
-        Line(
-            "REGISTER with PUBLISH",
-            found["REGISTER and PUBLISH us, reginfo"] / found["REGISTER and PUBLISH us, Kamailio"],
-            "of Kamailio",
-            1 / 5,
-        ),
-        Line(
-            "PUBLISH taken",
-            found["PUBLISH taken us, reginfo"] / found["PUBLISH taken us, Kamailio"],
-            "of Kamailio",
-            1 / 4,
-        ),
-        Line("AoRs lost on the way", found["AoRs not current, reginfo"], "AoRs", 0),
-        Line("one change, 100,000 watchers", found["one change, NOTIFY and 200 us"], "us each", 40),
-        Line("one change, 100,000 watchers", found["one change, NOTIFY and 200 s"], "s", 10),
-        Line("subscription", found["bytes per subscription"], "bytes", 1_500),
-        Line("REGISTER to NOTIFY", found["REGISTER to NOTIFY p99 ms"], "ms p99", 5),
-    ]
+def costs(found: Samples, aors: int) -> str:
+    """Return in words what a refresh costs at each server."""
+    each = [f"{found[f'refresh us, {name}, {aors} AoRs']:.1f} {where}" for name, where in PLACES.items()]
+    return f"In microseconds of CPU, at {aors:,} AoRs, a REGISTER refresh costs {', '.join(each[:-1])}, and {each[-1]}."
 
 
-def markdown(promises: list[Line]) -> str:
-    rows = ["| work | measured | | at most | |", "|---|---|---|---|---|"]
-    rows += [
-        f"| {one.work} | {one.figure:,.3g} | {one.unit} | {one.bound:,.3g} | {'yes' if one.holds else 'no'} |"
-        for one in promises
-    ]
-    return "\n".join(rows)
+PLACES = {"echo": "at the echo", "memory": "in `memory`", "committed": "`committed`", "Kamailio": "at Kamailio"}
 
 
-def plot(found: Samples, aors: int, path: Path) -> None:
-    """Draw what a refresh costs at each server."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    names = list(SERVERS)
-    figure, axes = pyplot.subplots(figsize=(7, 3))
-    axes.barh(names, [found[f"refresh us, {name}, {aors} AoRs"] for name in names], color="#4c72b0")
-    axes.invert_yaxis()
-    axes.set_xlabel(f"CPU us for a REGISTER refresh, {aors:,} AoRs")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+def put_into_readme(text: str) -> None:
+    """Replace what the last report said there."""
+    readme = ROOT / "README.md"
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin, BEGIN
+    assert end, END
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 20))
 @click.option("--aors", default=100_000, show_default=True, type=click.IntRange(1_000, 1_000_000))
 @click.option("--large", default=1_000_000, show_default=True, type=click.IntRange(1_000, 10_000_000))
-def main(rounds: int, aors: int, large: int) -> None:
-    """Print the table as Markdown; write it, CSV and a plot to benchmarks/results."""
+@click.option("--publish", is_flag=True, help="Put the table into README.md and the plot into docs, too.")
+def main(rounds: int, aors: int, large: int, publish: bool) -> None:
+    """Print the table as Markdown; write it, CSV and plots to benchmarks/results."""
     about = circumstances(())
     found = Samples()
+    began = time.monotonic()
     for number in range(1, rounds + 1):
-        click.echo(f"round {number} of {rounds}", err=True)
+        click.echo(f"round {number} of {rounds}, {time.monotonic() - began:.0f} s", err=True)
         refreshes(found, aors)
-        kinds(found, FEW)
+        kinds(found, FEW, number)
         sipp(found)
         notifications(found)
         chains(found)
         parsers(found)
         refreshes_of_many(found, large)
-        restart(found, large)
-        watchers(found)
-    promises = lines(found, aors, large)
-    text = "\n".join([*(f"{line}  " for line in about), f"Medians of {rounds} rounds.", "", markdown(promises)])
+        told(found)
+    click.echo(f"what is measured {rounds} times in a row, {time.monotonic() - began:.0f} s", err=True)
+    restarts(found, large, rounds)
+    watchers(found, rounds)
+    felt = [feel(name, rounds) for name in WORKS]
+    click.echo(f"sizes of the table, {time.monotonic() - began:.0f} s", err=True)
+    for one in growth.missing(points(found), large):
+        add_point(found, one)
+    text = "\n".join(
+        [
+            *(f"{line}  " for line in about),
+            f"Medians of {rounds} rounds.",
+            "",
+            markdown(lines(found, felt, aors, large)),
+        ]
+    )
     click.echo(text)
+    click.echo(f"took {time.monotonic() - began:.0f} s", err=True)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "report.md").write_text(text + "\n")
     with (RESULTS / "report.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([name, *values] for name, values in found.rows())
-    plot(found, aors, RESULTS / "report.png")
+    growth.write_csv(RESULTS / "refreshes.csv", points(found))
+    growth.plot(RESULTS / PLOT, points(found), about[1])
+    if publish:
+        put_into_readme(text)
+        shutil.copy(RESULTS / PLOT, ROOT / "docs" / PLOT)
 
 
 if __name__ == "__main__":

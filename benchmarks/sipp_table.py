@@ -67,13 +67,20 @@ class KamailioPeer(Peer):
 
     def memory(self) -> float | None:
         """Return the octets of shared memory in use."""
-        command = ["kamcmd", "-s", f"unix:{self._control}", "core.shmmem"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        for line in answer.splitlines():
+        for line in self._ask("core.shmmem"):
             name, _, value = line.partition(":")
             if name.strip() == "real_used":
                 return float(value)
         return None
+
+    def contacts(self) -> int:
+        """Return how many contacts are bound."""
+        lines = (line.partition(" = ") for line in self._ask("stats.get_statistics", "usrloc:"))
+        return {name: int(value) for name, _, value in lines}["usrloc:location_contacts"]
+
+    def _ask(self, *words: str) -> list[str]:
+        command = ["kamcmd", "-s", f"unix:{self._control}", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from reginfo.net.descriptors import affordable
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.fallback import Fallback
+from reginfo.server.lag import LoopLag
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
@@ -98,6 +99,7 @@ class Server:
         self._turn_scheduled = False
         self._turns: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
+        self._lag = LoopLag()
 
     # -- life -------------------------------------------------------------------------------------------
 
@@ -412,8 +414,10 @@ class Server:
         saved_ms = 0
         pause = TICK
         while True:
+            due = self._loop.time() + pause
             await asyncio.sleep(pause)
             now = self._clock.now()
+            self._lag.note(round(1000 * (self._loop.time() - due)), now.ms)
             try:
                 pause = SHORT_TICK if await self._expire(now.ms) else TICK
                 self._engine.tick(now)
@@ -474,7 +478,11 @@ class Server:
         engine = self._engine
         roles = engine.roles
         return {
-            "core": {"uptime": int(time.monotonic() - self._started), "pending": engine.pending},
+            "core": {
+                "uptime": int(time.monotonic() - self._started),
+                "pending": engine.pending,
+                "loop_lag_ms": self._lag.longest_ms(self._clock.now().ms),
+            },
             **engine.statistics(),
             "feed": {
                 "registered_aors": self._metrics.registered_aors,

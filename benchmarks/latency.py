@@ -1,0 +1,166 @@
+"""What a disturbance costs those who are not concerned: the rule of every line about latency.
+
+A server has a core of its own, and everything else another one.  The generator offers REGISTERs at half of the highest
+rate of the same run; pairs of a run without and one with the disturbance are interleaved, and medians of the 99th
+percentile compared.  A bound by factor never binds below FLOOR_MS, and the lag of the event loop has one of its own.
+"""
+
+import multiprocessing
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple, TypeVar
+
+import click
+import numpy
+
+from reginfo.admin.control import ControlClient
+from reginfo.fast import LoadReport, RegisterLoad
+from tests.server_fixture import RunningServer
+
+FLOOR_MS = 5.0
+MAX_LAG_MS = 20.0
+FILL_SECONDS = 300.0
+TOP_REQUESTS = 100_000  # at full load, to find the highest rate
+CALM_SECONDS = 4.0  # of each run without the disturbance
+MOST_SECONDS = 8.0  # of each run with it: less than the server remembers the lag of its loop
+SLICE_SECONDS = 0.5  # between two looks whether the disturbance is over
+PATIENCE = 60.0  # seconds it may last when nobody else wants anything any more
+
+T = TypeVar("T")
+
+
+class Disturbance(NamedTuple):
+    """Something that must not be felt by others."""
+
+    name: str
+    factor: float
+    "How much longer the others may wait."
+    happens: Callable[[], AbstractContextManager[Callable[[], bool]]]
+    """Prepare it, begin it and give what tells whether it still lasts; leaving the block ends it, waits until nothing
+    is left of it, and checks that it was what it should be.  It is entered once for each pair."""
+
+
+class Felt(NamedTuple):
+    """What the others felt, medians of the pairs."""
+
+    name: str
+    rate: float
+    "Offered, a second."
+    calm_ms: float
+    disturbed_ms: float
+    "99th percentiles."
+    lag_ms: float
+    bound_ms: float
+
+
+@contextmanager
+def on_own_core(server: AbstractContextManager[T]) -> Iterator[T]:
+    """Run a server on one core; this process, and what it starts meanwhile, has another if there is one."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        with server as running:
+            os.sched_setaffinity(0, {max(before)})
+            yield running
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Bystanders:
+    """The phones that are not concerned, registered already, and how many REGISTERs a second they send."""
+
+    load: RegisterLoad
+    rate: float
+
+    @classmethod
+    def at(cls, server: RunningServer, aors: int) -> "Bystanders":
+        """Register them, and find out what half of the highest rate is."""
+        load = RegisterLoad(*server.udp, aors=aors, seed=secrets.randbits(64))
+        _answered(load.run(aors, timeout=FILL_SECONDS))
+        top = _answered(load.run(TOP_REQUESTS, timeout=120.0)).rate
+        return cls(load, top / 2)
+
+    def p99_ms(self, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
+        """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds."""
+        until = time.monotonic() + seconds
+        histograms: list[list[int]] = []
+        while not histograms or (time.monotonic() < until and lasts()):
+            report = _answered(self.load.run(round(self.rate * SLICE_SECONDS), rate=self.rate))
+            histograms.append(report.histogram)
+        return percentile_ms(numpy.sum(histograms, axis=0), 99)
+
+
+def _answered(report: LoadReport) -> LoadReport:
+    if report.lost or report.failed:
+        raise click.ClickException(f"{report.lost} REGISTERs lost, {report.failed} refused ({report.last_failure})")
+    return report
+
+
+def percentile_ms(histogram: "numpy.ndarray[tuple[int], numpy.dtype[numpy.int64]]", q: float) -> float:
+    """Return LoadReport.percentile of several runs, whose buckets are linear up to 64 ns and then 32 to the octave."""
+    reached = numpy.cumsum(histogram)
+    bucket = int(numpy.searchsorted(reached, reached[-1] * (q / 100)))
+    octave = max(0, bucket // 32 - 1)
+    return ((bucket - 32 * octave) << octave) / 1e6
+
+
+def loop_lag_ms(server: RunningServer) -> int:
+    """Return the longest lag of the server's event loop in the last seconds."""
+    with ControlClient(str(server.folder / "reginfo.sock")) as client:
+        return int(client.call("stats.get_statistics", ["core:loop_lag_ms"])["core"]["loop_lag_ms"])
+
+
+def disturbed(
+    server: RunningServer,
+    others: Bystanders,
+    disturbance: Disturbance,
+    pairs: int,
+    *,
+    calm_seconds: float = CALM_SECONDS,
+) -> Felt:
+    """Return what others felt of a disturbance."""
+    calm, with_it, lags = [], [], []
+    for number in range(1, pairs + 1):
+        calm.append(others.p99_ms(calm_seconds))
+        with disturbance.happens() as lasts:
+            with_it.append(others.p99_ms(MOST_SECONDS, lasts))
+            lags.append(loop_lag_ms(server))
+        click.echo(
+            f"  {disturbance.name}, pair {number}: p99 {calm[-1]:.3g} ms, disturbed {with_it[-1]:.3g} ms, "
+            f"lag {lags[-1]} ms",
+            err=True,
+        )
+    bound = max(FLOOR_MS, disturbance.factor * median(calm))
+    return Felt(disturbance.name, others.rate, median(calm), median(with_it), median(lags), bound)
+
+
+@contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Do work in a process that only runs while the generator does not; give what tells whether it still does.
+
+    It has to be over some time after the block, and to have raised nothing.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_in_idle_time, args=(work,), daemon=True)
+    process.start()
+    try:
+        yield process.is_alive
+        if process.is_alive() and process.pid is not None:
+            with suppress(PermissionError):  # then it takes what time there is
+                os.sched_setscheduler(process.pid, os.SCHED_OTHER, os.sched_param(0))
+        process.join(PATIENCE)
+        if process.exitcode != 0:
+            raise click.ClickException("a disturbance did not come to its end")
+    finally:
+        process.kill()
+        process.join()
+
+
+def _in_idle_time(work: Callable[[], None]) -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    work()
