@@ -26,7 +26,10 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--listen", "udp:0.0.0.0:5060"], "listen udp:0.0.0.0:5060 is reachable from the network"),
+        (
+            ["-c", "open.toml", "--listen", "udp:0.0.0.0:5060"],
+            "open.toml line 2: listen udp:0.0.0.0:5060 is reachable from the network",
+        ),
         (["--listen", "5060"], "command line: listen '5060' must be udp:ADDRESS:PORT"),
         (["--domain", "a b"], "command line: domains: 'a b' is neither"),
         (["--store", "sqlite:x"], "command line: store.url must be"),
@@ -36,9 +39,9 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
 )
 @pytest.mark.parametrize("action", [[], ["--check-config"], ["--print-config"]])
 def test_a_bad_configuration_exits_78_and_starts_nothing(
-    run: Run, arguments: list[str], message: str, action: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, arguments: list[str], message: str, action: list[str]
 ) -> None:
-    monkeypatch.setenv("REGINFO_AUTH__ENABLED", "false")
+    Path("open.toml").write_text("[auth]\nenabled = false\n")
     ran = run("serve", *arguments, *action)
     assert ran.code == 78
     assert ran.out == ""

@@ -141,7 +141,7 @@ def test_a_terminal_is_asked_twice_and_shows_nothing(told: Run) -> None:
 
 
 def test_realm_and_database_are_those_of_the_configuration(run: Run, told: Run) -> None:
-    """AUT-7: a user of another domain has it in his name, as nothing else tells him from one of the realm."""
+    """A user of another domain has it in his name, as nothing else tells him from one of the realm."""
     Path("etc.toml").write_text(
         'domains = ["a.example", "b.example"]\n[auth]\ndb_url = "sqlite:///other.db"\nrealm = "a.example"'
     )
