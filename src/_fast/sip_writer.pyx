@@ -7,7 +7,6 @@ copied is unfolded, so that no value can become a header.
 
 from collections.abc import Sequence
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t
@@ -521,35 +520,6 @@ def write_headers(headers: Sequence[tuple[str, str]]) -> bytes:
         return writer_take(&w)
     finally:
         writer_free(&w)
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class HeaderTemplate:
-    """Header rows that differ from one request to the next in a few values only, each written as {}."""
-
-    cdef list _parts            # the octets before, between and behind the values
-
-    def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
-        self._parts = write_headers(headers).split(b"{}")
-
-    def fill(self, *values: str) -> bytes:
-        """Return the rows with these values, for write_request_rows(); ValueError for a CR, LF or NUL in one."""
-        cdef Writer w
-        cdef bytes part
-        cdef Py_ssize_t i
-        if len(values) != len(self._parts) - 1:
-            raise ValueError(f"{len(self._parts) - 1} values are to be filled in")
-        writer_init(&w)
-        try:
-            for i in range(len(self._parts)):
-                if i:
-                    put_text(&w, values[i - 1], "header value")
-                part = self._parts[i]
-                put(&w, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
-            return writer_take(&w)
-        finally:
-            writer_free(&w)
 
 
 def write_request_rows(method: str, uri: str, via: str, rows: bytes, body: bytes = b"") -> bytes:

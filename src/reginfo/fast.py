@@ -33,6 +33,7 @@ from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
+from reginfo._fast.header_template import HeaderTemplate
 from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
 from reginfo._fast.learning import learn_registration
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
@@ -82,7 +83,6 @@ from reginfo._fast.sip_parser import (
     salvage,
 )
 from reginfo._fast.sip_writer import (
-    HeaderTemplate,
     received_uri,
     write_headers,
     write_request,
