@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -29,7 +29,7 @@ MEMORY = StoreSection(url="memory:")
 
 @asynccontextmanager
 async def serving(
-    folder: Path, store: StoreSection = MEMORY, listen: tuple[str, ...] = ("udp:127.0.0.1:0",)
+    folder: Path, store: StoreSection = MEMORY, listen: tuple[str, ...] = ("udp:127.0.0.1:0",), **sections: Any
 ) -> AsyncIterator[Server]:
     """Run a server on free ports until the block ends."""
     config = Config(
@@ -37,6 +37,7 @@ async def serving(
         registrar=RegistrarSection(expires_jitter=0.0),
         admin=AdminSection(socket=str(folder / "control.sock")),
         store=store,
+        **sections,
     )
     server = Server(config)
     await server.start()
@@ -303,7 +304,7 @@ async def test_connections_leave_descriptors_to_the_store(
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: soft.append(wanted[0]))
     async with serving(tmp_path, listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0")) as server:
-        assert [streams.limits.max_connections for streams in server._streams] == [connections] * 2
+        assert [streams.limits.max_connections for streams in server._sockets.streams] == [connections] * 2
         assert soft == raised
 
 

@@ -19,7 +19,7 @@ from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
 from reginfo.roles.subscriber import Subscriber, Subscription
 from reginfo.sip.client import WILDCARDS, Client
-from reginfo.sip.peers import Peers
+from reginfo.sip.peers import Peers, Proofs
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
 
@@ -52,10 +52,12 @@ class Roles:
     ) -> None:
         """token returns text nobody can guess, never the same twice; command() puts a change in line."""
         self._config = config
+        self.proofs: Proofs = lambda flow: ()
+        "Asked for the domains that the other side of a flow has proved to be."
         self._token = token
         self.unsaved = Unsaved()
         "What the roles want to be durable before their next requests leave."
-        peers = Peers(config.peer, config.domains)
+        peers = self._peers()
         self.notifier = Notifier(
             config.notifier,
             config.domains,
@@ -73,10 +75,13 @@ class Roles:
             config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale, _refused
         )
 
+    def _peers(self) -> Peers:
+        return Peers(self._config.peer, self._config.domains, lambda flow: self.proofs(flow))
+
     def follow(self, config: Config, now: Now) -> None:
         """Go on under another configuration."""
         before, self._config = self._config.pua_reginfo.subscribe, config
-        peers = Peers(config.peer, config.domains)
+        peers = self._peers()
         self.notifier.follow(config.notifier, config.domains, peers)
         self.publisher.follow(config.pua_reginfo, peers)
         self.compositor.follow(config.compositor, config.domains, peers)
