@@ -261,7 +261,7 @@ def test_octets_that_are_no_text_are_refused() -> None:
         ),
         ('server_header = "a\\r\\nb"', "given.toml line 1: server_header must be printable text on one line"),
         (f'server_header = "{"x" * 129}"', "given.toml line 1: server_header must be printable text on one line of"),
-        ('listen = ["udp:[::1%lo]:0"]', "given.toml line 1: listen 'udp:[::1%lo]:0' must be udp:ADDRESS:PORT"),
+        ('listen = ["udp:[::1%lo]:0"]', "given.toml line 1: listen 'udp:[::1%lo]:0' must be TRANSPORT:ADDRESS:PORT"),
         ('domains = ["[fe80::1%lo]"]', "given.toml line 1: domains: '[fe80::1%lo]' is neither a host name nor"),
         ('[store]\nurl = "rocksdb:a\\u0000b"', "given.toml line 2: store.url must be"),
         ('[admin]\nsocket = "a\\u0000b"', "given.toml line 2: admin.socket must be a path"),
@@ -310,7 +310,7 @@ def test_listener_forms(text: str, listener: Listener) -> None:
     ],
 )
 def test_other_listener_forms_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="must be udp:ADDRESS:PORT"):
+    with pytest.raises(ConfigError, match="must be TRANSPORT:ADDRESS:PORT"):
         parse_listener(text)
 
 

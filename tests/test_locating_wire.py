@@ -45,7 +45,7 @@ class Cut:
 
     def __call__(self, request: SipMessage, flow: Flow) -> None:
         if self.on:
-            self.server._streams[0]._connections[flow.connection].abort()
+            self.server._sockets.streams[0]._connections[flow.connection].close()
 
 
 @pytest.fixture

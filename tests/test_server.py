@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -36,6 +36,7 @@ async def serving(
     listen: tuple[str, ...] = ("udp:127.0.0.1:0",),
     registrar: RegistrarSection = NO_JITTER,
     notifier: NotifierSection = PROMPT,
+    **sections: Any,
 ) -> AsyncIterator[Server]:
     """Run a server on free ports until the block ends."""
     config = Config(
@@ -44,6 +45,7 @@ async def serving(
         notifier=notifier,
         admin=AdminSection(socket=str(folder / "control.sock")),
         store=store,
+        **sections,
     )
     server = Server(config)
     await server.start()
@@ -240,7 +242,7 @@ async def test_a_contact_ends_with_its_connection_and_the_watcher_hears_of_it(tm
             writer.write(request("REGISTER", flow_contact(reg_id), "Supported: outbound", cseq=cseq))
             answer = await read_answer(reader)
             assert (answer.status, answer.require, answer.header("Flow-Timer")) == (200, ["outbound"], "60")
-        [streams] = server._streams
+        [streams] = server._sockets.streams
         assert [connection._idle for connection in streams._connections.values()] == [90, 90, 90]
 
         where = watcher.transport.get_extra_info("sockname")
@@ -398,7 +400,7 @@ async def test_connections_leave_descriptors_to_the_store(
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: soft.append(wanted[0]))
     async with serving(tmp_path, listen=("udp:127.0.0.1:0", "tcp:127.0.0.2:0")) as server:
-        assert [streams.limits.max_connections for streams in server._streams] == [connections] * 2
+        assert [streams.limits.max_connections for streams in server._sockets.streams] == [connections] * 2
         assert soft == raised
 
 

@@ -17,3 +17,4 @@ cdef class Flow:
     cdef unsigned char kind             # a Transport
     cdef uint16_t remote_port           # host order
     cdef readonly uint64_t connection
+    cdef str name                       # domain of a TLS connection to be made, None for any

@@ -3,10 +3,17 @@ from typing import final
 @final
 class Flow:
     def __init__(
-        self, transport: str, local: tuple[str, int], remote: tuple[str, int], connection: int = 0
+        self,
+        transport: str,
+        local: tuple[str, int],
+        remote: tuple[str, int],
+        connection: int = 0,
+        domain: str = "",
     ) -> None: ...
     @property
     def connection(self) -> int: ...
+    @property
+    def domain(self) -> str: ...
     @property
     def transport(self) -> str: ...
     @property
@@ -19,6 +26,8 @@ class Flow:
     def port(self) -> int: ...
     @property
     def reliable(self) -> bool: ...
+    @property
+    def stream(self) -> bool: ...
     @property
     def text(self) -> str: ...
     @property

@@ -177,17 +177,26 @@ cdef tuple address_pair(const Address* address):
 cdef class Flow:
     """The way a message came: transport, local address, remote address and connection (0 for UDP).
 
-    Hosts are IP literals.  Flows are immutable values: equal when all four parts are.
+    Hosts are IP literals.  A way over TLS that is still to be made has the domain that its other side must be
+    (RFC 5922 section 4); every other one has "".  Flows are immutable values: equal when all five parts are.
     """
 
-    def __init__(self, transport: str, local: tuple, remote: tuple, connection: int = 0) -> None:
+    def __init__(
+        self, transport: str, local: tuple, remote: tuple, connection: int = 0, domain: str = ""
+    ) -> None:
         if transport not in TRANSPORTS:
             raise ValueError(f"unknown transport: {transport[:16]!r}")
         self.kind = TRANSPORTS.index(transport)
         set_address(&self.local_address, local)
         set_address(&self.remote_address, remote)
         self.connection = connection
+        self.name = domain or None
         settle(self)
+
+    @property
+    def domain(self) -> str:
+        """Return the domain that the other side of a TLS connection still to be made must be; "" for any."""
+        return self.name or ""
 
     @property
     def transport(self) -> str:
@@ -218,6 +227,11 @@ cdef class Flow:
     def reliable(self) -> bool:
         """Tell whether the transport is reliable in the sense of RFC 3261 section 17."""
         return self.kind != UDP
+
+    @property
+    def stream(self) -> bool:
+        """Tell whether Content-Length frames its messages; a WebSocket has frames of its own (RFC 7118 section 5)."""
+        return self.kind == TCP or self.kind == TLS
 
     @property
     def text(self) -> str:
@@ -260,6 +274,7 @@ cdef class Flow:
         return (
             self.kind == flow.kind
             and self.connection == flow.connection
+            and self.name == flow.name
             and same_address(&self.remote_address, &flow.remote_address)
             and same_address(&self.local_address, &flow.local_address)
         )

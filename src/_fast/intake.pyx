@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
 from reginfo._fast.authenticator cimport PROVEN_, Authenticator, Proof
-from reginfo._fast.datagrams cimport UDP, Flow
+from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
 from reginfo._fast.sip_parser cimport (
     METHOD_REGISTER,
@@ -264,7 +264,7 @@ cdef class Intake:
         try:
             if flow.kind == UDP and PyBytes_GET_SIZE(octets) > self.max_message:
                 raise SipParseError("datagram beyond max_message", offset=0, status=513)
-            message = message_of(octets, flow.kind != UDP)
+            message = message_of(octets, flow.kind == TCP or flow.kind == TLS)
         except SipParseError as error:
             road[3](octets, flow, fingerprint, error, now)
             return False

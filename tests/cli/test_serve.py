@@ -30,7 +30,7 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
             ["-c", "open.toml", "--listen", "udp:0.0.0.0:5060"],
             "open.toml line 2: listen udp:0.0.0.0:5060 is reachable from the network",
         ),
-        (["--listen", "5060"], "command line: listen '5060' must be udp:ADDRESS:PORT"),
+        (["--listen", "5060"], "command line: listen '5060' must be TRANSPORT:ADDRESS:PORT"),
         (["--domain", "a b"], "command line: domains: 'a b' is neither"),
         (["--store", "sqlite:x"], "command line: store.url must be"),
         (["--durability", "eventually"], 'command line: store.durability must be one of "batched", "committed"'),

@@ -4,13 +4,16 @@ import asyncio
 import logging
 import resource
 import socket
+from collections.abc import Callable
 from typing import Self, cast
 
 import pytest
 
 from reginfo.fast import Flow, SipParseError
 from reginfo.net.connection import StreamLimits
+from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
+from reginfo.net.tls import Tls
 from tests.net.loops import on_uvloop
 
 network = pytest.mark.network
@@ -37,7 +40,12 @@ class Site:
     """A stream server that keeps what it hears."""
 
     def __init__(
-        self, limits: StreamLimits = DEFAULTS, answer_to_bad: bytes | None = b"SIP/2.0 400 Bad\r\n\r\n"
+        self,
+        limits: StreamLimits = DEFAULTS,
+        answer_to_bad: bytes | None = b"SIP/2.0 400 Bad\r\n\r\n",
+        transport: str = "tcp",
+        tls: Tls | None = None,
+        framing: Callable[[], Framing] | None = None,
     ) -> None:
         self.batches: asyncio.Queue[Batch] = asyncio.Queue()
         self.lost: asyncio.Queue[Flow] = asyncio.Queue()
@@ -51,6 +59,9 @@ class Site:
             self.lost.put_nowait,
             self._on_bad,
             limits=limits,
+            transport=transport,
+            tls=tls,
+            framing=framing,
         )
 
     def _on_bad(self, error: SipParseError, flow: Flow) -> bytes | None:
@@ -249,7 +260,7 @@ async def test_a_connection_that_cannot_be_made_is_told() -> None:
         address = gone.server.local
     async with Site() as site:
         wanted = Flow("tcp", site.server.local, address)
-        with pytest.raises(OSError, match=r"refused|Refused"):
+        with pytest.raises(OSError, match="Errno 111"):
             await site.server.connect(wanted)
         assert site.server.send([(OPTIONS, wanted)]) == []
         assert await site.lost.get() == wanted

@@ -321,3 +321,26 @@ def test_a_subscription_that_the_second_server_takes_lives() -> None:
     net.run(60)
     assert subscription.state is State.ACTIVE
     assert west.engine.statistics()["requests"]["SUBSCRIBE"] == 1
+
+
+def test_a_connection_that_is_kept_carries_the_request_and_nothing_else_does() -> None:
+    """TRN-11, TRN-14: Via says WS, the made-up host is never looked up, and a lost flow is a transport error."""
+    world = World(A)
+    flow = Flow("ws", ("192.0.2.1", 8088), ("203.0.113.7", 40123), 7)
+    hop = Hop("ws", flow.host, flow.port, flow)
+    [(sent, towards)] = world.send(hop)
+    assert (towards, sent.top_via.transport, sent.top_via.port) == (flow, "WS", 8088)
+    assert world.sleep(2000) == []  # a reliable transport: nothing is sent again
+    world.client.lost(flow, world.now)
+    assert (world.answers, world.flush()) == ([503], [])
+    for gone in (Hop("ws", "df7jal23ls0d.invalid", 80), Hop("wss", "df7jal23ls0d.invalid", 0)):
+        assert world.send(gone) == []
+    assert (world.answers, world.lookups) == ([503] * 3, 0)
+
+
+def test_a_connection_over_tls_is_for_the_domain_that_was_looked_for() -> None:
+    """DNS-6: not for the name that SRV had for it."""
+    world = World(A, transport="tls")
+    world.client.bind([Listener("tls", *LOCAL)])
+    [(sent, flow)] = world.send(Hop("sips", "example.test", 0))
+    assert (flow.remote, flow.domain, sent.top_via.transport) == ((A, 5060), "example.test", "TLS")

@@ -1,9 +1,9 @@
-"""Where responses go: TRN-4, TRN-5, MSG-16."""
+"""Where messages go: TRN-4, TRN-5, TRN-11, TRN-14, DNS-6, MSG-16."""
 
 import pytest
 
 from reginfo.fast import Flow, parse_message, response_flow, salvage
-from reginfo.sip.routing import fallback_flow
+from reginfo.sip.routing import fallback_flow, next_hop, own_contact
 from tests.harness import LOCAL, request
 
 SOURCE = ("203.0.113.7", 40123)
@@ -40,7 +40,8 @@ def test_a_name_in_the_via_is_not_where_the_answer_goes_first(via: str) -> None:
     message = parse_message(request(via=via))
     port = message.top_via.port or 5060
     assert response_flow(message, UDP).remote == (SOURCE[0], port)
-    assert fallback_flow(message, TCP).remote == (SOURCE[0], port)
+    towards = fallback_flow(message, TCP)
+    assert towards.remote == (SOURCE[0], port)
 
 
 @pytest.mark.parametrize("via", ["", "nonsense", "192.0.2.10:5062;maddr"])
@@ -65,3 +66,41 @@ def test_without_its_connection_the_answer_goes_to_the_port_of_the_via(transport
     assert (again.remote, again.connection) == ((SOURCE[0], default), 0)
     again = fallback_flow(parse_message(octets.replace(b"192.0.2.10", b"192.0.2.10:5070")), TCP)
     assert again.remote == (SOURCE[0], 5070)
+
+
+def test_over_tls_whoever_answers_has_to_be_the_host_of_the_via() -> None:
+    """DNS-6: also where the connection of a request is gone."""
+    octets = request(via="phone.example.com").replace(b"SIP/2.0/UDP", b"SIP/2.0/TLS")
+    again = fallback_flow(parse_message(octets), Flow("tls", LOCAL, SOURCE, 7))
+    assert again == Flow("tls", LOCAL, (SOURCE[0], 5061), domain="phone.example.com")
+    assert again != Flow("tls", LOCAL, (SOURCE[0], 5061))
+
+
+@pytest.mark.parametrize(
+    ("transport", "contact"),
+    [
+        ("udp", "<sip:127.0.0.1:5060;gr>"),
+        ("tcp", "<sip:127.0.0.1:5060;transport=tcp;gr>"),
+        ("tls", "<sips:127.0.0.1:5060;gr>"),
+        ("ws", "<sip:127.0.0.1:5060;transport=ws;gr>"),
+        ("wss", "<sip:127.0.0.1:5060;transport=ws;gr>"),
+    ],
+)
+def test_our_contact_says_ws_for_both_and_never_tls(transport: str, contact: str) -> None:
+    """TRN-11: RFC 7118 section 5.4, RFC 5630 section 3.1.4."""
+    assert own_contact(Flow(transport, LOCAL, SOURCE, 7)) == contact
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("sip:192.0.2.1;transport=tls", "tls:192.0.2.1:5061"),
+        ("sips:192.0.2.1", "tls:192.0.2.1:5061"),
+        ("sip:192.0.2.1;transport=ws", "ws:192.0.2.1:80"),
+        ("sips:192.0.2.1;transport=ws", "wss:192.0.2.1:443"),
+        ("sips:example.com;transport=ws", "wss:example.com"),
+    ],
+)
+def test_what_a_uri_leads_over(uri: str, text: str) -> None:
+    """TRN-11: transport=tls is still understood, and transport=ws of a sips URI is wss."""
+    assert str(next_hop(uri)) == text

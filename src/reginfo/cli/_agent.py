@@ -59,7 +59,10 @@ def aor_argument(_context: click.Context, _parameter: click.Parameter, value: st
 def server_hop(server: str | None, file: Path | None, name: str = "--server") -> Hop:
     """Return where the server is: as the argument of this name says, or else where the configuration listens first."""
     if server is None:
-        first = load_config(file).config.listeners[0]
+        listeners = load_config(file).config.listeners
+        first = next((listener for listener in listeners if listener.transport in ("udp", "tcp")), None)
+        if first is None:
+            raise Failed(f"the server is configured for neither UDP nor TCP: say where it is with {name}", EXIT_USAGE)
         return Hop(first.transport, first.host, first.port)
     uri = server if server.lower().startswith(("sip:", "sips:")) else f"sip:{server}"
     try:

@@ -55,6 +55,9 @@ def serve(
     if print_config:
         click.echo(render(loaded), nl=False)
     elif check_config:
+        from reginfo.net.tls import tls_of
+
+        tls_of(loaded.config)
         click.echo(f"{loaded.file or 'defaults'}: ok")
     else:
         _run(loaded, options)
@@ -125,15 +128,18 @@ def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
 
 def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
     """Return what to try; every line can be pasted as it stands."""
-    first = str(listeners[0])
-    server = "" if first == "udp:127.0.0.1:5060" else f" --server {first.removeprefix('udp:')}"
-    if listeners[0].transport != "udp":
-        server = f" --server 'sip:{first.partition(':')[2]};transport={listeners[0].transport}'"
-    alice = f"alice@{config.domains[0]}"
-    suggestions = [
-        f"{_program()} watch {alice}{server}",
-        f"{_program()} register {alice} sip:alice@192.0.2.7:5060{server}",
-    ]
+    suggestions = []
+    plain = next((listener for listener in listeners if listener.transport in ("udp", "tcp")), None)
+    if plain is not None:
+        first = str(plain)
+        server = "" if first == "udp:127.0.0.1:5060" else f" --server {first.removeprefix('udp:')}"
+        if plain.transport != "udp":
+            server = f" --server 'sip:{first.partition(':')[2]};transport={plain.transport}'"
+        alice = f"alice@{config.domains[0]}"
+        suggestions += [
+            f"{_program()} watch {alice}{server}",
+            f"{_program()} register {alice} sip:alice@192.0.2.7:5060{server}",
+        ]
     if config.admin.socket:
         default = config.admin.socket == AdminSection().socket
         option = "" if default else f" --socket {config.admin.socket}"
@@ -143,7 +149,7 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
-    return "\n".join(["try now", *(f"  {line}" for line in suggestions)])
+    return "" if not suggestions else "\n".join(["try now", *(f"  {line}" for line in suggestions)])
 
 
 def _program() -> str:

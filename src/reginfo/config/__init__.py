@@ -18,6 +18,8 @@ from reginfo.config.sections import (
     PuaReginfoSection,
     RegistrarSection,
     StoreSection,
+    TlsSection,
+    WebsocketSection,
 )
 from reginfo.config.sources import KEYS, Loaded, load_config, render
 from reginfo.config.values import Listener, canonical_domain, parse_listener
@@ -38,6 +40,8 @@ __all__ = [
     "PuaReginfoSection",
     "RegistrarSection",
     "StoreSection",
+    "TlsSection",
+    "WebsocketSection",
     "canonical_domain",
     "load_config",
     "parse_listener",

@@ -35,6 +35,9 @@ Octets = Annotated[int, Meta(ge=512, le=2**24)]
 # It is part of an origin and of keys; a dot ends it there.
 _PEER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
+# scheme "://" host [ ":" port ]   RFC 6454 section 6.2
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|null")
+
 
 def _check_order(section: str, lowest: int, default: int, highest: int) -> None:
     if not lowest <= default <= highest:
@@ -125,7 +128,41 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 4096
     max_connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
     stream_message_timeout: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    handshake_timeout: Annotated[float, Meta(ge=1, le=3600)] = 10.0
     idle_timeout: Annotated[float, Meta(ge=33, le=86_400)] = 120.0
+
+
+class TlsSection(Section, frozen=True, kw_only=True):
+    """Who we are over TLS, and who others have to be (RFC 3261 26.3.1, RFC 5922)."""
+
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+    verify_client: Literal["off", "optional", "required"] = "off"
+    verify_server: bool = True
+    min_version: Literal["1.2", "1.3"] = "1.2"
+
+    def __post_init__(self) -> None:
+        if self.verify_client != "off" and not self.ca:
+            raise ConfigError(
+                f'tls.verify_client = "{self.verify_client}" needs tls.ca, the certificates of who vouches for them',
+                key="tls.ca",
+            )
+
+
+class WebsocketSection(Section, frozen=True, kw_only=True):
+    """Which web pages may connect over WebSocket (RFC 6455 10.2)."""
+
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f'websocket.origins: {origin!r} is no origin: write "https://HOST" or "https://HOST:PORT", '
+                    'in lower case and without a path, or "*" for any',
+                    key="websocket.origins",
+                )
 
 
 class StoreSection(Section, frozen=True, kw_only=True):
@@ -221,6 +258,7 @@ class PeerSection(Section, frozen=True, kw_only=True):
     mode: Literal["follow", "mirror"] = "follow"
     domains: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    tls_name: str = ""
     stale_grace: Seconds = 600
 
     def __post_init__(self) -> None:
@@ -230,11 +268,15 @@ class PeerSection(Section, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
         for address in self.addresses:
             parse_network(address, "peer.addresses")
+        if self.tls_name:
+            msgspec.structs.force_setattr(self, "tls_name", canonical_domain(self.tls_name))
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The addresses it is recognised by: those configured, else the one its URI names."""
-        named = self.addresses or tuple(filter(None, [_literal_host(self.uri)]))
+        """The addresses it is recognised by: those configured, else the one its URI names if it has no TLS name."""
+        named = self.addresses
+        if not named and not self.tls_name:
+            named = tuple(filter(None, [_literal_host(self.uri)]))
         return tuple(parse_network(address, "peer.addresses") for address in named)
 
 
@@ -258,6 +300,8 @@ class Config(Section, frozen=True, kw_only=True):
     notifier: NotifierSection = NotifierSection()
     compositor: CompositorSection = CompositorSection()
     limits: LimitsSection = LimitsSection()
+    tls: TlsSection = TlsSection()
+    websocket: WebsocketSection = WebsocketSection()
     store: StoreSection = StoreSection()
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
@@ -271,6 +315,12 @@ class Config(Section, frozen=True, kw_only=True):
                 key="server_header",
             )
         self._decide_auth()
+        secure = [listener for listener in self.listeners if listener.is_secure]
+        if secure and not self.tls.certificate:
+            raise ConfigError(
+                f"listen {secure[0]} needs tls.certificate, a file of PEM with the certificate of this server",
+                key="tls.certificate",
+            )
         names = [peer.name for peer in self.peer]
         if len(set(names)) < len(names):
             raise ConfigError("peer.name must be unique", key="peer")

@@ -2,15 +2,16 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit
 
 from reginfo.errors import ConfigError
 from reginfo.fast import SipParseError, parse_uri
 
-SIP_PORT = 5060  # RFC 3261 19.1.2: UDP and TCP
+Transport = Literal["udp", "tcp", "tls", "ws", "wss"]
 
-Transport = Literal["udp", "tcp"]
+PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+"Those of RFC 3261 19.1.2, and of RFC 7118 as RFC 6455 has them."
 
 
 class Listener(NamedTuple):
@@ -25,6 +26,10 @@ class Listener(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         return ip_address(self.host).is_loopback
+
+    @property
+    def is_secure(self) -> bool:
+        return self.transport in ("tls", "wss")
 
     @property
     def sip_host(self) -> str:
@@ -45,9 +50,7 @@ _HOSTNAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)*[a-z](?:[a-z0-9-]
 def parse_listener(text: str) -> Listener:
     """Return the address that `udp:192.0.2.1:5060` or `tcp:[2001:db8::1]` names."""
     match = _LISTEN.fullmatch(text)
-    transport = match["transport"] if match else ""
-    port = int(match["port"] or SIP_PORT) if match else SIP_PORT
-    if match and transport in ("udp", "tcp") and port <= 0xFFFF:
+    if match and match["transport"] in PORTS and (port := int(match["port"] or PORTS[match["transport"]])) <= 0xFFFF:
         try:
             host = ip_address(match["six"] or match["four"])
         except ValueError:
@@ -55,10 +58,10 @@ def parse_listener(text: str) -> Listener:
         else:
             # A zone is no part of an address in SIP (RFC 3261 25.1).
             if (host.version == 6) == bool(match["six"]) and "%" not in text:
-                return Listener("udp" if transport == "udp" else "tcp", str(host), port)
+                return Listener(cast(Transport, match["transport"]), str(host), port)
     raise ConfigError(
-        f"listen {text!r} must be udp:ADDRESS:PORT or tcp:ADDRESS:PORT with an IP address, IPv6 in brackets "
-        "(udp:127.0.0.1:5060, tcp:[::1]:5060)",
+        f"listen {text!r} must be TRANSPORT:ADDRESS:PORT with udp, tcp, tls, ws or wss and an IP address, IPv6 in "
+        "brackets (udp:127.0.0.1:5060, tls:[::1]:5061)",
         key="listen",
     )
 

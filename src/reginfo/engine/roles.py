@@ -19,7 +19,7 @@ from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
 from reginfo.roles.subscriber import Subscriber, Subscription
 from reginfo.sip.client import WILDCARDS, Client
-from reginfo.sip.peers import Peers
+from reginfo.sip.peers import Peers, Proofs
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
 
@@ -52,10 +52,12 @@ class Roles:
     ) -> None:
         """token returns text nobody can guess, never the same twice; command() puts a change in line."""
         self._config = config
+        self.proofs: Proofs = lambda flow: ()
+        "Asked for the domains that the other side of a flow has proved to be."
         self._token = token
         self.unsaved = Unsaved()
         "What the roles want to be durable before their next requests leave."
-        self._peers = peers = Peers(config.peer, config.domains)
+        self._peers = peers = self._known_peers()
         self.notifier = Notifier(
             config.notifier,
             config.domains,
@@ -73,10 +75,13 @@ class Roles:
             config.pua_reginfo, peers, client, timers, self.unsaved, token, self._chance, self._stale, _refused
         )
 
+    def _known_peers(self) -> Peers:
+        return Peers(self._config.peer, self._config.domains, lambda flow: self.proofs(flow))
+
     def follow(self, config: Config, now: Now) -> None:
         """Go on under another configuration."""
         before, self._config = self._config.pua_reginfo.subscribe, config
-        self._peers = peers = Peers(config.peer, config.domains)
+        self._peers = peers = self._known_peers()
         self.notifier.follow(config.notifier, config.domains, peers)
         self.publisher.follow(config.pua_reginfo, peers)
         self.compositor.follow(config.compositor, config.domains, peers)
@@ -91,8 +96,8 @@ class Roles:
         """Tell whether the address that a SUBSCRIBE or PUBLISH comes from says enough about who it is from."""
         method = request.method
         if method == "SUBSCRIBE":
-            return self._peers.at(flow.host) is not None
-        return method == "PUBLISH" and (self._peers.at(flow.host) is not None or self.compositor.trusts(flow.host))
+            return self._peers.by(flow) is not None
+        return method == "PUBLISH" and (self._peers.by(flow) is not None or self.compositor.trusts(flow.host))
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""

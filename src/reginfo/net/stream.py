@@ -1,22 +1,31 @@
-"""The TCP edge: a listener, the index of its connections, and their limits (RFC 3261 section 18)."""
+"""The edge of streams: a listener, the index of its connections, and their limits (RFC 3261 section 18).
+
+TCP, TLS, WS and WSS differ in the socket and in the framing of a connection, and in nothing here.
+"""
 
 import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
 
 from reginfo.fast import Flow, SipParseError
 from reginfo.net.addresses import carries, is_wildcard
+from reginfo.net.clocks import Clocks
 from reginfo.net.connection import Connection, StreamLimits
+from reginfo.net.framing import Framing, StreamFraming
+from reginfo.net.identity import matches
+from reginfo.net.tls import Tls
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024  # connections the kernel completes ahead of us
 ACCEPTS: Final = 64  # connections taken in one turn of the loop
+EVENTS: Final = 256  # sockets served in one turn of the loop
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when descriptors have run out
 CONNECT_TIMEOUT: Final = 5.0  # seconds a connection may take to be made
 CLOSE_GRACE: Final = 1.0  # seconds in which buffers may empty when the server closes
@@ -46,20 +55,34 @@ class StreamServer:
         on_bad: Callable[[SipParseError, Flow], bytes | None],
         *,
         limits: StreamLimits,
+        transport: str = "tcp",
+        tls: Tls | None = None,
+        framing: Callable[[], Framing] | None = None,
     ) -> None:
+        """transport tls and wss need tls; ws and wss their framing, and make no connections."""
         self.loop = loop
         self.limits = limits
+        self.transport = transport
         self.on_batch = on_batch
         self.on_bad = on_bad
+        self.tls = tls
+        "For connections from now on."
+        self._framing = framing or (lambda: StreamFraming(limits.max_message))
         self._on_lost = on_lost
         self._where = (host, port)
         self._listener: socket.socket | None = None
         self._closing = False
         self._exhausted = False
+        self._poll: select.epoll | None = None
+        self._clocks = Clocks(loop)
         self._slots: Counter[str] = Counter()  # remote host -> connections held, accepted and made
+        self._held = 0  # the sum of them
+        self._sockets: dict[int, Connection] = {}  # by descriptor, also those whose TLS is not there yet
         self._connections: dict[int, Connection] = {}
-        self._by_remote: dict[tuple[str, int], Connection] = {}
-        self._opening: dict[tuple[str, int], asyncio.Task[Flow]] = {}
+        self._by_remote: dict[tuple[str, int, str], Connection] = {}  # host, port, and whom it was made to lead to
+        self._ended: list[Flow] = []  # not told yet
+        self._opening: dict[Flow, asyncio.Task[Flow]] = {}
+        self._shaking: dict[Connection, asyncio.Future[Flow]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self.accepted = 0
@@ -71,7 +94,7 @@ class StreamServer:
 
     @property
     def local(self) -> tuple[str, int]:
-        """Return (host, port): the bound one once started."""
+        """(host, port): the bound one once started."""
         return self._where
 
     def __len__(self) -> int:
@@ -79,17 +102,20 @@ class StreamServer:
 
     def carries(self, flow: Flow) -> bool:
         """Tell whether a flow is one of this listener."""
-        return carries(self._where, flow)
+        return flow.transport == self.transport and carries(self._where, flow)
+
+    def identities(self, flow: Flow) -> tuple[str, ...]:
+        """Return the SIP domains that the other side of a connection has proved to be (RFC 5922 section 7.1)."""
+        connection = self._connections.get(flow.connection)
+        return () if connection is None else connection.identities
 
     async def start(self) -> None:
         """Bind and begin to accept; OSError if the address cannot be had."""
         host, port = self._where
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = _stream_socket(host)
         try:
-            listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
+            if listener.family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((host, port))
             listener.listen(BACKLOG)
@@ -98,6 +124,8 @@ class StreamServer:
             raise OSError(error.errno, f"bind {host}:{port}: {os.strerror(error.errno or 0)}") from error
         self._listener = listener
         self._where = (host, listener.getsockname()[1])
+        self._poll = select.epoll()
+        self.loop.add_reader(self._poll.fileno(), self._serve)
         self._resume()
 
     async def close(self) -> None:
@@ -109,16 +137,21 @@ class StreamServer:
             self._listener = None
         for task in (*self._opening.values(), *self._tasks):
             task.cancel()
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self._connections:
+        for connection in list(self._sockets.values()):
+            connection.finish()
+        if self._sockets:
             self._empty.clear()
             try:
                 async with asyncio.timeout(CLOSE_GRACE):
                     await self._empty.wait()
             except TimeoutError:
-                for connection in list(self._connections.values()):
-                    connection.abort()
+                for connection in list(self._sockets.values()):
+                    connection.close()
+        self._clocks.stop()
+        if self._poll is not None:
+            self.loop.remove_reader(self._poll.fileno())
+            self._poll.close()
+            self._poll = None
 
     def send(self, batch: Sequence[tuple[bytes, Flow]]) -> list[tuple[bytes, Flow]]:
         """Write to connections and return what could not be: its connection is gone, or its way is not from here.
@@ -127,34 +160,38 @@ class StreamServer:
         without a connection takes an open one to its remote address, or has one made (TRN-9).
         """
         gone = []
+        written: dict[Connection, None] = {}
         for octets, flow in batch:
             if not flow.connection and not self.carries(flow):
                 gone.append((octets, flow))
                 continue
-            known = self._connections.get(flow.connection) if flow.connection else self._by_remote.get(flow.remote)
-            if known is not None and known.write(octets):
-                continue
-            if flow.connection:
+            known = self._connections.get(flow.connection) if flow.connection else self._reusable(flow)
+            if known is not None and known.is_open:
+                known.write(octets)
+                written[known] = None
+            elif flow.connection:
                 gone.append((octets, flow))
             elif len(self._tasks) < MAX_DELIVERIES and not self._closing:
                 self._spawn(self._deliver(octets, flow))
             else:
-                self.loop.call_soon(self._on_lost, flow)
+                self._tell_lost(flow)
+        for connection in written:
+            connection.flush()
         return gone
 
     async def connect(self, flow: Flow) -> Flow:
         """Return the flow of an open connection to the remote address of flow, making one if there is none.
 
-        Raises OSError if it cannot be made.
+        Over TLS it leads to the domain of flow.  Raises OSError if it cannot be made.
         """
-        connection = self._by_remote.get(flow.remote)
+        connection = self._reusable(flow)
         if connection is not None and connection.is_open:
             return connection.flow
-        task = self._opening.get(flow.remote)
+        task = self._opening.get(flow)
         if task is None:
             task = self.loop.create_task(self._open(flow))
-            self._opening[flow.remote] = task
-            task.add_done_callback(lambda _: self._opening.pop(flow.remote, None))
+            self._opening[flow] = task
+            task.add_done_callback(lambda _: self._opening.pop(flow, None))
         return await asyncio.shield(task)
 
     def grant(self, flow: Flow, idle: float, is_exact: bool) -> None:
@@ -165,25 +202,110 @@ class StreamServer:
         connection = self._connections.get(flow.connection)
         if connection is not None:
             connection.grant(idle if is_exact else max(idle, self.limits.idle))
+    def _reusable(self, flow: Flow) -> Connection | None:
+        """Return the connection to a remote address, over TLS one that is known to lead to the domain wanted."""
+        host, port = flow.remote
+        domain = flow.domain if self._is_verifying else ""
+        connection = self._by_remote.get((host, port, domain))
+        if connection is None and domain:
+            connection = self._by_remote.get((host, port, ""))
+            if connection is not None and not matches(connection.identities, domain):
+                return None
+        return connection
+
+    @staticmethod
+    def _places(connection: Connection) -> Iterator[tuple[str, int, str]]:
+        host, port = connection.flow.remote
+        yield host, port, connection.domain
+        if connection.domain and connection.domain != host:
+            yield host, port, host  # whoever has proved who it is may be called by its address
+
+    @property
+    def _is_verifying(self) -> bool:
+        return self.tls is not None and self.tls.verify_server
 
     # -- what a connection tells ------------------------------------------------------------------------
 
     def made(self, connection: Connection) -> None:
         """Take a connection into the index; the newest one to an address is the one that is reused."""
-        self._connections[connection.flow.connection] = connection
-        self._by_remote[connection.flow.remote] = connection
-
-    def lost(self, connection: Connection) -> None:
-        """Forget a connection and tell its end."""
         flow = connection.flow
-        del self._connections[flow.connection]
-        if self._by_remote.get(flow.remote) is connection:
-            del self._by_remote[flow.remote]
-        self._release(connection.remote[0])
-        if not self._connections:
+        self._connections[flow.connection] = connection
+        for key in self._places(connection):
+            self._by_remote[key] = connection
+        waiting = self._shaking.pop(connection, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(flow)
+
+    def leave(self, connection: Connection, error: Exception | None) -> None:
+        """Forget a connection that is about to be closed and tell its end."""
+        flow = connection.flow
+        self._sockets.pop(connection.fileno(), None)
+        if self._poll is not None:
+            self._poll.unregister(connection.fileno())
+        self._clocks.forget(connection)
+        self._release(flow.host)
+        if not self._sockets:
             self._empty.set()
+        waiting = self._shaking.pop(connection, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error if isinstance(error, OSError) else ConnectionError("no handshake"))
+        if self._connections.pop(flow.connection, None) is None:
+            return  # nobody heard of it
+        for key in self._places(connection):
+            if self._by_remote.get(key) is connection:
+                del self._by_remote[key]
         if not self._closing:
+            self._tell_lost(flow)
+
+    def watch(self, connection: Connection, events: int) -> None:
+        """Have a connection told when its socket can do what it waits for."""
+        if events != connection.watched and not connection.is_gone and self._poll is not None:
+            connection.watched = events
+            self._poll.modify(connection.fileno(), events)
+
+    def look_sooner(self, connection: Connection) -> None:
+        """Mind that a connection is due earlier than it was."""
+        self._clocks.sooner(connection)
+
+    def _tell_lost(self, flow: Flow) -> None:
+        if not self._ended:
+            self.loop.call_soon(self._tell_ended)
+        self._ended.append(flow)
+
+    def _tell_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        for flow in ended:
             self._on_lost(flow)
+
+    def _serve(self) -> None:
+        if self._poll is None:
+            return
+        for descriptor, events in self._poll.poll(0, EVENTS):
+            if descriptor in self._sockets:  # it may have ended because of another one
+                self._sockets[descriptor].ready(events)
+
+    def hold(
+        self, peer: socket.socket, remote: tuple[str, int], *, domain: str = "", connects: bool = False
+    ) -> Connection:
+        """Take a connected socket in, for which there is a reservation; OSError if it is gone already."""
+        try:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls is not None:
+                peer = self.tls.wrap(peer, domain, connects=connects)
+        except (OSError, ValueError) as error:
+            peer.close()
+            self._release(remote[0])
+            raise ConnectionError(str(error)) from error
+        connection = Connection(self, peer, remote, self._framing(), domain if self._is_verifying else "")
+        self._sockets[peer.fileno()] = connection
+        if self._poll is not None:
+            # Whoever connects speaks first, in TLS as well.
+            connection.watched = select.EPOLLOUT if connection.is_shaking and connects else select.EPOLLIN
+            self._poll.register(peer.fileno(), connection.watched)
+        self._clocks.watch(connection)
+        if not connection.is_shaking:
+            self.made(connection)
+        return connection
 
     # -- accepting --------------------------------------------------------------------------------------
 
@@ -212,7 +334,10 @@ class StreamServer:
                 continue
             self.accepted += 1
             peer.setblocking(False)
-            self._spawn(self._adopt(peer, remote))
+            try:
+                self.hold(peer, remote)
+            except OSError as error:
+                logger.debug("accepted connection failed remote=%s:%d reason=%s", *remote, error)
 
     def _pause(self, error: OSError) -> None:
         # The waiting connection keeps the listener readable: without a pause the loop would spin on it.
@@ -223,27 +348,15 @@ class StreamServer:
             self._exhausted = True
             logger.warning("accept paused local=%s:%d reason=%s", *self._where, error.strerror)
 
-    async def _adopt(self, peer: socket.socket, remote: tuple[str, int]) -> None:
-        connection = Connection(self, remote)
-        try:
-            await self.loop.connect_accepted_socket(lambda: connection, peer)
-        except OSError as error:
-            logger.debug("accepted connection failed remote=%s:%d reason=%s", *remote, error)
-        finally:
-            if not connection.was_made:
-                peer.close()
-                self._release(remote[0])
-
     def _reserve(self, host: str) -> bool:
-        if (
-            self._slots.total() >= self.limits.max_connections
-            or self._slots[host] >= self.limits.max_connections_per_address
-        ):
+        if self._held >= self.limits.max_connections or self._slots[host] >= self.limits.max_connections_per_address:
             return False
         self._slots[host] += 1
+        self._held += 1
         return True
 
     def _release(self, host: str) -> None:
+        self._held -= 1
         self._slots[host] -= 1
         if not self._slots[host]:
             del self._slots[host]
@@ -266,15 +379,31 @@ class StreamServer:
                 self._on_lost(flow)
 
     async def _open(self, flow: Flow) -> Flow:
-        host, port = flow.remote
-        if not self._reserve(host):
+        if self.transport not in ("tcp", "tls"):
+            raise ConnectionError("nobody is called over a WebSocket")  # RFC 7118 section 5: its hosts are made up
+        if self._is_verifying and not flow.domain:
+            raise ConnectionError("no domain that its certificate could be of")
+        if not self._reserve(flow.host):
             raise ConnectionError("connection limit reached")
-        connection = Connection(self, flow.remote)
-        local = None if is_wildcard(self._where[0]) else (self._where[0], 0)
+        peer = _stream_socket(flow.host)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self.loop.create_connection(lambda: connection, host, port, local_addr=local)
-        finally:
-            if not connection.was_made:
-                self._release(host)
-        return connection.flow
+                if not is_wildcard(self._where[0]):
+                    peer.bind((self._where[0], 0))
+                await self.loop.sock_connect(peer, flow.remote)
+        except BaseException:
+            peer.close()
+            self._release(flow.host)
+            raise
+        connection = self.hold(peer, flow.remote, domain=flow.domain, connects=True)
+        if not connection.is_shaking:
+            return connection.flow
+        waiting: asyncio.Future[Flow] = self.loop.create_future()
+        self._shaking[connection] = waiting
+        return await waiting
+
+
+def _stream_socket(host: str) -> socket.socket:
+    peer = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    peer.setblocking(False)
+    return peer

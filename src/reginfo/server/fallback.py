@@ -31,8 +31,8 @@ class Fallback:
 
     def send(self, octets: bytes, flow: Flow) -> None:
         """Send a response that its flow did not take (TRN-4, TRN-5)."""
-        if len(self._tasks) >= MAX_FALLBACKS:
-            return
+        if len(self._tasks) >= MAX_FALLBACKS or flow.transport in ("ws", "wss"):
+            return  # what the Via says behind a WebSocket is made up (TRN-14)
         with suppress(SipParseError):  # it repeats what was malformed, and no Via can be relied on
             response = parse_message(octets)
             for streams in self._streams:
@@ -50,7 +50,8 @@ class Fallback:
             return
         for target, local in await self._locator.locate(hop):
             if target.transport == flow.transport:
-                towards = Flow(flow.transport, (local, flow.local[1]), (target.host, target.port))
+                domain = hop.host if target.transport == "tls" else ""
+                towards = Flow(flow.transport, (local, flow.local[1]), (target.host, target.port), domain=domain)
                 if streams.carries(towards) and await _deliver(streams, octets, towards):
                     return
         logger.info("response not sent flow=%s", flow.text)

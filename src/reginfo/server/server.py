@@ -5,12 +5,11 @@ moves octets.
 """
 
 import asyncio
-import errno
 import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,15 +30,11 @@ from reginfo.fast import (
     Transactions,
 )
 from reginfo.model import ACCEPTED, Command
-from reginfo.net.connection import StreamLimits
-from reginfo.net.descriptors import affordable
-from reginfo.net.stream import StreamServer
-from reginfo.net.udp import UdpEndpoint
-from reginfo.server.fallback import Fallback
 from reginfo.server.lag import LoopLag
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
+from reginfo.server.sockets import Sockets
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
@@ -57,7 +52,6 @@ SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
-FREE_PORT_TRIES = 16  # ports the system chose for UDP, before giving up on one that TCP can have too
 
 
 T = TypeVar("T")
@@ -92,8 +86,6 @@ class Server:
         "What is bound, with the ports the system chose."
         self.location: LocationService
         "Look-ups and changes by hand; there once started."
-        self._datagrams: list[UdpEndpoint] = []
-        self._streams: list[StreamServer] = []
         self._stopping = asyncio.Event()
         self._open = AsyncExitStack()
         self._turn_scheduled = False
@@ -124,9 +116,11 @@ class Server:
     def reload(self, config: Config) -> None:
         """Follow another configuration as far as that is possible while serving.
 
-        Domains, what is granted, the limits of a message and the Server header move, and users are read again;
-        addresses, store, user table, realm, control socket and the limits of connections need a restart.
+        Domains, what is granted, the limits of a message, the Server header and what new connections are shown move,
+        users are read again, and certificates as soon as they can be used; addresses, store, user table, realm, control
+        socket and the limits of connections need a restart.
         """
+        self._sockets.follow(config)
         self._engine.follow(self._users.kept(config), self._clock.now())
         self._schedule()
 
@@ -134,6 +128,11 @@ class Server:
         """Open the store and the sockets; close() is owed also if this raises."""
         config = self.config
         self._loop = asyncio.get_running_loop()
+        # A certificate that cannot be used is found before anything is open.
+        self._locator = Locator({listener.transport for listener in config.listeners} - {"ws", "wss"})
+        self._sockets = Sockets(
+            self._loop, config, self._locator, self._on_batch, self._on_error, self._on_lost, self._on_bad
+        )
         self._store = open_store(
             Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
         )
@@ -141,6 +140,7 @@ class Server:
         self._clock = Clock(self._store.clock_offset)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32))
         self._engine.hook = self._on_request
+        self._engine.roles.proofs = self._sockets.identities
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command)
@@ -150,13 +150,13 @@ class Server:
             await reader.attach()
         await self._telling.attach()
         self._open.push_async_callback(self._finish)
-        self._locator = Locator({listener.transport for listener in config.listeners})
-        self._fallback = Fallback(self._streams, self._locator)
-        self._open.callback(self._fallback.close)
         self._engine.flows.adopt(await self._store.flows())
         while self._engine.has_works:  # before a connection can have the number that one of the last run had
             await run_turn(self._engine, self._store, self._clock.now)
-        await self._listen()
+        self._open.push_async_callback(self._sockets.close)
+        await self._sockets.start()
+        self.listeners = self._sockets.listeners
+        self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
         commands = Commands(
@@ -266,53 +266,6 @@ class Server:
         while self._turns or self._engine.has_works:
             await (asyncio.wait(self._turns) if self._turns else asyncio.sleep(0))
 
-    async def _listen(self) -> None:
-        caps = self.config.limits
-        tcp = sum(listener.transport == "tcp" for listener in self.config.listeners)
-        limits = StreamLimits(
-            max_connections=affordable(caps.max_connections, tcp),
-            max_connections_per_address=caps.max_connections_per_address,
-            max_message=caps.max_stream_message,
-            half_message=caps.stream_message_timeout,
-            idle=caps.idle_timeout,
-        )
-        for listener in self.config.listeners:
-            if listener.transport == "udp":
-                await self._listen_both(listener, limits)
-            elif listener._replace(transport="udp") not in self.config.listeners:
-                await self._listen_streams(listener, limits)
-        self._open.push_async_callback(self._drain)
-
-    async def _listen_both(self, listener: Listener, limits: StreamLimits) -> None:
-        """Bind UDP and TCP to one port (TRN-1); where any port will do, one that is free for both."""
-        tries = 1 if listener.port else FREE_PORT_TRIES
-        while True:
-            tries -= 1
-            datagrams = UdpEndpoint(self._loop, listener.host, listener.port, self._on_batch, self._on_error)
-            await datagrams.start()
-            bound = listener._replace(port=datagrams.local[1])
-            self.listeners += (bound,)
-            try:
-                await self._listen_streams(bound._replace(transport="tcp"), limits)
-            except OSError as error:
-                self.listeners = self.listeners[:-1]
-                await datagrams.close()
-                if error.errno != errno.EADDRINUSE or not tries:
-                    raise
-            else:
-                self._open.push_async_callback(datagrams.close)
-                self._datagrams.append(datagrams)
-                return
-
-    async def _listen_streams(self, listener: Listener, limits: StreamLimits) -> None:
-        streams = StreamServer(
-            self._loop, listener.host, listener.port, self._on_batch, self._on_lost, self._on_bad, limits=limits
-        )
-        await streams.start()
-        self._open.push_async_callback(streams.close)
-        self._streams.append(streams)
-        self.listeners += (listener._replace(port=streams.local[1]),)
-
     # -- input ------------------------------------------------------------------------------------------
 
     def _on_batch(self, batch: list[tuple[bytes, Flow]]) -> None:
@@ -383,29 +336,9 @@ class Server:
         output = self._engine.take_output()
         if not output:
             return
-        for grant in self._engine.flows.take_granted():
-            for streams in self._streams:
-                streams.grant(*grant)
-        datagrams = [item for item in output if not item[1].reliable]
-        if datagrams:
-            self._send_datagrams(datagrams)
-        if len(datagrams) != len(output):
-            self._send_streams([item for item in output if item[1].reliable])
-
-    def _send_datagrams(self, output: list[tuple[bytes, Flow]]) -> None:
-        if len(self._datagrams) == 1:
-            self._datagrams[0].send(output)
-            return
-        for endpoint in self._datagrams:
-            mine = [item for item in output if endpoint.carries(item[1])]
-            if mine:
-                endpoint.send(mine)
-
-    def _send_streams(self, output: Sequence[tuple[bytes, Flow]]) -> None:
-        for streams in self._streams:
-            output = streams.send(output)
-        for octets, flow in output:
-            self._fallback.send(octets, flow)
+        for flow, seconds, is_exact in self._engine.flows.take_granted():
+            self._sockets.grant(flow, seconds, is_exact)
+        self._sockets.send(output)
 
     # -- time -------------------------------------------------------------------------------------------
 

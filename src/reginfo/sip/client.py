@@ -403,8 +403,16 @@ class Client:
         if now.ms < destination.good_until:
             return True
         hop = destination.hop
+        if hop.flow is not None or hop.transport in ("ws", "wss"):
+            # Its hosts are made up: they are never looked up (TRN-14).
+            self._settle(destination, () if hop.flow is None else (self._open(hop.flow),), ALWAYS_MS)
+            return True
         if is_literal(hop.host) and not self._needs_local(hop):
-            self._settle(destination, self._reach([(Target(*hop, hop.host), "")], destination), ALWAYS_MS)
+            self._settle(
+                destination,
+                self._reach([(Target(hop.transport, hop.host, hop.port, hop.host), "")], destination),
+                ALWAYS_MS,
+            )
             return True
         known = self._located.get(hop)
         if known is None or known[1] <= now.ms:
@@ -421,11 +429,12 @@ class Client:
         """Return the places that our sockets reach, of targets and the local addresses towards them."""
         known = {place.flow: place for place in destination.places}
         places: dict[Place, None] = {}
-        for (transport, host, port, _), local_host in targets:
+        for (transport, host, port, domain), local_host in targets:
             local = self._local(transport, host)
             if local is not None:
                 try:
-                    flow = Flow(transport, (local_host or local.host, local.port), (host, port))
+                    where = (local_host or local.host, local.port)
+                    flow = Flow(transport, where, (host, port), domain=domain if transport == "tls" else "")
                 except ValueError:  # maddr=999.0.0.1: what a Contact says is not always an address
                     continue
                 places[known.get(flow) or self._open(flow)] = None

@@ -1,12 +1,12 @@
-"""Who another server or watcher is: by its address, by its URI, or by what it has proven."""
+"""Who another server or watcher is: by what it has proven, by its certificate, by its address, or by its URI."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from reginfo.config import PeerSection
-from reginfo.fast import Proof, SipMessage, SipParseError, canonical_aor, parse_uri
+from reginfo.fast import Flow, Proof, SipMessage, SipParseError, canonical_aor, parse_uri
 from reginfo.sip.routing import Hop, next_hop
 
 _Network = IPv4Network | IPv6Network
@@ -54,6 +54,7 @@ class Peer:
         self.is_kamailio = section.profile == "kamailio"
         self.stale_grace_ms = section.stale_grace * 1000
         self.networks = Networks(section.networks)
+        self.tls_name = section.tls_name
         self._domains = frozenset(section.domains or served)
 
     def speaks_for(self, aor: str) -> bool:
@@ -61,17 +62,39 @@ class Peer:
         return domain_of(aor) in self._domains
 
 
+Proofs = Callable[[Flow], Sequence[str]]
+"Domains that the other side of a flow has proved to be, by a certificate (RFC 5922 section 7.1)."
+
+
 class Peers:
     """All configured servers."""
 
-    def __init__(self, sections: Sequence[PeerSection], served: Sequence[str]) -> None:
+    def __init__(
+        self, sections: Sequence[PeerSection], served: Sequence[str], proofs: Proofs = lambda flow: ()
+    ) -> None:
+        self._proofs = proofs
+        self._by_tls_name = {section.tls_name: section.name for section in sections if section.tls_name}
         self._peers = [Peer(section, served) for section in sections]
         self._by_name = {peer.name: peer for peer in self._peers}
         self.at = lru_cache(maxsize=4096)(self._at)
         "Return the peer recognised by an IP address, None if it is nobody's."
 
+    def by(self, flow: Flow) -> Peer | None:
+        """Return the peer at the other side of a flow: whose name its certificate proves, else whose address it is."""
+        if self._by_tls_name and flow.connection:
+            for domain in self._proofs(flow):
+                if domain in self._by_tls_name:
+                    return self._by_name[self._by_tls_name[domain]]
+        return self.at(flow.host)
+
     def _at(self, host: str) -> Peer | None:
         return next((peer for peer in self._peers if peer.networks.match(host)), None)
+
+    def may_be(self, peer: Peer, flow: Flow) -> bool:
+        """Tell whether a peer may be at the other side of a flow; nobody knows of one without address and TLS name."""
+        if peer.tls_name and peer.tls_name in self._proofs(flow):
+            return True
+        return peer.networks.match(flow.host) or (peer.networks.is_empty and not peer.tls_name)
 
     def named(self, name: str) -> Peer | None:
         """Return the peer of a name."""

@@ -7,15 +7,11 @@ for a response whose connection is gone and cannot be made again (TRN-5).
 import re
 from typing import Final, NamedTuple
 
+from reginfo.config.values import PORTS
 from reginfo.fast import Binding, Flow, SipMessage, SipParseError, parse_uri
 
-DEFAULT_PORT: Final = 5060
-DEFAULT_TLS_PORT: Final = 5061
-
-_TRANSPORTS: Final = frozenset({"udp", "tcp", "tls", "ws", "wss"})
-
 # A value of a list header: commas within quotes and angle brackets do not split (MSG-6).
-_LISTED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
+_LISTED: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
 
 
 class Hop(NamedTuple):
@@ -27,6 +23,8 @@ class Hop(NamedTuple):
     "An IP address without brackets, or a name."
     port: int
     "0 for a name whose port DNS says (RFC 3263 section 4.2)."
+    flow: Flow | None = None
+    "The connection it takes, and no other: that of a peer behind a WebSocket, who cannot be called (TRN-14)."
 
     @property
     def where(self) -> str:
@@ -52,7 +50,7 @@ def is_literal(host: str) -> bool:
 
 def default_port(transport: str) -> int:
     """Return the port of a transport where nothing names one (TRN-1)."""
-    return DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT
+    return PORTS.get(transport, PORTS["tcp"])
 
 
 class Target(NamedTuple):
@@ -81,7 +79,7 @@ def next_hop(uri: str) -> Hop:
     if parsed.parameters:
         parameters = {name.lower(): value for name, value in parsed.parameters}
     transport = (parameters.get("transport") or "").lower()
-    if transport and transport not in _TRANSPORTS:
+    if transport and transport not in PORTS:
         raise SipParseError("uri: transport is not known")
     is_secure = parsed.scheme.lower() == "sips"
     host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]").lower()
@@ -93,6 +91,19 @@ def next_hop(uri: str) -> Hop:
     if is_secure:
         transport = {"udp": "tls", "tcp": "tls", "ws": "wss"}.get(transport, transport)
     return Hop(transport, host, 0 if is_found else port or default_port(transport))
+
+
+def way_back(hop: Hop, flow: Flow | None) -> Hop:
+    """Return where a later request goes to a peer whose own came by flow: by it, if it is a connection kept for that.
+
+    A peer behind a WebSocket has no address; one behind TLS is known by its connection (TRN-14, RFC 5626 section 5.3).
+    """
+    return hop if flow is None else Hop(flow.transport, flow.host, flow.port, flow)
+
+
+def kept_for_requests(flow: Flow) -> bool:
+    """Tell whether later requests to a peer take the connection that its own came by."""
+    return flow.transport in ("tls", "ws", "wss")
 
 
 def request_uri(contact: str) -> str:
@@ -118,12 +129,12 @@ def target_of(binding: Binding, *, routed: bool = False) -> Target:
 
 def own_contact(flow: Flow, *, secure: bool = False) -> str:
     """Return our Contact for a peer that came by flow: a GRUU of our own making (SUB-12, RFC 5627 section 4.3)."""
-    return f"<{'sips' if secure else 'sip'}:{_own_address(flow)};gr>"
+    return f"<{_own_scheme(flow, secure=secure)}:{_own_address(flow)};gr>"
 
 
 def own_route(flow: Flow) -> str:
     """Return the Path value that leads back to us and on by flow's address (RFC 3327 section 5.2)."""
-    return f"<sip:{_own_address(flow)};lr>"
+    return f"<{_own_scheme(flow)}:{_own_address(flow)};lr>"
 
 
 def own_host(flow: Flow) -> str:
@@ -132,15 +143,28 @@ def own_host(flow: Flow) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _own_scheme(flow: Flow, *, secure: bool = False) -> str:
+    # transport=tls is not written any more (RFC 5630 section 3.1.4): what leads over TLS is sips.
+    return "sips" if secure or flow.transport == "tls" else "sip"
+
+
 def _own_address(flow: Flow) -> str:
     where = f"{own_host(flow)}:{flow.local[1]}"
-    return where if flow.transport in ("udp", "tls") else f"{where};transport={flow.transport}"
+    if flow.transport in ("udp", "tls"):
+        return where
+    return f"{where};transport={'ws' if flow.transport == 'wss' else flow.transport}"  # RFC 7118 section 5.4
 
 
 def fallback_flow(response: SipMessage, flow: Flow) -> Flow:
-    """Return where to connect (TRN-4): received, at the port of the Via or the default one."""
+    """Return where to connect (TRN-4): received, at the port of the Via or the default one.
+
+    Over TLS whoever is there has to be the host of the Via.
+    """
     via = response.top_via
-    return flow.reply(via.port or default_port(via.transport.lower()))
+    port = via.port or default_port(via.transport.lower())
+    if flow.transport == "tls":
+        return Flow("tls", flow.local, (flow.host, port), domain=via.host.strip("[]").lower())
+    return flow.reply(port)
 
 
 def sent_by(response: SipMessage) -> Hop:

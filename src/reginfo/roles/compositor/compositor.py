@@ -153,7 +153,7 @@ class Compositor:
         return None
 
     def _peer_name(self, flow: Flow, aor: str) -> str:
-        peer = self._peers.at(flow.host)
+        peer = self._peers.by(flow)
         return peer.name if peer is not None and peer.speaks_for(aor) else ""
 
     def _match(self, aor: str, entity_tag: str) -> Publication | None:

@@ -44,7 +44,7 @@ from reginfo.sip.client import Client, Request
 from reginfo.sip.dialog import request_headers, way_of
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
-from reginfo.sip.routing import next_hop
+from reginfo.sip.routing import kept_for_requests, next_hop, way_back
 from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, DOCUMENT_TYPE, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, retry_after_ms
@@ -188,6 +188,7 @@ class Notifier:
             subscription.way = None  # its Contact may have moved
             if subscription.reserved != saved.reserved:
                 self._save(subscription)
+        subscription.flow = work.flow if kept_for_requests(work.flow) else None
         if plan.expires:
             self._arm_lapse(subscription)
         else:
@@ -326,7 +327,8 @@ class Notifier:
                 self._timers.at(subscription.not_before, self._on_time, subscription)
             return
         subscription.is_busy = True
-        subscription.way = way_of(subscription.saved.dialog(subscription.id))
+        way = way_of(subscription.saved.dialog(subscription.id))
+        subscription.way = way._replace(hop=way_back(way.hop, subscription.flow))
         self._client.send(subscription.way.hop, self, subscription)
 
     # -- NOTIFY -----------------------------------------------------------------------------------------

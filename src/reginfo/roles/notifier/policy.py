@@ -80,5 +80,5 @@ class Policy:
 
     def peer_name(self, flow: Flow, aor: str) -> str:
         """Return the name of the configured peer that watches by a flow; empty if it is none, or not for this AoR."""
-        peer = self._peers.at(flow.host)
+        peer = self._peers.by(flow)
         return peer.name if peer is not None and peer.speaks_for(aor) else ""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from reginfo.fast import Flow
 from reginfo.sip.dialog import Dialog, Way
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Subscription:
         "ending",
         "expires_at",
         "failures",
+        "flow",
         "id",
         "is_busy",
         "is_timed",
@@ -127,6 +129,8 @@ class Subscription:
         self.failures = 0
         self.is_busy = False
         "Whether a NOTIFY is outstanding; there is one at most."
+        self.flow: Flow | None = None
+        "The connection of its watcher, where that has to carry what it is told (TRN-14)."
         self.way: Way | None = None
         "How the NOTIFY gets there that waits for its place."
         self.is_timed = False

@@ -314,6 +314,8 @@ class Subscriber:
             way = way_of(subject.dialog)
             uri, hop = way.uri, way.hop
             headers = request_headers(subject.dialog, way.routes)
+        if hop.transport == "tls" and not self._named:
+            here = f"sips:reginfo@{self._client.here(hop)}"
         expires = 0 if subject.state is State.ENDING else subject.expires
         headers += [
             ("CSeq", f"{subject.cseq} SUBSCRIBE"),
@@ -393,7 +395,7 @@ class Subscriber:
         if event is None or event.package != PACKAGE or event.id is not None:
             return BAD_EVENT if event is None or event.package != PACKAGE else _NO_SUBSCRIPTION
         peer = subscription.peer
-        if peer is not None and not peer.networks.is_empty and not peer.networks.match(flow.host):
+        if peer is not None and not self._peers.may_be(peer, flow):
             return _NOT_THE_PEER
         if dialog is not None and request.cseq < subscription.remote_cseq:
             return _OLD_CSEQ
