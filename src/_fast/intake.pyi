@@ -22,6 +22,7 @@ _Road: TypeAlias = tuple[
     Callable[[bytes, Flow, int, bytes | Absorbed, Any], None],
     Callable[[bytes, Flow, int, SipParseError, Any], None],
     Callable[[Exception, Flow], None],
+    Callable[[bytes, Flow], None],
 ]
 
 @final
