@@ -19,7 +19,7 @@ from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
 from reginfo.roles.subscriber import Subscriber, Subscription
 from reginfo.sip.client import WILDCARDS, Client
-from reginfo.sip.peers import Peers, Proofs
+from reginfo.sip.peers import Identities, Peers
 from reginfo.sip.timers import Timers
 from reginfo.sip.unsaved import Unsaved
 
@@ -52,7 +52,7 @@ class Roles:
     ) -> None:
         """token returns text nobody can guess, never the same twice; command() puts a change in line."""
         self._config = config
-        self.proofs: Proofs = lambda flow: ()
+        self.identities: Identities = lambda flow: ()
         "Asked for the domains that the other side of a flow has proved to be."
         self._token = token
         self.unsaved = Unsaved()
@@ -76,7 +76,7 @@ class Roles:
         )
 
     def _known_peers(self) -> Peers:
-        return Peers(self._config.peer, self._config.domains, lambda flow: self.proofs(flow))
+        return Peers(self._config.peer, self._config.domains, lambda flow: self.identities(flow))
 
     def follow(self, config: Config, now: Now) -> None:
         """Go on under another configuration."""
@@ -93,7 +93,7 @@ class Roles:
         self._follow_all([uri for uri in wanted if uri not in before], now)
 
     def is_trusted(self, request: SipMessage, flow: Flow) -> bool:
-        """Tell whether the address that a SUBSCRIBE or PUBLISH comes from says enough about who it is from."""
+        """Tell whether the address or certificate behind a SUBSCRIBE or PUBLISH says enough about who it is from."""
         method = request.method
         if method == "SUBSCRIBE":
             return self._peers.by(flow) is not None

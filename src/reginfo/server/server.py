@@ -140,7 +140,7 @@ class Server:
         self._clock = Clock(self._store.clock_offset)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32))
         self._engine.hook = self._on_request
-        self._engine.roles.proofs = self._sockets.identities
+        self._engine.roles.identities = self._sockets.identities
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command)

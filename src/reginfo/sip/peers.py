@@ -62,7 +62,7 @@ class Peer:
         return domain_of(aor) in self._domains
 
 
-Proofs = Callable[[Flow], Sequence[str]]
+Identities = Callable[[Flow], Sequence[str]]
 "Domains that the other side of a flow has proved to be, by a certificate (RFC 5922 section 7.1)."
 
 
@@ -70,9 +70,9 @@ class Peers:
     """All configured servers."""
 
     def __init__(
-        self, sections: Sequence[PeerSection], served: Sequence[str], proofs: Proofs = lambda flow: ()
+        self, sections: Sequence[PeerSection], served: Sequence[str], identities: Identities = lambda flow: ()
     ) -> None:
-        self._proofs = proofs
+        self._identities = identities
         self._by_tls_name = {section.tls_name: section.name for section in sections if section.tls_name}
         self._peers = [Peer(section, served) for section in sections]
         self._by_name = {peer.name: peer for peer in self._peers}
@@ -82,7 +82,7 @@ class Peers:
     def by(self, flow: Flow) -> Peer | None:
         """Return the peer at the other side of a flow: whose name its certificate proves, else whose address it is."""
         if self._by_tls_name and flow.connection:
-            for domain in self._proofs(flow):
+            for domain in self._identities(flow):
                 if domain in self._by_tls_name:
                     return self._by_name[self._by_tls_name[domain]]
         return self.at(flow.host)
@@ -92,7 +92,7 @@ class Peers:
 
     def may_be(self, peer: Peer, flow: Flow) -> bool:
         """Tell whether a peer may be at the other side of a flow; nobody knows of one without address and TLS name."""
-        if peer.tls_name and peer.tls_name in self._proofs(flow):
+        if peer.tls_name and peer.tls_name in self._identities(flow):
             return True
         return peer.networks.match(flow.host) or (peer.networks.is_empty and not peer.tls_name)
 
