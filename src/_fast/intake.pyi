@@ -87,6 +87,7 @@ class Intake:
         oldest_ms: int,
         date: bytes,
         granted: bytes,
+        mint: Callable[[int, bytes, int], bytes] | None,
         output: list[tuple[bytes, Flow]],
         other: Callable[[_Work], None],
     ) -> int: ...
