@@ -15,13 +15,14 @@ class _Now(Protocol):
     @property
     def ms(self) -> int: ...
 
-# What becomes of a request, a response, a retransmission, a malformed message, and an exception of one of those.
+# What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, and STUN.
 _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
     Callable[[bytes, Flow, int, bytes | Absorbed, Any], None],
     Callable[[bytes, Flow, int, SipParseError, Any], None],
     Callable[[Exception, Flow], None],
+    Callable[[bytes, Flow], None],
 ]
 
 @final

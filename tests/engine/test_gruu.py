@@ -63,7 +63,7 @@ def test_a_registered_instance_is_told_both_gruus(house: House) -> None:
     assert temp is not None
     assert re.fullmatch(r"sip:tgruu\.[A-Za-z0-9_-]{36}@example\.com;gr", temp)
     assert answer.contacts[0].instance == URN
-    assert (answer.require, answer.supported) == ([], ["path"])
+    assert (answer.require, answer.supported) == ([], ["path", "outbound"])
 
 
 @pytest.mark.parametrize("rows", [("Supported: path",), ("Supported: gruux",), ("Supported:",)])
@@ -86,7 +86,7 @@ def test_no_gruus_unless_they_are_configured() -> None:
 def test_gruu_may_be_required_where_it_is_configured(house: House) -> None:
     """UAS-2, UAS-4, REG-18."""
     assert house.register(contact(), "Require: gruu").status == 200
-    assert house.ask(request("OPTIONS", "Require: gruu")).supported == ["path", "gruu"]
+    assert house.ask(request("OPTIONS", "Require: gruu")).supported == ["path", "outbound", "gruu"]
 
 
 def test_a_contact_without_instance_has_no_gruu(house: House) -> None:
@@ -165,6 +165,17 @@ def test_a_retransmission_is_answered_with_the_same_gruus(house: House) -> None:
     first = house.ask(octets)
     assert gruus_of(house.ask(octets)) == gruus_of(first)
     assert gruus_of(house.ask(octets.replace(b"z9hG4bK", b"z9hG4bKother"))) == gruus_of(first)
+
+
+def test_a_flow_whose_contact_moves_keeps_the_temporary_ones(house: House) -> None:
+    """GRU-3, OUT-2: the instance was registered all the time, and with one Call-ID."""
+    supported = "Supported: gruu, outbound, path"
+    desk, cell = (contact(uri, 600, instance(extra=";reg-id=1")) for uri in (DESK, CELL))
+    first = temporary(house.register(desk, supported))
+    second = temporary(house.register(cell, supported, cseq=2), CELL)
+    assert first != second
+    assert [one.uri for one in house.bound().bindings] == [CELL]
+    assert status(house, first) == status(house, second) == 200
 
 
 def test_another_call_id_ends_the_former_ones(house: House) -> None:

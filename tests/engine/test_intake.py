@@ -213,4 +213,4 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
 
 def test_a_road_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="a road has 6 parts"):
-        an_intake().take([], Now(0, 0.0), {}, [], 1, ())
+        an_intake().take([], Now(0, 0.0), {}, [], 1, ())  # type: ignore[arg-type]

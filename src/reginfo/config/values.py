@@ -111,6 +111,8 @@ def check_database(url: str, key: str) -> None:
             f"{key} must not hold a password: give it in PGPASSWORD or in the file PGPASSFILE names (~/.pgpass)",
             key=key,
         )
+
+
 def check_route(text: str, key: str) -> None:
     """Refuse what is not the URI of a loose router (RFC 3261 section 19.1.1)."""
     check_uri(text, key)

@@ -51,6 +51,7 @@ from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.digest import Query
 from reginfo.sip.flows import FlowEnd, Flows
+from reginfo.sip.gruu import Gruus
 from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, Incoming, unavailable
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, own_host
@@ -84,7 +85,7 @@ class Engine:
     def __init__(
         self, config: Config, transactions: Transactions, secret: bytes = b"", gruus: Gruus | None = None
     ) -> None:
-        """transactions has the secret of tags and branches, gruus that of temporary GRUUs; secret, 32 octets, is of nonces."""
+        """transactions has the secret of tags and branches; nonces are made with another one, 32 octets."""
         self._transactions = transactions
         self._gruus = gruus
         self._indexes = GruuIndexes()

@@ -202,6 +202,7 @@ class StreamServer:
         connection = self._connections.get(flow.connection)
         if connection is not None:
             connection.grant(idle if is_exact else max(idle, self.limits.idle))
+
     def _reusable(self, flow: Flow) -> Connection | None:
         """Return the connection to a remote address, over TLS one that is known to lead to the domain wanted."""
         host, port = flow.remote
