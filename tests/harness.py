@@ -19,6 +19,7 @@ from reginfo.fast import Flow, Registration, SipMessage, Transactions, digest_ha
 from reginfo.model import Command, Now
 from reginfo.server import run_turn
 from reginfo.server.telling import Telling
+from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.locating import Target
 from reginfo.store.base import Store
 from reginfo.store.table import TableStore
@@ -116,7 +117,8 @@ class House:
 
     def begin(self) -> None:
         """Start on what the store holds, as after a crash if it has been started before."""
-        self.engine = Engine(self.config, self.transactions, bytes([self.generation]) * 32)
+        gruus = Gruus(bytes(KEYS), self.store.find_gruu)
+        self.engine = Engine(self.config, self.transactions, bytes([self.generation]) * 32, gruus)
         self.roles = self.engine.roles
         self.telling = Telling(self.roles, self.store, self.now)
         finish(self.telling.attach())

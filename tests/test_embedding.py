@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from reginfo import KEEP, Config, Outcome, Server
-from reginfo.config import AdminSection, NotifierSection, PeerSection, PuaReginfoSection, StoreSection
+from reginfo.config import (
+    AdminSection,
+    NotifierSection,
+    PeerSection,
+    PuaReginfoSection,
+    RegistrarSection,
+    StoreSection,
+)
 from reginfo.fast import Change, Flow, SipMessage, StreamFramer, parse_message, parse_reginfo, write_response
+from reginfo.model import ContactEvent
 from tests.interop.documents import contact, document, registration
 from tests.interop.peer import Compositor, Notifier, Phone, Watcher
 from tests.server_fixture import PATIENCE, Address
@@ -237,3 +245,29 @@ async def test_a_server_at_all_addresses_follows_from_the_one_it_asks_from() -> 
             answer = await in_thread(lambda: east.notify(document(registration(ALICE, contact(THERE)))))
             assert answer.status == 200
             assert await server.location.lookup(ALICE) is not None
+
+
+async def test_what_leads_to_a_contact_is_told_by_aor_and_by_gruu(tmp_path: Path) -> None:
+    """PTH-3, GRU-6: through the Path; None where a 404 is deserved, nothing where a 480 is; also after a restart."""
+    urn = "urn:uuid:00000000-0000-4000-8000-000000000001"
+    edge = "<sip:edge.example.com;lr>"
+    config: dict[str, Any] = {"registrar": RegistrarSection(gruu=True), "store": f"rocksdb:{tmp_path}/db"}
+    async with serving(**config) as (server, at):
+        with Phone(at, ALICE) as phone:
+            value = f'<{phone.contact}>;q=0.1;+sip.instance="<{urn}>"'
+            answer = await in_thread(lambda: phone.register(value, headers=["Supported: path, gruu", f"Path: {edge}"]))
+        temporary = (dict(parse_message(answer.octets).contacts[0].parameters)["temp-gruu"] or "").strip('"')
+        await server.location.create(ALICE, THERE, 600)
+        found = await server.location.targets(ALICE)
+        assert found is not None
+        assert [(one.uri, one.routes) for one in found] == [(THERE, ()), (phone.contact, (edge,))]
+    async with serving(**config) as (server, _):
+        for uri in (temporary, f"{ALICE};gr={urn}"):
+            found = await server.location.targets(uri)
+            assert found is not None
+            assert [(one.uri, one.routes) for one in found] == [(phone.contact, (edge,))]
+        assert await server.location.targets(f"{ALICE};gr=urn:uuid:2") == []
+        assert await server.location.targets("sip:bob@example.com") == []
+        assert await server.location.targets(f"{ALICE};gr=x") is None
+        await server.location.end(ALICE, None, ContactEvent.REJECTED)
+        assert await server.location.targets(temporary) is None

@@ -1,8 +1,9 @@
 """The record of one AoR: its layout and the one check that makes it safe to read.
 
 A record is what the table holds, what a commit carries and what lies on disk: a header, the AoR, and the rows
-one after another, each a fixed head followed by its texts in the order of the TEXT numbers.  All numbers are
-little-endian and unaligned.  A record of unknown origin is read only after record_is_sound() accepted it.
+one after another, each a fixed head followed by its texts in the order of the TEXT numbers and, in rows with GRUUs
+only, by their state.  All numbers are little-endian and unaligned.  A record of unknown origin is read only after
+record_is_sound() accepted it.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -25,6 +26,7 @@ cdef enum:
 
 cdef enum:                  # bits of RowHead.flags
     ROW_HIDDEN = 1          # another origin's row behind a tombstone: neither listed nor told until it is news again
+    ROW_GRUU = 2            # a GruuTail follows the texts
 
 cdef enum:                  # the texts of a row, in their order
     URI
@@ -61,10 +63,15 @@ cdef packed struct RowHead:
     uint32_t reg_id                 # 0: none
     uint16_t q                      # thousandths, or Q_UNSPECIFIED
     uint8_t event
-    uint8_t flags                   # ROW_HIDDEN
+    uint8_t flags                   # ROW_HIDDEN, ROW_GRUU
     uint16_t instance_start         # +sip.instance inside PARAMS, with its quotes
     uint16_t instance_length        # 0: none
     uint16_t[TEXTS] lengths
+
+
+cdef packed struct GruuTail:        # of an instance, the same in all its rows (RFC 5627 section 5.1)
+    uint64_t index                  # what its temporary GRUUs are good under
+    uint32_t first_cseq             # of the REGISTER that made the oldest good one
 
 
 cdef inline const RecordHead* record_head(const uint8_t* record) noexcept nogil:
@@ -104,6 +111,15 @@ cdef inline bint row_is_hidden(const uint8_t* row) noexcept nogil:
     return (<const RowHead*>row).flags & ROW_HIDDEN != 0
 
 
+cdef inline bint row_has_gruu(const uint8_t* row) noexcept nogil:
+    return (<const RowHead*>row).flags & ROW_GRUU != 0
+
+
+cdef inline const GruuTail* row_gruu(const uint8_t* row) noexcept nogil:
+    # Of a row that has it.
+    return <const GruuTail*>&row[(<const RowHead*>row).size - sizeof(GruuTail)]
+
+
 cdef inline bint row_is_published(const uint8_t* row) noexcept nogil:
     # Among the origins only that of a publication begins so: "publication:ID", "peer:NAME".
     return (
@@ -134,6 +150,8 @@ cdef inline bint row_is_sound(const uint8_t* row, Py_ssize_t available) noexcept
         return False
     for i in range(TEXTS):
         size += head.lengths[i]
+    if head.flags & ROW_GRUU:
+        size += sizeof(GruuTail)
     return (
         head.size == size
         and head.event < EVENTS

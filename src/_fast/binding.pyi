@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, final
 
+from reginfo._fast.gruu import GruuIndexes
 from reginfo._fast.sip_parser import SipMessage
 
 ADDED: Final[int]
@@ -16,6 +17,8 @@ TOO_MANY: Final[int]
 TOO_MANY_AT_ONCE: Final[int]
 PATH_UNSUPPORTED: Final[int]
 PATH_STRICT: Final[int]
+CONTACT_LOOPS: Final[int]
+BULK_CONTACT: Final[int]
 
 @final
 class Binding:
@@ -54,6 +57,8 @@ class Binding:
     def instance(self) -> str | None: ...
     @property
     def reg_id(self) -> int | None: ...
+    @property
+    def gruu(self) -> tuple[int, int] | None: ...
     @property
     def params(self) -> str: ...
     @property
@@ -164,6 +169,7 @@ class RegisterPolicy:
         replaces_oldest: bool = False,
         max_contacts_per_request: int = 32,
         lazy_path: bool = False,
+        gruus: GruuIndexes | None = None,
     ) -> None: ...
 
 @final
@@ -183,6 +189,7 @@ class Draft:
         now_ms: int,
         flow: str = "",
         outbound: bool = False,
+        gruus: GruuIndexes | None = None,
     ) -> int: ...
     def register(
         self,

@@ -54,10 +54,12 @@ from reginfo._fast._record cimport (
     Q_UNSPECIFIED,
     RECEIVED,
     RECORD_FORMAT,
+    ROW_GRUU,
     ROW_HIDDEN,
     TEXTS,
     URI,
     USER_AGENT,
+    GruuTail,
     RecordHead,
     RowHead,
     record_aor,
@@ -66,6 +68,8 @@ from reginfo._fast._record cimport (
     record_next_expiry,
     record_rows,
     registration_id,
+    row_gruu,
+    row_has_gruu,
     row_head,
     row_is_hidden,
     row_is_local,
@@ -91,6 +95,7 @@ from reginfo._fast._writer cimport (
     writer_init,
     writer_take,
 )
+from reginfo._fast.gruu cimport GruuIndexes
 from reginfo._fast.sip_parser cimport (
     HEADER_PATH,
     HEADER_USER_AGENT,
@@ -138,6 +143,8 @@ cdef enum:                      # what becomes of a whole REGISTER
     TOO_MANY_AT_ONCE_
     PATH_UNSUPPORTED_
     PATH_STRICT_
+    CONTACT_LOOPS_
+    BULK_CONTACT_
 
 GRANTED: int = GRANTED_
 TOO_BRIEF: int = TOO_BRIEF_                     # 423: an expiry below the minimum
@@ -147,6 +154,8 @@ TOO_MANY: int = TOO_MANY_                       # 403: more bindings than an AoR
 TOO_MANY_AT_ONCE: int = TOO_MANY_AT_ONCE_       # 403: more contacts than a request may have
 PATH_UNSUPPORTED: int = PATH_UNSUPPORTED_       # 420: a Path, and the phone does not know what that is
 PATH_STRICT: int = PATH_STRICT_                 # 400: a Path whose URI is no loose router's
+CONTACT_LOOPS: int = CONTACT_LOOPS_             # 403: an instance whose contact is the AoR, a GRUU, or no SIP URI
+BULK_CONTACT: int = BULK_CONTACT_               # 400: a contact for many numbers (bnc) of an extension nobody required
 
 cdef enum:
     ONE_HOUR = 3600             # seconds; an expiry of that is never too brief (RFC 3261 10.3 step 7)
@@ -200,6 +209,7 @@ cdef struct Slot:               # one row of a draft: as committed, as decided s
 cdef struct Texts:              # where the texts of a row to be written lie
     const uint8_t* octets[TEXTS]
     Py_ssize_t lengths[TEXTS]
+    GruuTail gruu               # of a row with ROW_GRUU
 
 
 cdef struct Key:                # what a binding with outbound is bound by instead of its URI (RFC 5626 section 6)
@@ -305,6 +315,8 @@ cdef inline void set_texts(Texts* texts, const uint8_t* row) noexcept nogil:
     for i in range(TEXTS):
         set_text(texts, i, &row[start], row_head(row).lengths[i])
         start += row_head(row).lengths[i]
+    if row_has_gruu(row):
+        texts.gruu = row_gruu(row)[0]
 
 
 cdef int set_str(Texts* texts, int which, str name, str value) except -1:
@@ -366,12 +378,16 @@ cdef Py_ssize_t put_row(Writer* arena, RowHead* head, const Texts* texts) except
             raise ValueError("a text of a binding is limited to 65,535 octets")
         head.lengths[i] = <uint16_t>texts.lengths[i]
         size += texts.lengths[i]
+    if head.flags & ROW_GRUU:
+        size += sizeof(GruuTail)
     head.size = <uint32_t>size
     if arena.capacity - arena.size < size:
         writer_grow(arena, size)
     put(arena, head, sizeof(RowHead))
     for i in range(TEXTS):
         put(arena, texts.octets[i], texts.lengths[i])
+    if head.flags & ROW_GRUU:
+        put(arena, &texts.gruu, sizeof(GruuTail))
     return start
 
 
@@ -617,6 +633,11 @@ cdef class Binding:
     @property
     def reg_id(self) -> int | None:
         return row_head(self._row).reg_id or None
+
+    @property
+    def gruu(self) -> tuple[int, int] | None:
+        """Index of the temporary GRUUs of the instance, and the CSeq that made the oldest good one (RFC 5627 5.1)."""
+        return (row_gruu(self._row).index, row_gruu(self._row).first_cseq) if row_has_gruu(self._row) else None
 
     @property
     def params(self) -> str:
@@ -1043,6 +1064,7 @@ cdef class RegisterPolicy:
     cdef bint replaces_oldest
     cdef int max_contacts_per_request
     cdef bint lazy_path
+    cdef GruuIndexes gruus      # None: no GRUUs
 
     def __init__(
         self,
@@ -1055,10 +1077,12 @@ cdef class RegisterPolicy:
         replaces_oldest: bool = False,
         max_contacts_per_request: cython.int = MAX_CONTACTS,
         lazy_path: bool = False,
+        gruus: GruuIndexes | None = None,
     ) -> None:
         """jitter is the share of the granted time that chance may take off; 32 contacts fit a request.
 
-        lazy_path takes a Path also where Supported does not say that the phone knows of it (RFC 3327 section 5.3).
+        lazy_path takes a Path also where Supported does not say that the phone knows of it (RFC 3327 section 5.3); with
+        gruus every instance has GRUUs.
         """
         if not 1 <= max_contacts_per_request <= <int>MAX_CONTACTS:
             raise ValueError("max_contacts_per_request is 1 to 32")
@@ -1070,6 +1094,7 @@ cdef class RegisterPolicy:
         self.replaces_oldest = replaces_oldest
         self.max_contacts_per_request = max_contacts_per_request
         self.lazy_path = lazy_path
+        self.gruus = gruus
 
     cdef uint32_t granted(self, uint32_t requested, uint32_t spread) noexcept nogil:
         # Never more than asked (RFC 3261 10.3 step 7), spread so that refreshes do not herd, never below the minimum.
@@ -1383,6 +1408,7 @@ cdef class Draft:
         now_ms: int64_t,
         flow: str = "",
         outbound: bool = False,
+        gruus: GruuIndexes | None = None,
     ) -> int:
         """Bind, refresh or remove contact index of a REGISTER and return what became of it.
 
@@ -1397,6 +1423,7 @@ cdef class Draft:
         cdef const ContactValue* contact
         cdef const uint8_t* row
         cdef Slot* slot = NULL
+        cdef Slot* moved = NULL
         cdef Py_ssize_t at
         cdef RowHead head
         cdef Texts texts
@@ -1454,7 +1481,7 @@ cdef class Draft:
             ):
                 # Contacts are told by their URI (RFC 3680 section 5.3): one leaves and another comes.
                 if slot.ended != UNREGISTERED:
-                    self._unregister(slot, call_id, call_id_length, request.cseq, now_ms)
+                    moved = slot
                 slot = NULL
 
         if not is_utf8(octets_of(params), PyBytes_GET_SIZE(params)):
@@ -1479,6 +1506,9 @@ cdef class Draft:
             set_instance(&head, &texts, &octets[contact.instance.start], contact.instance.length)
             self._check_room()
             head.contact_id = self._new_id(texts.octets[URI], texts.lengths[URI], &key)
+            self._set_gruu(&head, &texts, gruus)    # the instance is still there, where it moves
+            if moved != NULL:
+                self._unregister(moved, call_id, call_id_length, request.cseq, now_ms)
             self._open_slot(ABSENT, put_row(&self._arena, &head, &texts))
             keep_alive(display_name, path, user_agent)
             return ADDED_
@@ -1492,10 +1522,68 @@ cdef class Draft:
             head.instance_length = row_head(row).instance_length
         else:
             set_instance(&head, &texts, &octets[contact.instance.start], contact.instance.length)
+        self._set_gruu(&head, &texts, gruus)
         slot.fresh = put_row(&self._arena, &head, &texts)
         slot.ended = LIVE
         keep_alive(display_name, path, user_agent)
         return REFRESHED_ if slot.before != ABSENT else ADDED_
+
+    cdef int _set_gruu(self, RowHead* head, Texts* texts, GruuIndexes gruus) except -1:
+        # Give a row about to be written the index of its instance.  Without a contact of the instance there is a new
+        # one, and so there is for a Call-ID other than that of the last REGISTER for the instance (and reg-id): all
+        # its rows have it then, and no temporary GRUU made before is good any more (RFC 5627 section 5.1).
+        cdef const uint8_t* urn = texts.octets[PARAMS] + head.instance_start
+        cdef const uint8_t* row
+        cdef const uint8_t* last = NULL
+        cdef bint known = False
+        cdef Py_ssize_t i
+        cdef RowHead other
+        cdef Texts others
+        if gruus is None or head.instance_length == 0:
+            return 0
+        head.flags |= ROW_GRUU
+        for i in range(self._used):
+            if not self._is_of(&self._slots[i], urn, head.instance_length):
+                continue
+            row = self._row(&self._slots[i])
+            if row_has_gruu(row):
+                texts.gruu = row_gruu(row)[0]
+                known = True
+            if row_head(row).reg_id == head.reg_id:
+                if last == NULL or row_head(row).updated_at >= row_head(last).updated_at:
+                    last = row
+        if known and (last == NULL or has_text(last, CALL_ID, texts.octets[CALL_ID], texts.lengths[CALL_ID])):
+            return 0
+        texts.gruu.index = gruus.draw(self._now_ms)
+        texts.gruu.first_cseq = head.cseq
+        for i in range(self._used):
+            if self._is_of(&self._slots[i], urn, head.instance_length):
+                row = self._row_with_room(&self._slots[i], sizeof(GruuTail))
+                other = row_head(row)[0]
+                set_texts(&others, row)
+                other.flags |= ROW_GRUU
+                others.gruu = texts.gruu
+                self._slots[i].fresh = put_row(&self._arena, &other, &others)
+        return 0
+
+    cdef bint _is_of(self, const Slot* slot, const uint8_t* urn, Py_ssize_t n) noexcept:
+        # Whether a slot is a contact of an instance, bound here.
+        cdef const uint8_t* row = self._row(slot)
+        return self._lives(slot) and row_is_local(row) and same_urn(
+            &row_text(row, PARAMS)[row_head(row).instance_start], row_head(row).instance_length, urn, n
+        )
+
+    cdef bint _loops(self, SipMessage request, const ContactValue* contact) except -1:
+        # Whether a contact leads back to its AoR, be it by a GRUU, or is no SIP URI (RFC 5627 section 5.1).
+        cdef const uint8_t* p = &base(request)[contact.uri.start]
+        cdef Py_ssize_t fault, n
+        cdef SipUri uri
+        cdef bytes meant, aor
+        if contact.kind == SCHEME_OTHER or find_uri_fault(p, 0, contact.uri.length, &uri, &fault) != NULL:
+            return True
+        meant = aor_octets(&uri, p)
+        aor = <bytes>PyUnicode_AsUTF8AndSize(self.aor, &n)
+        return meant == aor or (meant.startswith(b"sip:tgruu.") and meant.partition(b"@")[2] == aor.rpartition(b"@")[2])
 
     def register(
         self,
@@ -1534,8 +1622,23 @@ cdef class Draft:
             if 0 < requested < policy.min_expires and requested < ONE_HOUR:
                 self._begin()
                 return TOO_BRIEF_
+            if request.contact[i].is_bulk:
+                self._begin()
+                return BULK_CONTACT_
+            if policy.gruus is not None and request.contact[i].instance.length and requested:
+                if self._loops(request, &request.contact[i]):
+                    self._begin()
+                    return CONTACT_LOOPS_
             bound = self.bind(
-                request, i, policy.granted(requested, spread), requested, received, now_ms, flow, outbound
+                request,
+                i,
+                policy.granted(requested, spread),
+                requested,
+                received,
+                now_ms,
+                flow,
+                outbound,
+                policy.gruus,
             )
             if bound == STALE_:
                 self._begin()

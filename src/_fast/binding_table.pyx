@@ -39,6 +39,8 @@ from reginfo._fast._record cimport (
     record_is_sound,
     record_next_expiry,
     record_rows,
+    row_gruu,
+    row_has_gruu,
     row_head,
     row_is_local,
     row_size,
@@ -109,6 +111,7 @@ cdef class BindingTable:
     cdef uint64_t key0
     cdef uint64_t key1
     cdef uint64_t rows
+    cdef dict gruus                     # index of the temporary GRUUs of an instance -> entry of its AoR
     cdef uint64_t tick                  # the present: everything up to it has been moved or is OVERDUE
     cdef uint64_t occupied[LEVELS]      # buckets that may hold entries; only removal leaves a bit behind
 
@@ -117,6 +120,7 @@ cdef class BindingTable:
         self.key0 = <uint64_t><int64_t>hash(b"reginfo binding table, first word")
         self.key1 = <uint64_t><int64_t>hash(b"reginfo binding table, second word")
         self.tick = _tick_of(now_ms)
+        self.gruus = {}
         index_open(&self.index, sizeof(Entry), RESERVED)
         cdef int i
         for i in range(RESERVED):
@@ -212,9 +216,12 @@ cdef class BindingTable:
             self.at(entry).record = <PyObject*>record
             self.rows += record_head(octets).rows
             Py_INCREF(record)
+            self.add_gruus(octets, entry)
             return
         old = self.at(entry).record
         before = record_next_expiry(_octets(old))
+        self.drop_gruus(_octets(old))
+        self.add_gruus(octets, entry)
         self.at(entry).record = <PyObject*>record
         self.rows += record_head(octets).rows
         self.rows -= record_head(_octets(old)).rows
@@ -235,8 +242,30 @@ cdef class BindingTable:
         self.at(entry).record = NULL
         index_drop(&self.index, entry)
         self.rows -= record_head(_octets(record)).rows
+        self.drop_gruus(_octets(record))
         Py_DECREF(<object>record)
         return True
+
+    cdef int add_gruus(self, const uint8_t* record, uint32_t entry) except -1:
+        cdef const uint8_t* row = record_rows(record)
+        for _ in range(record_head(record).rows):
+            if row_has_gruu(row):
+                self.gruus[row_gruu(row).index] = entry
+            row = &row[row_size(row)]
+        return 0
+
+    cdef int drop_gruus(self, const uint8_t* record) except -1:
+        cdef const uint8_t* row = record_rows(record)
+        for _ in range(record_head(record).rows):
+            if row_has_gruu(row):
+                self.gruus.pop(row_gruu(row).index, None)
+            row = &row[row_size(row)]
+        return 0
+
+    def find_gruu(self, index: int) -> str | None:
+        """Return the AoR of the instance whose temporary GRUUs are good under an index; None if none are."""
+        cdef object entry = self.gruus.get(index)
+        return None if entry is None else _aor(self.at(entry).record)
 
     def __len__(self) -> int:
         """Return the number of AoRs."""

@@ -15,7 +15,7 @@ class _Now(Protocol):
     @property
     def ms(self) -> int: ...
 
-# What becomes of a request, a response, a retransmission, a malformed message, and an exception of one of those.
+# What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, and STUN.
 _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
@@ -88,6 +88,7 @@ class Intake:
         oldest_ms: int,
         date: bytes,
         granted: bytes,
+        mint: Callable[[int, bytes, int], bytes] | None,
         output: list[tuple[bytes, Flow]],
         other: Callable[[_Work], None],
     ) -> int: ...

@@ -191,14 +191,15 @@ cdef class Intake:
         oldest_ms: int64_t,
         date: bytes,
         granted: bytes,
+        mint: Callable[[int, bytes, int], bytes] | None,
         output: list[tuple[bytes, Flow]],
         other: Callable[[object], None],
     ) -> int:
         """Append the 200 of every accepted REGISTER of works to output, and return how many.
 
-        Each lists the bindings as decided (RFC 3261 10.3 step 8), has the rows of granted and is remembered for
-        retransmissions of its request.  other() is called, in order, for every other work, and for one that arrived
-        before oldest_ms or moves a flow.
+        Each lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes, has the rows of granted and is
+        remembered for retransmissions of its request.  other() is called, in order, for every other work, and for one
+        that arrived before oldest_ms or moves a flow.
         """
         cdef Registering work
         cdef bytes octets
@@ -225,6 +226,7 @@ cdef class Intake:
                 date,
                 b"",
                 granted,
+                mint,
             )
             output.append((octets, flow))
             if flow.kind == UDP:

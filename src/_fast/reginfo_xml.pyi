@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from reginfo._fast.binding import Registration
@@ -24,6 +24,7 @@ def reginfo_tail(
     extensions: bool = False,
     kamailio: bool = False,
     temp_gruu: bool = False,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes: ...
 def reginfo_is_newer(record: bytes | None, since: int, *, ended: bytes = b"", audience: str | None = None) -> bool: ...
 def serialize_reginfo(
@@ -36,6 +37,7 @@ def serialize_reginfo(
     extensions: bool = False,
     kamailio: bool = False,
     temp_gruu: bool = False,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes: ...
 
 @final

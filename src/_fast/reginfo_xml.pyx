@@ -10,7 +10,7 @@ Two namespaces of extensions are written and read: RFC 5628 (GRUUs) and one of t
 needs to reach a contact: path, received, user agent, flow, and the age of its last REGISTER.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -66,6 +66,7 @@ from reginfo._fast._record cimport (
     record_is_sound,
     record_rows,
     registration_id,
+    row_has_gruu,
     row_head,
     row_is_hidden,
     row_is_local,
@@ -86,6 +87,7 @@ from reginfo._fast._writer cimport (
     writer_take,
 )
 from reginfo._fast.binding cimport Registration
+from reginfo._fast.gruu cimport gruu_params
 from reginfo._fast.sip_writer cimport put_q
 
 from reginfo._fast.errors import SipParseError
@@ -281,19 +283,26 @@ cdef struct Gruus:              # what the parameters of a row say of GRUUs (RFC
     Parameter first_cseq
 
 
+cdef bint take_gruu(const Parameter* parameter, Gruus* gruus) noexcept nogil:
+    # Keep a parameter that has an element of its own.
+    if is_named(parameter, "pub-gruu", 8):
+        gruus.public = parameter[0]
+    elif is_named(parameter, "temp-gruu", 9):
+        gruus.temporary = parameter[0]
+    elif is_named(parameter, "temp-gruu-cseq", 14):
+        gruus.first_cseq = parameter[0]
+    else:
+        return False
+    return True
+
+
 cdef int put_parameters(Writer* w, const uint8_t* row, Gruus* gruus) except -1:
     # unknown-param for each contact parameter (RFC 3680 section 5.3.2), but for what has an element of its own.
     cdef Cursor cur = cursor_over(row_text(row, PARAMS), 0, row_head(row).lengths[PARAMS])
     cdef Parameter parameter
     memset(gruus, 0, sizeof(gruus[0]))
     while next_parameter(&cur, &parameter):
-        if is_named(&parameter, "pub-gruu", 8):
-            gruus.public = parameter
-        elif is_named(&parameter, "temp-gruu", 9):
-            gruus.temporary = parameter
-        elif is_named(&parameter, "temp-gruu-cseq", 14):
-            gruus.first_cseq = parameter
-        else:
+        if not take_gruu(&parameter, gruus):
             put(w, b'<unknown-param name="', 21)
             put_escaped(w, parameter.name, parameter.name_length, IN_ATTRIBUTE)
             put(w, b'">', 2)
@@ -312,6 +321,15 @@ cdef bint is_number(const Parameter* parameter) noexcept nogil:
         if not octet_is(parameter.value[i], DIGIT):
             return False
     return True
+
+
+cdef int read_gruus(bytes params, Gruus* gruus) except -1:
+    # Those of a row that is at home here go before what its parameters say.
+    cdef Cursor cur = cursor_over(octets_of(params), 0, PyBytes_GET_SIZE(params))
+    cdef Parameter parameter
+    while next_parameter(&cur, &parameter):
+        take_gruu(&parameter, gruus)
+    return 0
 
 
 cdef int put_gruus(Writer* w, const Gruus* gruus, bint temporary) except -1:
@@ -346,9 +364,18 @@ cdef int put_binding(Writer* w, const uint8_t* row, int64_t now_ms) except -1:
 
 
 cdef int put_contact(
-    Writer* w, const uint8_t* row, bint ended, int64_t now_ms, bint extensions, bint kamailio, bint temporary
+    Writer* w,
+    const uint8_t* record,
+    const uint8_t* row,
+    bint ended,
+    int64_t now_ms,
+    bint extensions,
+    bint kamailio,
+    bint temporary,
+    object mint,
 ) except -1:
     cdef int64_t seconds
+    cdef bytes own                  # owns what is read of it
     cdef bytes event = _EVENT_OCTETS[row_head(row).event]
     cdef Gruus gruus
     put(w, b'<contact id="', 13)
@@ -394,6 +421,9 @@ cdef int put_contact(
         put(w, b"</display-name>", 15)
     if row_head(row).lengths[PARAMS]:
         put_parameters(w, row, &gruus)
+        if row_has_gruu(row) and not ended:
+            own = gruu_params(record, row, mint if temporary else None, True)
+            read_gruus(own, &gruus)
         put_gruus(w, &gruus, temporary)
     if extensions:
         put_binding(w, row, now_ms)
@@ -550,6 +580,7 @@ cdef int put_registration(
     bint extensions,
     bint kamailio,
     bint temporary,
+    object mint,
 ) except -1:
     # Returns the number of contacts written; with since (>= 0) those that are newer only.
     cdef const uint8_t* octets = NULL
@@ -596,12 +627,12 @@ cdef int put_registration(
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live == NULL and <int64_t>told.newest > since:
-                put_contact(w, told.ended, True, now_ms, extensions, kamailio, temporary)
+                put_contact(w, octets, told.ended, True, now_ms, extensions, kamailio, temporary, mint)
                 written += 1
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live != NULL and <int64_t>told.newest > since:
-                put_contact(w, told.live, False, now_ms, extensions, kamailio, temporary)
+                put_contact(w, octets, told.live, False, now_ms, extensions, kamailio, temporary, mint)
                 written += 1
         put(w, b"</registration>", 15)
     finally:
@@ -629,13 +660,15 @@ def reginfo_tail(
     extensions: bool = False,
     kamailio: bool = False,
     temp_gruu: bool = False,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes:
     """Return what follows the version number of a document about one AoR: the full state, or what is newer than since.
 
     record is that of the AoR, None if it has no contact; ended are rows of contacts that ended (Change.ended), since is
     a revision.  audience is the name of a configured peer, who is told of contacts at home here only (RIC-7); empty for
     one without a name, None for everybody else.  extensions adds what a peer needs to reach a contact, kamailio says it
-    as pua_reginfo does, temp_gruu tells temporary GRUUs, which only who may register the AoR may know (XML-11).
+    as pua_reginfo does, temp_gruu tells temporary GRUUs, which only who may register the AoR may know (XML-11);
+    mint(index, Call-ID, CSeq) returns the user of one that is good here.
 
     Empty if there is nothing newer than since.  ValueError for a record or rows that are corrupt.
     """
@@ -651,7 +684,7 @@ def reginfo_tail(
             newer = since
             put(&w, b'" state="partial">', 18)
         if put_registration(
-            &w, record, aor, ended, newer, &told, now_ms, extensions, kamailio, temp_gruu
+            &w, record, aor, ended, newer, &told, now_ms, extensions, kamailio, temp_gruu, mint
         ) == 0 and since is not None:
             return b""
         put(&w, b"</reginfo>", 10)
@@ -699,6 +732,7 @@ def serialize_reginfo(
     extensions: bool = False,
     kamailio: bool = False,
     temp_gruu: bool = False,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes:
     """Return a document about registrations, as reginfo_tail() tells of each (RFC 3680 section 5)."""
     cdef Writer w
@@ -716,7 +750,7 @@ def serialize_reginfo(
             put(&w, b'" state="partial">', 18)
         for registration in registrations:
             put_registration(
-                &w, registration._record, None, b"", newer, &told, now_ms, extensions, kamailio, temp_gruu
+                &w, registration._record, None, b"", newer, &told, now_ms, extensions, kamailio, temp_gruu, mint
             )
         put(&w, b"</reginfo>", 10)
         return writer_take(&w)

@@ -136,6 +136,7 @@ cdef struct ContactValue:
     uint16_t q                  # thousandths, or Q_UNSPECIFIED
     uint8_t has_expires
     uint8_t kind                # SCHEME_* of the URI
+    uint8_t is_bulk             # the URI has a parameter bnc (RFC 6140 section 5.1)
 
 
 cdef class SipMessage:
@@ -176,8 +177,8 @@ cdef inline const unsigned char* base(SipMessage message) noexcept:
     return <const unsigned char*>PyBytes_AS_STRING(message._data)
 
 
-# Every contact-param of contact[i] but q, expires and, unless it counts, reg-id, as written but for LWS: b";a=b;c", a
-# record's params.
+# Every contact-param of contact[i] but q, expires, GRUUs and, unless it counts, reg-id, as written but for LWS:
+# b";a=b;c", a record's params.
 cdef bytes contact_params(SipMessage message, int i, bint with_reg_id)
 
 # A span with each fold made one SP.

@@ -582,6 +582,22 @@ cdef Span _urn_within(const unsigned char* octets, Span value) noexcept nogil:
     return urn
 
 
+cdef bint _has_uri_parameter(
+    const unsigned char* octets, Span params, const char* name, Py_ssize_t n
+) noexcept nogil:
+    # uri-parameters = *( ";" pname [ "=" pvalue ] )   RFC 3261 25.1
+    cdef Cursor cur = cursor_of(octets, params)
+    cdef Py_ssize_t start
+    while accept(&cur, c";"):
+        start = offset(&cur)
+        run(&cur, TOKEN)
+        if _is(octets, span_since(&cur, start), name, n) and (at_end(&cur) or peek(&cur) in (c";", c"=")):
+            return True
+        if not seek(&cur, c";"):
+            break
+    return False
+
+
 cdef const char* _take_contact(Cursor* cur, ContactValue* out, Py_ssize_t* fault) noexcept nogil:
     # contact-param = (name-addr / addr-spec) *(SEMI contact-params)   RFC 3261 25.1, up to the comma or the end
     cdef SipUri parts
@@ -601,6 +617,7 @@ cdef const char* _take_contact(Cursor* cur, ContactValue* out, Py_ssize_t* fault
     if reason != NULL:
         return reason
     out.kind = parts.kind
+    out.is_bulk = parts.kind != SCHEME_OTHER and _has_uri_parameter(cur.base, parts.params, b"bnc", 3)
     out.params = span_of(offset(cur), offset(cur))
     seen.count = 0
     while peek(cur) == c";":
@@ -629,6 +646,15 @@ cdef const char* _take_contact(Cursor* cur, ContactValue* out, Py_ssize_t* fault
     return NULL
 
 
+cdef bint _is_gruu(const unsigned char* octets, Span name) noexcept nogil:
+    # What the registrar alone says of a contact (RFC 5627 section 5.1, and how a record may hold first-cseq).
+    return (
+        _is(octets, name, b"pub-gruu", 8)
+        or _is(octets, name, b"temp-gruu", 9)
+        or _is(octets, name, b"temp-gruu-cseq", 14)
+    )
+
+
 cdef bytes contact_params(SipMessage message, int i, bint with_reg_id):
     cdef const unsigned char* octets = base(message)
     cdef Cursor cur = cursor_of(octets, message.contact[i].params)
@@ -642,6 +668,8 @@ cdef bytes contact_params(SipMessage message, int i, bint with_reg_id):
             if _is(octets, parameter.name, b"expires", 7) or _is(octets, parameter.name, b"q", 1):
                 continue
             if not with_reg_id and _is(octets, parameter.name, b"reg-id", 6):
+                continue
+            if _is_gruu(octets, parameter.name):
                 continue
             put_octet(&w, c";")
             put(&w, octets + parameter.name.start, parameter.name.length)
@@ -1479,20 +1507,6 @@ cdef bint is_supported(SipMessage message, const char* tag, Py_ssize_t n) noexce
     return False
 
 
-cdef bint _has_lr(const unsigned char* octets, Span params) noexcept nogil:
-    # uri-parameters = *( ";" uri-parameter ), lr-param = "lr"   RFC 3261 25.1; some write lr=on
-    cdef Cursor cur = cursor_of(octets, params)
-    cdef Py_ssize_t start
-    while accept(&cur, c";"):
-        start = offset(&cur)
-        run(&cur, TOKEN)
-        if _is(octets, span_since(&cur, start), b"lr", 2) and (at_end(&cur) or peek(&cur) in (c";", c"=")):
-            return True
-        if not seek(&cur, c";"):
-            break
-    return False
-
-
 cdef bint _take_listed(Cursor* cur, int header, NameAddrValue* out, SipUri* parts) except -1:
     # One address of a row of many; whether another one follows.
     cdef Py_ssize_t fault = -1
@@ -1519,7 +1533,7 @@ cdef bint is_loose(SipMessage message, int header) except -1:
         more = True
         while more:
             more = _take_listed(&cur, header, &value, &parts)
-            if parts.kind == SCHEME_OTHER or not _has_lr(base(message), parts.params):
+            if parts.kind == SCHEME_OTHER or not _has_uri_parameter(base(message), parts.params, b"lr", 2):
                 return False
     return True
 

@@ -19,6 +19,7 @@ cdef bytes response_to(
     bytes date,
     bytes body,
     bytes granted,
+    object mint,
 )
 
 # A qvalue of so many thousandths, without trailing zeros.

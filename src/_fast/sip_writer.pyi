@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.sip_parser import SipMessage
@@ -17,6 +17,7 @@ def write_response(
     date: bytes = b"",
     body: bytes = b"",
     granted: bytes | None = None,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes: ...
 def write_headers(headers: Sequence[tuple[str, str]]) -> bytes: ...
 def write_request_rows(method: str, uri: str, via: str, rows: bytes, body: bytes = b"") -> bytes: ...

@@ -5,7 +5,7 @@ for requests which could not be parsed, too.  Whatever a caller gives is refused
 copied is unfolded, so that no value can become a header.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
@@ -35,6 +35,7 @@ from reginfo._fast._record cimport (
     record_head,
     record_is_sound,
     record_rows,
+    row_has_gruu,
     row_head,
     row_is_hidden,
     row_is_local,
@@ -52,6 +53,7 @@ from reginfo._fast._writer cimport (
     writer_take,
 )
 from reginfo._fast.datagrams cimport UDP, Flow
+from reginfo._fast.gruu cimport gruu_params
 from reginfo._fast.sip_parser cimport (
     HEADER_CALL_ID,
     HEADER_CSEQ,
@@ -63,6 +65,7 @@ from reginfo._fast.sip_parser cimport (
     HeaderRow,
     SipMessage,
     base,
+    is_supported,
     unfolded,
 )
 from reginfo._fast.uri cimport Host, find_host_fault, host_octets
@@ -240,13 +243,14 @@ cdef bint is_listed(const uint8_t* record, const uint8_t* peer_row, int64_t now_
     return True
 
 
-cdef int write_contacts(Writer* w, bytes record, int64_t now_ms) except -1:
+cdef int write_contacts(Writer* w, bytes record, int64_t now_ms, object mint) except -1:
     # One Contact row per contact that lives here or at a peer, with the seconds it has left (RFC 3261 section 10.3
-    # step 8).
+    # step 8), and with its GRUUs if they are asked for (RFC 5627 section 5.3).
     cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
     cdef const uint8_t* row
     cdef int left
     cdef int64_t seconds
+    cdef bytes gruus
     if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
         raise ValueError("corrupt record")
     row = record_rows(octets)
@@ -266,6 +270,9 @@ cdef int write_contacts(Writer* w, bytes record, int64_t now_ms) except -1:
                 put(w, b";q=", 3)
                 put_q(w, row_head(row).q)
             put_copy(w, row_text(row, PARAMS), row_head(row).lengths[PARAMS])
+            if mint is not None and row_has_gruu(row):
+                gruus = gruu_params(octets, row, mint, False)
+                put(w, PyBytes_AS_STRING(gruus), PyBytes_GET_SIZE(gruus))
             put(w, b"\r\n", 2)
         row = &row[row_size(row)]
         left -= 1
@@ -396,16 +403,18 @@ def write_response(
     date: bytes = b"",
     body: bytes = b"",
     granted: bytes | None = None,
+    mint: Callable[[int, bytes, int], bytes] | None = None,
 ) -> bytes:
     """Return the response to a request (RFC 3261 section 8.2.6).
 
     Every Via, From, To, Call-ID and CSeq are the request's; the top Via says where the request came from if source
     is given, and To gains to_tag if it has no tag and the response is not a 100.  listing is a record whose local
     bindings are listed as of now_ms.  granted says that a REGISTER is granted, which repeats its Path (RFC 3327
-    section 5.3), and holds the rows of write_headers() that every such response has.  ValueError for a value that
-    holds CR, LF or NUL.
+    section 5.3), and holds the rows of write_headers() that every such response has.  mint(index, Call-ID, CSeq)
+    returns the user of a temporary GRUU, and GRUUs are listed for who says Supported: gruu.  ValueError for a value
+    that holds CR, LF or NUL.
     """
-    return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body, granted)
+    return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body, granted, mint)
 
 
 cdef bytes response_to(
@@ -420,6 +429,7 @@ cdef bytes response_to(
     bytes date,
     bytes body,
     bytes granted,
+    object mint,
 ):
     cdef Writer w
     cdef const uint8_t* p = base(request)
@@ -482,7 +492,9 @@ cdef bytes response_to(
                 continue
             put(&w, b"\r\n", 2)
         if listing is not None:
-            write_contacts(&w, listing, now_ms)
+            write_contacts(
+                &w, listing, now_ms, mint if mint is not None and is_supported(request, b"gruu", 4) else None
+            )
         if date:
             refuse_line_end(PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date), "Date")
             put(&w, b"Date: ", 6)

@@ -3,6 +3,8 @@
 from reginfo._fast.authenticator import ASK, CHALLENGED, IMPROPER, OLD_NONCE, PROVEN, Authenticator, Proof
 from reginfo._fast.binding import (
     ADDED,
+    BULK_CONTACT,
+    CONTACT_LOOPS,
     GRANTED,
     OUT_OF_ORDER,
     PATH_STRICT,
@@ -33,6 +35,7 @@ from reginfo._fast.counters import Counters
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
+from reginfo._fast.gruu import GruuIndexes
 from reginfo._fast.header_template import HeaderTemplate
 from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
 from reginfo._fast.learning import learn_registration
@@ -99,7 +102,9 @@ __all__ = [
     "AOR_OF_OTHER_DOMAIN",
     "APPLIED",
     "ASK",
+    "BULK_CONTACT",
     "CHALLENGED",
+    "CONTACT_LOOPS",
     "FINGERPRINT",
     "FOREIGN_DOMAIN",
     "GAP",
@@ -142,6 +147,7 @@ __all__ = [
     "Draft",
     "Event",
     "Flow",
+    "GruuIndexes",
     "HeaderTemplate",
     "Intake",
     "LoadReport",

@@ -30,6 +30,7 @@ def test_json_has_every_contact_that_is_bound(run: Run, registrar: Registrar) ->
     assert (answer["aor"], answer["status"]) == ("sip:several@example.com", 200)
     bound = {one["contact"]: one["q"] for one in answer["contacts"]}
     assert bound == {"sip:first@192.0.2.1": 0.5, "sip:second@192.0.2.2": None}
+    assert answer["service_route"] == []  # SVR-1: cleared by a 200 without one
 
 
 @pytest.mark.parametrize("aor", ["sip:example.net", "SIP:domain@EXAMPLE.net", "sip:domain@example.net;x=y"])

@@ -76,7 +76,8 @@ class GeneralRoad:
         now_ms: int,
         oldest_ms: int,
         date: bytes,
-        headers: object,
+        granted: object,
+        mint: object,
         output: Batch,
         other: Callable[[Work], None],
     ) -> int:

@@ -16,6 +16,7 @@ from reginfo.fast import (
     Binding,
     Change,
     Draft,
+    GruuIndexes,
     Registration,
     SipParseError,
     bound_flows,
@@ -1085,3 +1086,46 @@ def test_a_contact_parameter_that_is_not_utf8_is_refused() -> None:
     octets = register(f'<{PHONE}>;a="caf?"').octets.replace(b"caf?", b"caf\xe9")
     with pytest.raises(SipParseError):
         Draft(AOR, None, NOW).bind(parse_message(octets), 0, 60, 60, "", NOW)
+
+
+# -- GRUUs
+
+
+def instance_record(gruus: GruuIndexes | None) -> bytes:
+    draft = Draft(AOR, None, NOW)
+    assert draft.bind(register(f"<{PHONE}>{INSTANCE}"), 0, 60, 60, "", NOW, gruus=gruus) == ADDED
+    return finished(draft).record
+
+
+def test_only_a_row_with_gruus_is_longer() -> None:
+    """GRU-4: 12 octets, so that a record without them is what it has been, and is read as ever."""
+    without, with_gruus = instance_record(None), instance_record(GruuIndexes())
+    assert len(with_gruus) - len(without) == 12
+    [row], [plain] = Registration(with_gruus).bindings, Registration(without).bindings
+    assert (row.gruu, plain.gruu) == ((NOW * 100, 1), None)
+    assert (row.uri, row.params, row.instance) == (plain.uri, plain.params, plain.instance)
+    change = finished_change(with_gruus)
+    assert Change.from_octets(1, change.to_octets()).ended == change.ended
+
+
+def finished_change(record: bytes) -> Change:
+    draft = Draft(AOR, record, NOW + 1)
+    assert draft.remove(None, "probation", 30) == 1
+    return finished(draft)
+
+
+def test_a_row_that_only_says_it_has_gruus_is_corrupt() -> None:
+    """SEC-5."""
+    with_gruus = instance_record(GruuIndexes())
+    with pytest.raises(ValueError, match="corrupt record"):
+        Registration(with_gruus[:-12])
+    with pytest.raises(ValueError, match="corrupt record"):
+        Registration(with_gruus[:-1])
+
+
+def test_indexes_never_come_twice() -> None:
+    """GRU-4: not within a millisecond, and not if time stands or runs backwards."""
+    indexes = GruuIndexes()
+    drawn = [indexes.next(now_ms) for now_ms in (0, 1, 1, 0, *[2] * 300, 3, 1)]
+    assert len(set(drawn)) == len(drawn)
+    assert GruuIndexes().next(2**63 - 1) < 2**48

@@ -35,6 +35,9 @@ class DelayedStore:
         self._refused: set[str] = set()
         self._failures: deque[int] = deque()
 
+    def find_gruu(self, index: int) -> str | None:
+        return self.inner.find_gruu(index)
+
     def hold(self, point: Point) -> asyncio.Future[None]:
         """Hold the next call that comes to point until the returned future has a result.
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from reginfo.errors import FeedGap, StoreUnavailable
-from reginfo.fast import Draft
+from reginfo.fast import Draft, GruuIndexes
 from reginfo.store import batched
 from reginfo.store.base import Durability
 from reginfo.store.batched import BatchedStore
 from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.keys import GRUU_KEYS, kept_secret
 from reginfo.store.levels import open_store
 from reginfo.store.synced import SyncedStore
 from reginfo.store.table import TableStore
+from tests.fast.sip import register
 from tests.store.conftest import Opener
 from tests.store.samples import NOW_MS, aor, bind, bound, end, ended
 
@@ -297,3 +299,26 @@ async def test_a_closed_store_refuses_changes(opener: Opener) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.commit([bound(aor(1))])
+
+
+async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: Path) -> None:
+    """GRU-4: the keys are kept, and the index comes with its row and goes with it."""
+    store = EmbeddedStore(tmp_path)
+    keys = await kept_secret(store, GRUU_KEYS, 80)
+    draft = Draft("sip:alice@example.org", None, 1000)
+    draft.bind(register('<sip:a@192.0.2.1>;+sip.instance="<urn:x:1>"'), 0, 60, 60, "", 1000, gruus=GruuIndexes())
+    change = draft.finish("register")
+    assert change is not None
+    await store.commit([change])
+    await store.close()
+    store = EmbeddedStore(tmp_path)
+    assert await kept_secret(store, GRUU_KEYS, 80) == keys
+    assert (store.find_gruu(100_000), store.find_gruu(100_001)) == ("sip:alice@example.org", None)
+    [record] = await store.load(["sip:alice@example.org"])
+    draft = Draft("sip:alice@example.org", record, 2000)
+    draft.remove(None, "rejected")
+    ended = draft.finish("operator")
+    assert ended is not None
+    await store.commit([ended])
+    assert store.find_gruu(100_000) is None
+    await store.close()

@@ -49,7 +49,8 @@ def register(
         for one in response.contacts
     ]
     if as_json:
-        print_json({"aor": aor, "status": response.status, "contacts": contacts})
+        routes = [hop.uri for hop in response.service_route]
+        print_json({"aor": aor, "status": response.status, "contacts": contacts, "service_route": routes})
         return
     for one in contacts:
         click.echo(f"{printable(one['contact'])}  expires {one['expires']}")

@@ -79,6 +79,7 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
     flow_timer: Annotated[int, Meta(ge=0, le=86_400)] = 0
     ob_on_any_path: bool = False
     end_with_connection_behind_nat: bool = False
+    gruu: bool = False
 
     def __post_init__(self) -> None:
         _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)
@@ -348,7 +349,7 @@ class Config(Section, frozen=True, kw_only=True):
     @property
     def extensions(self) -> tuple[str, ...]:
         """Option-tags of what a REGISTER may require here, in lower case (REG-18, UAS-2)."""
-        return ("path", "outbound")
+        return ("path", "outbound", "gruu") if self.registrar.gruu else ("path", "outbound")
 
     @property
     def own_hosts(self) -> tuple[str, ...]:

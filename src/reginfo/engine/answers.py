@@ -42,6 +42,8 @@ class Answers:
         self._identity: tuple[tuple[str, str], ...] = ()
         self.granted = b""
         "Header rows of every REGISTER that is granted."
+        self.mint: Callable[[int, bytes, int], bytes] | None = None
+        "Makes the temporary GRUUs it lists, if there are GRUUs."
         self.counters = Counters([str(status) for status in range(100, 700)])
         "Responses by status."
 
@@ -135,6 +137,7 @@ class Answers:
             date=self.date_at(now.wall) if accepted else b"",
             body=body,
             granted=self.granted if accepted else None,
+            mint=self.mint,
         )
 
     def repeat(self, answer: bytes, octets: bytes, flow: Flow) -> None:

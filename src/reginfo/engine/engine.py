@@ -19,6 +19,7 @@ from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
 from reginfo.engine.authentication import Authentication
 from reginfo.engine.decisions import Decisions
+from reginfo.engine.instances import Instances
 from reginfo.engine.methods import Methods
 from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
@@ -33,6 +34,7 @@ from reginfo.fast import (
     Counters,
     Draft,
     Flow,
+    GruuIndexes,
     Intake,
     Registering,
     SipMessage,
@@ -49,6 +51,7 @@ from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.digest import Query
 from reginfo.sip.flows import FlowEnd, Flows
+from reginfo.sip.gruu import Gruus
 from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, Incoming, unavailable
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, own_host
@@ -79,9 +82,13 @@ Hook = Callable[[SipMessage, Flow], Outcome | None]
 class Engine:
     """Everything one server decides, under one configuration."""
 
-    def __init__(self, config: Config, transactions: Transactions, secret: bytes = b"") -> None:
-        """transactions has the secret that tags and branches are made with; nonces are made with another, 32 octets."""
+    def __init__(
+        self, config: Config, transactions: Transactions, secret: bytes = b"", gruus: Gruus | None = None
+    ) -> None:
+        """transactions has the secret of tags and branches; nonces are made with another one, 32 octets."""
         self._transactions = transactions
+        self._gruus = gruus
+        self._indexes = GruuIndexes()
         self._timers = Timers()
         self.flows = Flows()
         "What is bound to connections: it hears of those of an earlier process, and says how long each may be silent."
@@ -100,9 +107,7 @@ class Engine:
         self._works = Works(self._intake)
         self._answers = Answers(transactions, self.flows.grant)
         self._errors = Counters(ERRORS)
-        self._decisions = Decisions(
-            Registrar(config.registrar, config.limits.max_contacts_per_request), partial(self._errors.add, INTERNAL)
-        )
+        self._decisions = Decisions(Registrar(config), partial(self._errors.add, INTERNAL))
         self._relaying: Relaying | None = None
         self._methods = Methods(self.roles, self._works, self._answers, transactions)
         self._authentication = Authentication(
@@ -127,7 +132,10 @@ class Engine:
         self._admission = admission
         self._authentication.follow(config)
         self._intake.follow(admission.screen, admission.max_message, self._authentication.authenticator)
-        self._decisions.registrar = Registrar(config.registrar, config.limits.max_contacts_per_request)
+        gruus = self._gruus if config.registrar.gruu else None
+        self._methods.instances = Instances(gruus, admission.options_answer)
+        self._answers.mint = self.roles.notifier.mint = None if gruus is None else gruus.mint
+        self._decisions.registrar = Registrar(config, None if gruus is None else self._indexes)
         self._relaying = None
         if config.registrar.mode == "relay":
             self._relaying = Relaying(
@@ -314,6 +322,7 @@ class Engine:
                 now.ms - LATE_MS + 1,
                 self._answers.date_at(now.wall),
                 self._answers.granted,
+                self._answers.mint,
                 self._answers.output,
                 partial(self._conclude, now),
             )

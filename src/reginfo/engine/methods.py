@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from reginfo.engine.answers import Answers
+from reginfo.engine.instances import Instances
 from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
 from reginfo.engine.works import MAX_PENDING, Works
@@ -23,7 +24,7 @@ _OK: Final = Outcome(200)
 
 
 class Methods:
-    """The methods of one engine; admission and relaying are those of its configuration."""
+    """The methods of one engine; admission, instances and relaying are those of its configuration."""
 
     def __init__(self, roles: Roles, works: Works, answers: Answers, transactions: Transactions) -> None:
         self._roles = roles
@@ -31,6 +32,7 @@ class Methods:
         self._answers = answers
         self._transactions = transactions
         self.admission: Admission
+        self.instances: Instances
         self.relaying: Relaying | None = None
         "Instead of the registrar."
 
@@ -43,6 +45,8 @@ class Methods:
             outcome = self.relaying.take(request, arrival.flow, arrival.fingerprint, now)
         elif method == "REGISTER":
             outcome = self._register(arrival, proof, info)
+        elif refusal := self.instances.refuse(request):
+            outcome = refusal
         elif method == "SUBSCRIBE":
             outcome = self._subscribe(arrival, Sender(request, proof), info)
         elif method == "PUBLISH":
@@ -50,7 +54,10 @@ class Methods:
         elif method == "NOTIFY":
             outcome = self._notify(arrival, now)
         else:
+            work = self.instances.options(arrival, Sender(request, proof))
             outcome = self._answer_at_once(request)
+            if work is not None and outcome.status == 200:
+                outcome = self._refuse_or_put(work, arrival, info)
         if outcome is None:
             return
         if method in ("OPTIONS", "CANCEL") or (method == "NOTIFY" and outcome.status == 481):
@@ -80,7 +87,8 @@ class Methods:
             outcome = self.admission.refuse_body(request)
             if outcome is not None:
                 return outcome
-        return self._refuse_or_put(Incoming(arrival, aor, notifier, sender), arrival, info)
+        work = Incoming(arrival, aor, self.instances.guard(request, notifier), sender)
+        return self._refuse_or_put(work, arrival, info)
 
     def _publish(self, arrival: Arrival, sender: Sender, info: str) -> Outcome | None:
         request = arrival.request
@@ -92,7 +100,7 @@ class Methods:
             outcome = self.admission.refuse_body(request, DOCUMENT_TYPE)
             if outcome is not None:
                 return outcome
-        work = Incoming(arrival, taken, compositor, sender)
+        work = Incoming(arrival, taken, self.instances.guard(request, compositor), sender)
         return compositor.read_document(work, self.admission.max_body) or self._refuse_or_put(work, arrival, info)
 
     def handle_notify(self, arrival: Arrival, now: Now, done: Callable[[int], None]) -> None:

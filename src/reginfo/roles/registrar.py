@@ -6,8 +6,8 @@ bindings as they would be.  Whoever called commits the draft, or throws it away.
 """
 
 from reginfo import fast
-from reginfo.config import Config, RegistrarSection
-from reginfo.fast import Draft, Flow, RegisterPolicy, SipMessage
+from reginfo.config import Config
+from reginfo.fast import Draft, Flow, GruuIndexes, RegisterPolicy, SipMessage
 from reginfo.model import ACCEPTED, Outcome
 from reginfo.sip import outbound
 
@@ -24,7 +24,9 @@ def granted_headers(config: Config) -> list[tuple[str, str]]:
 class Registrar:
     """Decides REGISTER requests under one policy."""
 
-    def __init__(self, section: RegistrarSection, max_contacts_per_request: int) -> None:
+    def __init__(self, config: Config, gruus: GruuIndexes | None = None) -> None:
+        """With gruus, every instance has GRUUs."""
+        section = config.registrar
         self._policy = RegisterPolicy(
             default_expires=section.default_expires,
             min_expires=section.min_expires,
@@ -32,8 +34,9 @@ class Registrar:
             jitter=section.expires_jitter,
             max_contacts=section.max_contacts,
             replaces_oldest=section.max_contacts_policy == "replace-oldest",
-            max_contacts_per_request=max_contacts_per_request,
+            max_contacts_per_request=config.limits.max_contacts_per_request,
             lazy_path=section.path_mode == "lazy",
+            gruus=gruus,
         )
         self._outcomes = {
             fast.GRANTED: ACCEPTED,
@@ -44,6 +47,8 @@ class Registrar:
             fast.TOO_MANY_AT_ONCE: Outcome(403, "Too many contacts in one request"),
             fast.PATH_UNSUPPORTED: Outcome(420, headers=(("Unsupported", "path"),)),
             fast.PATH_STRICT: Outcome(400, "Path: a URI without lr"),
+            fast.CONTACT_LOOPS: Outcome(403, "Contact leads back to its address-of-record"),
+            fast.BULK_CONTACT: Outcome(400, "Contact with bnc"),
         }
         self._any_path = section.ob_on_any_path
         self._binds_behind_nat = section.end_with_connection_behind_nat

@@ -5,6 +5,7 @@ from typing import Final
 
 from reginfo.fast import Binding, Draft, Registration, canonical_aor
 from reginfo.model import ContactEvent
+from reginfo.sip.gruu import Gruus, is_instance
 from reginfo.sip.routing import Target, target_of
 from reginfo.store.base import Store
 
@@ -16,10 +17,14 @@ class LocationService:
     """The location service of one server; every change is told as what it is (RFC 3680 section 5.2)."""
 
     def __init__(
-        self, store: Store, command: Callable[[str, Callable[[Draft, int], int], str], Awaitable[int]]
+        self,
+        store: Store,
+        command: Callable[[str, Callable[[Draft, int], int], str], Awaitable[int]],
+        gruus: Gruus,
     ) -> None:
         """command(aor, apply, cause) puts a change in line and returns its count once it is durable."""
         self._store = store
+        self._gruus = gruus
         self._command = command
 
     async def lookup(self, aor: str) -> Registration | None:
@@ -27,11 +32,33 @@ class LocationService:
         [record] = await self._store.load([canonical_aor(aor)])
         return None if record is None else Registration(record)
 
-    async def targets(self, uri: str) -> list[Target]:
-        """Return what leads to each contact of an AoR, the preferred one first (RFC 3261 section 16.6)."""
-        registration = await self.lookup(uri)
-        bindings = [] if registration is None else [one for one in registration.bindings if not one.hidden]
-        return sorted(map(target_of, bindings), key=lambda target: 1.0 if target.q is None else target.q, reverse=True)
+    async def targets(self, uri: str) -> list[Target] | None:
+        """Return what leads to each contact of an AoR, the preferred one first (RFC 3261 section 16.6).
+
+        Of a GRUU it is what leads to the instance, the contact registered last first; None if the GRUU is not good,
+        which deserves a 404 where nobody there deserves a 480 (GRU-6).
+        """
+        gruu = self._gruus.read(uri)
+        if gruu is None:
+            found = await self._bindings(uri)
+            return [
+                target_of(one) for one in sorted(found, key=lambda one: 1.0 if one.q is None else one.q, reverse=True)
+            ]
+        if gruu.index is not None:
+            owner = self._gruus.owner(gruu.index)
+            found = [] if owner is None else await self._bindings(owner)
+            found = [one for one in found if one.gruu is not None and one.gruu[0] == gruu.index]
+            if not found:
+                return None
+        elif gruu.may_be_public:
+            found = [one for one in await self._bindings(uri) if is_instance(one.instance, gruu.instance)]
+        else:
+            return None
+        return [target_of(one) for one in sorted(found, key=lambda one: one.updated_at, reverse=True)]
+
+    async def _bindings(self, aor: str) -> list[Binding]:
+        registration = await self.lookup(aor)
+        return [] if registration is None else [one for one in registration.bindings if not one.hidden]
 
     async def page(self, cursor: int, n: int) -> tuple[int, list[Registration]]:
         """Return the next cursor (0 at the end) and about n registrations; begin with 0."""

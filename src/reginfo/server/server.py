@@ -38,9 +38,11 @@ from reginfo.server.sockets import Sockets
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
+from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
+from reginfo.store.keys import GRUU_KEYS, kept_secret
 from reginfo.store.levels import open_store
 from reginfo.store.reader import FeedReader
 
@@ -138,12 +140,13 @@ class Server:
         )
         self._open.push_async_callback(self._store.close)
         self._clock = Clock(self._store.clock_offset)
-        self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32))
+        gruus = Gruus(await kept_secret(self._store, GRUU_KEYS, KEYS), self._store.find_gruu)
+        self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32), gruus)
         self._engine.hook = self._on_request
         self._engine.roles.identities = self._sockets.identities
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
-        self.location = LocationService(self._store, self._command)
+        self.location = LocationService(self._store, self._command, gruus)
         self._metrics = MetricsConsumer()
         self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
         for reader in self._readers:

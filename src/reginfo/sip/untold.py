@@ -1,5 +1,6 @@
 """What somebody has not been told yet about one address-of-record, and the documents that tell it."""
 
+from collections.abc import Callable
 from typing import Final
 
 from reginfo.fast import Change, record_revision, reginfo_is_newer, reginfo_tail
@@ -23,7 +24,7 @@ class Untold:
         self.record: bytes | None = None
         "As of revision, until clear()."
         self._ended: list[tuple[int, bytes]] | None = None
-        self._documents: dict[tuple[int | None, int, str | None], bytes] | None = None
+        self._documents: dict[tuple[int | None, int, str | None, bool], bytes] | None = None
         self._made_ms = 0
 
     def see(self, record: bytes | None) -> None:
@@ -46,14 +47,23 @@ class Untold:
             del self._ended[:-MAX_ENDED]
         self._documents = None
 
-    def document(self, since: int | None, told: int, peer: Peer | None, now_ms: int, *, home: bool = False) -> bytes:
+    def document(
+        self,
+        since: int | None,
+        told: int,
+        peer: Peer | None,
+        now_ms: int,
+        *,
+        home: bool = False,
+        mint: Callable[[int, bytes, int], bytes] | None = None,
+    ) -> bytes:
         """Return everything behind the version of a document: what is newer than revision since, or the full state.
 
         A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
-        here only, and so is whoever home says it of.  Empty if there is nothing newer.
+        here only, and so is whoever home says it of.  mint tells temporary GRUUs.  Empty if there is nothing newer.
         """
         audience = _audience(peer, home)
-        key = (since, told if since is None else 0, audience)
+        key = (since, told if since is None else 0, audience, mint is not None)
         if self._documents is None or now_ms - self._made_ms >= DOCUMENT_MS:
             self._documents = {}
             self._made_ms = now_ms
@@ -69,6 +79,8 @@ class Untold:
                 audience=audience,
                 extensions=peer is not None and not peer.is_kamailio,
                 kamailio=peer is not None and peer.is_kamailio,
+                temp_gruu=mint is not None,
+                mint=mint,
             )
         return tail
 

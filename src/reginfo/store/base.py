@@ -74,6 +74,9 @@ class Store(Protocol):
     def next_due_ms(self) -> int | None:
         """Return an instant before which due() has nothing, None if nothing expires."""
 
+    def find_gruu(self, index: int) -> str | None:
+        """Return the address-of-record of the instance that has this index; None if no row has it."""
+
     async def page(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
         """Return the next cursor (0 at the end) and about n records; begin with cursor 0.
 

@@ -55,6 +55,9 @@ class TableStore:
     def next_due_ms(self) -> int | None:
         return self._table.next_due_ms()
 
+    def find_gruu(self, index: int) -> str | None:
+        return self._table.find_gruu(index)
+
     async def page(self, cursor: int, n: int) -> tuple[int, list[bytes]]:
         return self._table.page(cursor, n)
 

@@ -85,6 +85,8 @@ class Notifier:
         self._moved: dict[Subscription, None] = {}
         self.notifies: Counter[tuple[str, int]] = Counter()
         "NOTIFYs by subscription state and final answer."
+        self.mint: Callable[[int, bytes, int], bytes] | None = None
+        "Makes temporary GRUUs, which are told to who may register the AoR (XML-11); None without GRUUs."
         self.follow(section, domains, peers)
 
     def follow(self, section: NotifierSection, domains: Iterable[str], peers: Peers) -> None:
@@ -340,7 +342,8 @@ class Notifier:
         saved = subject.saved
         watched = subject.watched
         since = subject.sent if subject.owes == Owes.CHANGE else None
-        tail = watched.document(since, subject.told, self._peers.named(saved.peer), now.ms)
+        mint = self.mint if saved.watcher == saved.aor else None
+        tail = watched.document(since, subject.told, self._peers.named(saved.peer), now.ms, mint=mint)
         if not tail:
             subject.is_busy = False
             subject.owes = Owes.NOTHING

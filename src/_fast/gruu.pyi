@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class GruuIndexes:
+    def __init__(self) -> None: ...
+    def next(self, now_ms: int) -> int: ...
