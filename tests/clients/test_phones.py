@@ -12,9 +12,20 @@ from typing import Any
 import pytest
 
 from tests.clients import baresip
-from tests.server_fixture import PATIENCE, Address, running_server
+from tests.certificates import Authority
+from tests.server_fixture import PATIENCE, Address, RunningServer, running_server
 
 DOMAIN = "example.com"
+PASSWORD = "correct horse"
+
+OPTIONS = """\
+store = {{ url = "memory:" }}
+auth = {{ enabled = true, algorithms = ["MD5"] }}
+notifier = {{ allow = ["*"], min_notify_interval = 0 }}
+tls = {{ certificate = "{certificate}", key = "{key}" }}
+websocket = {{ origins = ["*"] }}
+peer = [{{ name = "watcher", uri = "sip:127.0.0.1" }}]
+"""
 
 pytestmark = pytest.mark.network
 
@@ -54,15 +65,32 @@ def watcher(server: Address, aor: str) -> Generator[Watcher, None, None]:
             process.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@contextmanager
+def asking_server(folder: Path) -> Generator[RunningServer, None, None]:
+    """Serve DOMAIN over UDP, TCP, TLS, WS and WSS to whoever knows the password of a user; everybody may watch."""
+    folder.mkdir()
+    certificate, key = Authority(folder).certify(DOMAIN, f"DNS:{DOMAIN},IP:127.0.0.1")
+    options = OPTIONS.format(certificate=certificate, key=key)
+    (folder / "users.toml").write_text(f'domains = ["{DOMAIN}"]\n{options}')
+    command = [sys.executable, "-m", "reginfo", "user", "add", "alice", "--password-stdin", "-c", "users.toml"]
+    subprocess.run(command, cwd=folder, input=PASSWORD, text=True, check=True, capture_output=True)
+    with running_server(folder, [DOMAIN], options, also=("tls", "ws", "wss")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
 def test_baresip_comes_and_goes(transport: str, installed_baresip: Path, tmp_path: Path) -> None:
-    """TRN-1, REG-12, REV-1: registered as it comes, unregistered as it goes, both told."""
-    (tmp_path / "server").mkdir()
+    """TRN-1, AUT-2, OUT-4, REG-12, REV-1: registered as it comes, unregistered as it goes, both told."""
     with (
-        running_server(tmp_path / "server", [DOMAIN], 'store = { url = "memory:" }') as server,
+        asking_server(tmp_path / "server") as server,
         watcher(server.udp, f"sip:alice@{DOMAIN}") as watch,
     ):
-        with baresip.phone(tmp_path / "phone", server.udp, transport, "alice", DOMAIN):
+        where = server.addresses[transport]
+        authority = str(tmp_path / "server" / "ca.pem")
+        phone = baresip.phone(
+            tmp_path / "phone", where, transport, "alice", DOMAIN, password=PASSWORD, authority=authority
+        )
+        with phone:
             came = watch.contact()
             assert (came["state"], came["event"]) == ("active", "registered")
             assert came["uri"].startswith("sip:alice-")
