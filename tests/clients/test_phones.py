@@ -16,7 +16,7 @@ from tests.certificates import Authority
 from tests.server_fixture import PATIENCE, Address, RunningServer, running_server
 
 DOMAIN = "example.com"
-PASSWORD = "correct horse"
+PASSWORD = "correct-horse"
 
 OPTIONS = """\
 store = {{ url = "memory:" }}
