@@ -20,23 +20,27 @@ PATIENCE = 10.0
 "Seconds until a missing answer is a failure; answers take milliseconds."
 
 
-_LISTENER = re.compile(r"(udp|tcp):([\d.]+):(\d+)")
+_LISTENER = re.compile(r"(udp|tcp|tls|ws|wss):([\d.]+):(\d+)")
 
 
 class RunningServer:
     """`reginfo serve` as a child process in a folder of its own."""
 
     def __init__(
-        self, folder: Path, domains: Sequence[str], options: str = "", address: Address = ("127.0.0.1", 0)
+        self,
+        folder: Path,
+        domains: Sequence[str],
+        options: str = "",
+        address: Address = ("127.0.0.1", 0),
+        also: Sequence[str] = (),
     ) -> None:
-        """Listen on a port the system chooses, unless the address has one."""
+        """Listen on a port the system chooses, unless the address has one; also over those transports."""
         self.folder = folder
         self.log = folder / "server.log"
         host, port = address
         listed = ", ".join(f'"{domain}"' for domain in domains)
-        (folder / "reginfo.toml").write_text(
-            f'listen = ["udp:{host}:{port}", "tcp:{host}:{port}"]\ndomains = [{listed}]\n{options}'
-        )
+        listen = ", ".join([f'"udp:{host}:{port}", "tcp:{host}:{port}"', *(f'"{one}:{host}:0"' for one in also)])
+        (folder / "reginfo.toml").write_text(f"listen = [{listen}]\ndomains = [{listed}]\n{options}")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGINFO_")}
         # The folder must not shadow the package, nor be shadowed.
         with self.log.open("wb") as log:
@@ -49,17 +53,18 @@ class RunningServer:
                 stderr=log,
             )
         try:
-            self.udp, self.tcp = self._listeners()
+            self.addresses = self._listeners()
+            "By transport."
+            self.udp, self.tcp = self.addresses["udp"], self.addresses["tcp"]
         except BaseException:
             self.stop()
             raise
 
-    def _listeners(self) -> tuple[Address, Address]:
+    def _listeners(self) -> dict[str, Address]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.strip().startswith(b"listening"):
-                found = {name: (host, int(port)) for name, host, port in _LISTENER.findall(line.decode())}
-                return found["udp"], found["tcp"]
+                return {name: (host, int(port)) for name, host, port in _LISTENER.findall(line.decode())}
         raise AssertionError(f"the server did not start: {self.log.read_text()}")
 
     @property
@@ -92,10 +97,14 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    folder: Path, domains: Sequence[str], options: str = "", address: Address = ("127.0.0.1", 0)
+    folder: Path,
+    domains: Sequence[str],
+    options: str = "",
+    address: Address = ("127.0.0.1", 0),
+    also: Sequence[str] = (),
 ) -> Generator[RunningServer, None, None]:
     """Run a server for the length of a block; it has to survive it and end without an error in its log."""
-    server = RunningServer(folder, domains, options, address)
+    server = RunningServer(folder, domains, options, address, also)
     try:
         yield server
         assert server.process.poll() is None, f"the server died: {server.log.read_text()[-2000:]}"

@@ -326,6 +326,12 @@ def test_every_udp_port_is_a_tcp_port_too() -> None:
     ]
 
 
+def test_no_other_transport_is_taken_for_the_tcp_of_a_udp_port() -> None:
+    """TRN-1: WebSocket on a free port, beside UDP on one."""
+    config = Config(listen=("udp:127.0.0.1:0", "ws:127.0.0.1:0"))
+    assert [listener.transport for listener in config.listeners] == ["udp", "tcp", "ws"]
+
+
 PUBLIC = pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "[::]", "[2001:db8::1]", "[::ffff:192.0.2.1]"])
 
 

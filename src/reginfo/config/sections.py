@@ -369,6 +369,6 @@ class Config(Section, frozen=True, kw_only=True):
         for listener in given:
             if listener.transport == "udp":
                 wanted[listener] = wanted[listener._replace(transport="tcp")] = None
-            elif listener._replace(transport="udp") not in given:
+            elif listener.transport != "tcp" or listener._replace(transport="udp") not in given:
                 wanted[listener] = None
         return tuple(wanted)
