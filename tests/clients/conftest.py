@@ -17,10 +17,27 @@ def installed_baresip() -> Path:
     return found
 
 
+def _installed(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
 @pytest.fixture(scope="session")
 def sipsak() -> str:
     """The sipsak program."""
-    found = shutil.which("sipsak")
-    if found is None:
-        pytest.skip("sipsak is not installed")
-    return found
+    return _installed("sipsak")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The chromium program, with what drives it beside it."""
+    _installed("chromedriver")
+    return _installed("chromium")
+
+
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """The npm program."""
+    return _installed("npm")

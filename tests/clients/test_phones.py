@@ -1,81 +1,15 @@
 """Phones that others have written, registered here while a watcher of ours looks on."""
 
-import json
 import subprocess
-import sys
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.clients import baresip
-from tests.certificates import Authority
-from tests.server_fixture import PATIENCE, Address, RunningServer, running_server
-
-DOMAIN = "example.com"
-PASSWORD = "correct-horse"
-
-OPTIONS = """\
-store = {{ url = "memory:" }}
-auth = {{ enabled = true, algorithms = ["MD5"] }}
-notifier = {{ allow = ["*"], min_notify_interval = 0 }}
-tls = {{ certificate = "{certificate}", key = "{key}" }}
-websocket = {{ origins = ["*"] }}
-peer = [{{ name = "watcher", uri = "sip:127.0.0.1" }}]
-"""
+from tests.clients.scene import DOMAIN, PASSWORD, asking_server, watcher
+from tests.server_fixture import PATIENCE, running_server
 
 pytestmark = pytest.mark.network
-
-
-class Watcher:
-    """`reginfo watch --json`, document by document."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
-        self._lines = process.stdout
-
-    def contacts(self) -> list[dict[str, Any]]:
-        """Return the contacts that the next document tells of."""
-        contacts: list[dict[str, Any]] = json.loads(self._lines.readline())["contacts"]
-        return contacts
-
-    def contact(self) -> dict[str, Any]:
-        """Return the next contact that is told, and is the only one."""
-        [contact] = self.contacts()
-        return contact
-
-
-@contextmanager
-def watcher(server: Address, aor: str) -> Generator[Watcher, None, None]:
-    """Watch an AoR for the length of a block, from when there is nothing to see."""
-    command = [sys.executable, "-m", "reginfo", "watch", aor, "--json", "--server", "{}:{}".format(*server)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        hangs = threading.Timer(3 * PATIENCE, process.kill)
-        hangs.start()
-        try:
-            found = Watcher(process)
-            assert found.contacts() == []
-            yield found
-        finally:
-            hangs.cancel()
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-@contextmanager
-def asking_server(folder: Path) -> Generator[RunningServer, None, None]:
-    """Serve DOMAIN over UDP, TCP, TLS, WS and WSS to whoever knows the password of a user; everybody may watch."""
-    folder.mkdir()
-    certificate, key = Authority(folder).certify(DOMAIN, f"DNS:{DOMAIN},IP:127.0.0.1")
-    options = OPTIONS.format(certificate=certificate, key=key)
-    (folder / "users.toml").write_text(f'domains = ["{DOMAIN}"]\n{options}')
-    command = [sys.executable, "-m", "reginfo", "user", "add", "alice", "--password-stdin", "-c", "users.toml"]
-    subprocess.run(command, cwd=folder, input=PASSWORD, text=True, check=True, capture_output=True)
-    with running_server(folder, [DOMAIN], options, also=("tls", "ws", "wss")) as server:
-        yield server
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
@@ -94,7 +28,8 @@ def test_baresip_comes_and_goes(transport: str, installed_baresip: Path, tmp_pat
             came = watch.contact()
             assert (came["state"], came["event"]) == ("active", "registered")
             assert came["uri"].startswith("sip:alice-")
-            assert "+sip.instance" in came["params"] and "reg-id" in came["params"]
+            assert "+sip.instance" in came["params"]
+            assert "reg-id" in came["params"]
         gone = watch.contact()
         assert (gone["state"], gone["event"], gone["uri"]) == ("terminated", "unregistered", came["uri"])
 
