@@ -212,6 +212,7 @@ async def test_a_large_notify_goes_over_tcp_if_the_watcher_takes_it(takes_tcp: b
                 assert len(told.document.registrations[0].contacts) == 10
                 return
             arrived: asyncio.Queue[SipMessage] = asyncio.Queue()
+            gone = asyncio.Event()
 
             async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 framer = StreamFramer()
@@ -220,6 +221,7 @@ async def test_a_large_notify_goes_over_tcp_if_the_watcher_takes_it(takes_tcp: b
                         writer.write(write_response(message, 200))
                         await arrived.put(message)
                 writer.close()
+                gone.set()
 
             streams = await asyncio.start_server(take, *watcher.address)
             async with streams:
@@ -229,6 +231,8 @@ async def test_a_large_notify_goes_over_tcp_if_the_watcher_takes_it(takes_tcp: b
                 assert len(parse_reginfo(notify.body).registrations[0].contacts) == 10
                 # It was answered over TCP, so nothing comes by UDP.
                 assert await in_thread(lambda: watcher.nothing(within=0.6))
+                await server.close()
+                await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 async def test_a_server_at_all_addresses_follows_from_the_one_it_asks_from() -> None:
