@@ -9,8 +9,9 @@ from reginfo.config import Listener, NotifierSection
 from reginfo.fast import Flow, SipMessage, parse_message, write_headers, write_response
 from reginfo.model import Now
 from reginfo.roles.subscriber import State
-from reginfo.sip.client import ADDRESS_MS, MAX_LOCATED, Client, Request
+from reginfo.sip.client import ADDRESS_MS, MAX_LOCATED, Client
 from reginfo.sip.destinations import DEAD_MS, MAX_DEAD, Dead
+from reginfo.sip.exchange import Request
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop
 from reginfo.sip.timers import Timers

@@ -28,7 +28,8 @@ from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.locator import Locator
-from reginfo.sip.client import Client, Request
+from reginfo.sip.client import Client
+from reginfo.sip.exchange import Request
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, next_hop
 from reginfo.sip.timers import Timers

@@ -9,8 +9,9 @@ from typing import Final
 
 from reginfo.fast import Flow, SipMessage, SipParseError, write_headers
 from reginfo.model import Now, Outcome
-from reginfo.sip.client import Client, Request
+from reginfo.sip.client import Client
 from reginfo.sip.dialog import route_value
+from reginfo.sip.exchange import Request
 from reginfo.sip.incoming import LATE_MS, unavailable
 from reginfo.sip.routing import Hop, next_hop, own_route
 from reginfo.sip.timers import Timers

@@ -7,7 +7,7 @@ from reginfo.fast import Flow, Via
 from reginfo.sip.routing import Hop, own_host
 
 if TYPE_CHECKING:
-    from reginfo.sip.client import Exchange, Sender
+    from reginfo.sip.exchange import Exchange, Sender
 
 MAX_DEAD: Final = 1024  # servers remembered; beyond it the one found dead first is tried like any other
 DEAD_MS: Final = 60_000  # a server that did not answer is tried last for so long

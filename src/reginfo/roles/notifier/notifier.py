@@ -40,8 +40,9 @@ from reginfo.roles.notifier.subscription import (
     encode,
 )
 from reginfo.roles.notifier.watched import Watched
-from reginfo.sip.client import Client, Request
+from reginfo.sip.client import Client
 from reginfo.sip.dialog import request_headers, way_of
+from reginfo.sip.exchange import Request
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import kept_for_requests, next_hop, way_back

@@ -26,7 +26,8 @@ from reginfo.fast import (
 )
 from reginfo.model import Now, StateItem
 from reginfo.roles.publisher.publication import AGENT, NEVER_MS, Publication, restored
-from reginfo.sip.client import Client, Request
+from reginfo.sip.client import Client
+from reginfo.sip.exchange import Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop

@@ -28,8 +28,9 @@ from reginfo.fast import (
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription
 from reginfo.sip.admission import UNKNOWN_ENCODING, is_encoded
-from reginfo.sip.client import Client, Request
+from reginfo.sip.client import Client
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
+from reginfo.sip.exchange import Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop, parse_hop
