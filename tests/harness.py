@@ -19,6 +19,7 @@ from reginfo.fast import Flow, Registration, SipMessage, Transactions, digest_ha
 from reginfo.model import Command, Now
 from reginfo.server import run_turn
 from reginfo.server.telling import Telling
+from reginfo.sip.authorization import Accounts
 from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.locating import Target
 from reginfo.store.base import Store
@@ -95,6 +96,8 @@ class House:
         "Host -> what the look-up comes to, if that is more than addresses."
         self.users: dict[str, str] = {}
         "Name -> password, of the realm."
+        self.accounts = Accounts()
+        "Who it is to others."
         self.lookups: list[tuple[str, ...]] = []
         "What the user table was asked for."
         self.store = TableStore() if store is None else store
@@ -120,6 +123,7 @@ class House:
         gruus = Gruus(bytes(KEYS), self.store.find_gruu)
         self.engine = Engine(self.config, self.transactions, bytes([self.generation]) * 32, gruus)
         self.roles = self.engine.roles
+        self.engine.authorizations.follow(self.accounts)
         self.telling = Telling(self.roles, self.store, self.now)
         finish(self.telling.attach())
         self.engine.bind(self.config.listeners, self.now())
@@ -188,6 +192,7 @@ class House:
         """Do everything that can be done at this instant; return what is sent, in order."""
         sent: list[tuple[bytes, Flow]] = []
         while True:
+            self.find_users()
             self.settle()
             sent += self.engine.take_output()
             finish(self.telling.read())

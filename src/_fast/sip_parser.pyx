@@ -1089,11 +1089,7 @@ cdef const char* next_auth_param(Cursor* cur, Parameter* out) noexcept nogil:
 
 cdef const char* _find_digest_fault(Cursor cur, Span* scheme, bint* digest) noexcept nogil:
     # credentials = ("Digest" LWS digest-response) / other-response   RFC 3261 25.1; others are not looked into
-    cdef Parameter parameter
-    cdef Seen seen
     cdef Py_ssize_t start = offset(&cur)
-    cdef const char* reason
-    cdef int i
     digest[0] = False
     if run(&cur, TOKEN) == 0:
         return b"scheme missing"
@@ -1103,6 +1099,15 @@ cdef const char* _find_digest_fault(Cursor cur, Span* scheme, bint* digest) noex
     digest[0] = True
     if run(&cur, LWS) == 0:
         return b"parameters missing"
+    return _find_auth_params_fault(cur)
+
+
+cdef const char* _find_auth_params_fault(Cursor cur) noexcept nogil:
+    # auth-param *(COMMA auth-param), up to the end; each name once
+    cdef Parameter parameter
+    cdef Seen seen
+    cdef const char* reason
+    cdef int i
     seen.count = 0
     while True:
         reason = next_auth_param(&cur, &parameter)
@@ -1563,7 +1568,6 @@ cdef list _credentials_of(SipMessage self, int header):
     cdef const unsigned char* octets = base(self)
     cdef DigestCredentials credentials
     cdef Cursor cur
-    cdef Parameter parameter
     cdef Span scheme
     cdef bint digest = False
     cdef const char* reason
@@ -1579,14 +1583,42 @@ cdef list _credentials_of(SipMessage self, int header):
             _fail_in(header, reason, offset(&cur))
         credentials = DigestCredentials.__new__(DigestCredentials)
         credentials.scheme = _span_text(octets, scheme)
-        credentials.params = {}
         result.append(credentials)
         skip(&cur, scheme.length)
-        while digest and next_auth_param(&cur, &parameter) == NULL:
-            credentials.params[_span_text(octets, parameter.name).lower()] = _unquoted_text(
-                octets, parameter.value
-            )
-            accept(&cur, c",")
+        credentials.params = _auth_params(octets, &cur) if digest else {}
+    return result
+
+
+cdef dict _auth_params(const unsigned char* octets, Cursor* cur):
+    # Of a row in which nothing is malformed.
+    cdef dict params = {}
+    cdef Parameter parameter
+    while next_auth_param(cur, &parameter) == NULL:
+        params[_span_text(octets, parameter.name).lower()] = _unquoted_text(octets, parameter.value)
+        accept(cur, c",")
+    return params
+
+
+cdef list _challenges_of(SipMessage self, int header):
+    # What is malformed, or not in UTF-8, is not understood.
+    cdef list result = []
+    cdef Cursor cur
+    cdef Span scheme
+    cdef bint digest = False
+    cdef int i
+    if self.first[header] == 0:
+        return result
+    for i in range(self.first[header] - 1, self.row_count):
+        if self.row[i].id != header:
+            continue
+        cur = _row_cursor(self, i)
+        if _find_digest_fault(cur, &scheme, &digest) != NULL or not digest:
+            continue
+        skip(&cur, scheme.length)
+        try:
+            result.append(_auth_params(base(self), &cur))
+        except SipParseError:
+            continue
     return result
 
 
@@ -1930,6 +1962,24 @@ cdef class SipMessage:
     def www_authenticate(self) -> list[DigestCredentials]:
         """The challenges of every WWW-Authenticate row; SipParseError if a Digest one is malformed."""
         return _credentials_of(self, HEADER_WWW_AUTHENTICATE)
+
+    def challenges(self, proxy: bool) -> list[dict[str, str]]:
+        """The parameters of each Digest challenge, of a proxy or else of the server; malformed ones are left out."""
+        return _challenges_of(self, HEADER_PROXY_AUTHENTICATE if proxy else HEADER_WWW_AUTHENTICATE)
+
+    @property
+    def authentication_info(self) -> dict[str, str]:
+        """The parameters of Authentication-Info (RFC 7616 section 3.5), empty if it is missing or malformed."""
+        cdef Cursor cur
+        if self.first[HEADER_AUTHENTICATION_INFO] == 0:
+            return {}
+        cur = _row_cursor(self, self.first[HEADER_AUTHENTICATION_INFO] - 1)
+        if _find_auth_params_fault(cur) != NULL:
+            return {}
+        try:
+            return _auth_params(base(self), &cur)
+        except SipParseError:
+            return {}
 
     @property
     def content_type(self) -> str | None:

@@ -39,6 +39,8 @@ class World:
         self.hosts: Sequence[str] = hosts
         self.body = b""
         self.answers: list[int] = []
+        self.numbers: list[int] = []
+        self.vias: list[tuple[str, str]] = []
         self.lookups = 0
 
     @property
@@ -46,10 +48,14 @@ class World:
         return Now(self.ms, self.ms / 1000)
 
     def request(self, subject: object, now: Now) -> Request:
-        return Request("PUBLISH", "sip:a@example.test", write_headers([*HEADERS, TYPE]), self.body)
+        rows = write_headers([*self.vias, *HEADERS, TYPE])
+        return Request("PUBLISH", "sip:a@example.test", rows, self.body, 1 + len(self.vias))
 
     def answered(self, subject: object, status: int, response: SipMessage | None, now: Now) -> None:
         self.answers.append(status)
+
+    def renumbered(self, subject: object, cseq: int) -> None:
+        self.numbers.append(cseq)
 
     def send(self, hop: Hop = HOP) -> list[tuple[SipMessage, Flow]]:
         """Have a request sent; return what leaves."""

@@ -238,6 +238,9 @@ class _Answer:
         if status >= 200 and not self.future.done():
             self.future.set_result((status, response))
 
+    def renumbered(self, subject: object, cseq: int) -> None:
+        """Forget it: nothing follows under this Call-ID."""
+
 
 def refuse(response: SipMessage) -> None:
     """Fail with what a server answered, unless it is a success."""

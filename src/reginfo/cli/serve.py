@@ -56,8 +56,10 @@ def serve(
         click.echo(render(loaded), nl=False)
     elif check_config:
         from reginfo.net.tls import tls_of
+        from reginfo.server.accounts import open_accounts
 
         tls_of(loaded.config)
+        open_accounts(loaded.config)
         click.echo(f"{loaded.file or 'defaults'}: ok")
     else:
         _run(loaded, options)
@@ -88,11 +90,11 @@ def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -
     """Read the configuration again (SIGHUP); one that cannot be used changes nothing."""
     try:
         config = load_config(file, options=options).config
+        server.reload(config)
     except ConfigError as error:
         logger.error("configuration kept reason=%s", error)
         return
     logs.configure(config.log.level, config.log.format)
-    server.reload(config)
     logger.info("configuration read again file=%s", file)
 
 

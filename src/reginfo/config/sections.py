@@ -261,6 +261,9 @@ class PeerSection(Section, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     tls_name: str = ""
     stale_grace: Seconds = 600
+    username: str = ""
+    password_file: str = ""
+    realm: str = ""
 
     def __post_init__(self) -> None:
         if not _PEER_NAME.fullmatch(self.name):
@@ -271,6 +274,10 @@ class PeerSection(Section, frozen=True, kw_only=True):
             parse_network(address, "peer.addresses")
         if self.tls_name:
             msgspec.structs.force_setattr(self, "tls_name", canonical_domain(self.tls_name))
+        if bool(self.username) != bool(self.password_file):
+            raise ConfigError("peer.username and peer.password_file go together", key="peer.username")
+        if not self.username.isprintable() or ":" in self.username:
+            raise ConfigError("peer.username must be printable text without a colon", key="peer.username")
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

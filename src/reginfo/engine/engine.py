@@ -93,6 +93,7 @@ class Engine:
         self.flows = Flows()
         "What is bound to connections: it hears of those of an earlier process, and says how long each may be silent."
         self._client = Client(transactions.token, self._timers)
+        self.authorizations = self._client.authorizations
         self.roles = Roles(config, transactions, self._client, self._timers, transactions.token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)

@@ -168,3 +168,6 @@ class Relay:
         self._answer(subject, outcome, to_tag, response.body, now)
         if status < 300 and response.contact_count:
             self._registered(subject, self._hop, now)
+
+    def renumbered(self, subject: Relayed, cseq: int) -> None:
+        """Never happens: who relays has no password of the phone (RFC 3261 22.3)."""

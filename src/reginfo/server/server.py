@@ -30,6 +30,7 @@ from reginfo.fast import (
     Transactions,
 )
 from reginfo.model import ACCEPTED, Command
+from reginfo.server.accounts import open_accounts
 from reginfo.server.lag import LoopLag
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
@@ -54,7 +55,6 @@ SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
-
 
 T = TypeVar("T")
 
@@ -119,9 +119,11 @@ class Server:
         """Follow another configuration as far as that is possible while serving.
 
         Domains, what is granted, the limits of a message, the Server header and what new connections are shown move,
-        users are read again, and certificates as soon as they can be used; addresses, store, user table, realm, control
-        socket and the limits of connections need a restart.
+        users and the passwords at peers are read again, and certificates as soon as they can be used; addresses, store,
+        user table, realm, control socket and the limits of connections need a restart.  ConfigError if a password
+        cannot be read: nothing moves then.
         """
+        self._engine.authorizations.follow(open_accounts(config))
         self._sockets.follow(config)
         self._engine.follow(self._users.kept(config), self._clock.now())
         self._schedule()
@@ -144,6 +146,7 @@ class Server:
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32), gruus)
         self._engine.hook = self._on_request
         self._engine.roles.identities = self._sockets.identities
+        self._engine.authorizations.follow(open_accounts(config))
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command, gruus)

@@ -15,6 +15,7 @@ from typing import Final
 from reginfo.config import Listener
 from reginfo.fast import Flow, SipMessage, write_request_rows
 from reginfo.model import Now
+from reginfo.sip.authorization import CHALLENGES, Attempt, Authorizations
 from reginfo.sip.destinations import DEAD_MS, Address, Dead, Destination, Place
 from reginfo.sip.exchange import Exchange, Request, Sender
 from reginfo.sip.locating import Target
@@ -65,6 +66,8 @@ class Client:
         self._lookups: list[Hop] = []
         self._located: dict[Hop, tuple[Sequence[tuple[Target, str]], int]] = {}
         self._asked: dict[Hop, list[Destination]] = {}
+        self.authorizations = Authorizations(token)
+        "Who this side is where it is asked."
         self.retransmissions = 0
         "Requests sent again by timer E."
         self.timeouts = 0
@@ -144,19 +147,23 @@ class Client:
         now: Now,
         *,
         at_any_size: bool = False,
+        attempt: Attempt | None = None,
     ) -> None:
         """Send a request to the first of these places; it has a branch of its own at each (TX-9)."""
         place = places[0]
         branch = MAGIC_COOKIE + self._token()
-        octets = write_request_rows(request.method, request.uri, place.via + branch, request.rows, request.body)
+        rows, attempt = self.authorizations.authorize(destination.hop, request, attempt)
+        octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
         fallback = None
         if len(octets) > MAX_DATAGRAM and place.flow.transport == "udp" and not at_any_size:
             twin = self._stream_twin(place)
             if twin is not None:
                 place, fallback = twin, place
-                octets = write_request_rows(request.method, request.uri, place.via + branch, request.rows, request.body)
+                octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
         transaction, _ = begin(branch, request.method, reliable=place.flow.reliable, now_ms=now.ms)
-        exchange = Exchange(transaction, request, octets, sender, subject, destination, place, places[1:], fallback)
+        exchange = Exchange(
+            transaction, request, octets, sender, subject, destination, place, places[1:], fallback, attempt
+        )
         self._exchanges[branch] = place.exchanges[branch] = exchange
         destination.underway += 1
         destination.windowed += 1
@@ -216,12 +223,33 @@ class Client:
         elif len(exchange.destination.places) > 1:
             self._dead.remove((exchange.fallback or exchange.place).address)
         if status >= 200:
+            if self._is_asked(exchange, response, now):
+                return True
             # The transaction completes, and with it all that it is kept for: see _finish().
             self._finish(exchange, status, response, now)
             return True
         exchange.transaction, actions = step(exchange.transaction, event_of(status), now.ms)
         if Action.DELIVER in actions and status > 100:
             exchange.sender.answered(exchange.subject, status, response, now)
+        return True
+
+    def _is_asked(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
+        """Take a final response; True if it asks who we are, and the request goes again with the answer (AUT-11)."""
+        hop, host, attempt = exchange.destination.hop, exchange.place.flow.host, exchange.attempt
+        if response.status not in CHALLENGES:
+            if attempt is not None:
+                self.authorizations.answered(hop, host, exchange.request, response, attempt)
+            return False
+        places = tuple(place for place in (exchange.place, *exchange.further) if place.is_current)
+        places = places or exchange.destination.places
+        renumbered = exchange.request.renumbered() if places else None
+        attempt = self.authorizations.challenged(hop, host, exchange.request, response, attempt)
+        if attempt is None or renumbered is None:
+            return False
+        exchange.request, cseq = renumbered
+        exchange.attempt = attempt
+        exchange.sender.renumbered(exchange.subject, cseq)
+        self._begin_again(exchange, places, now)
         return True
 
     def _is_refused(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
@@ -260,7 +288,9 @@ class Client:
     ) -> None:
         destination = exchange.destination
         request, sender, subject = exchange.request, exchange.sender, exchange.subject
-        self._begin(request, sender, subject, destination, places, now, at_any_size=at_any_size)
+        self._begin(
+            request, sender, subject, destination, places, now, at_any_size=at_any_size, attempt=exchange.attempt
+        )
         self._forget(exchange)
 
     def _finish(self, exchange: Exchange, status: int, response: SipMessage | None, now: Now) -> None:

@@ -1,11 +1,20 @@
 """A request of this side: what it says, who has it said, and how it stands at one server."""
 
-from typing import Any, NamedTuple, Protocol
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from reginfo.fast import SipMessage
 from reginfo.model import Now
 from reginfo.sip.destinations import Destination, Place
 from reginfo.sip.transaction import ClientTransaction
+
+if TYPE_CHECKING:
+    from reginfo.sip.authorization import Attempt
+
+LAST_CSEQ: Final = 2**31 - 1  # MSG-10
+
+# As write_headers() writes it.
+_CSEQ: Final = re.compile(rb"^CSeq: ([0-9]+)", re.MULTILINE)
 
 
 class Request(NamedTuple):
@@ -19,9 +28,18 @@ class Request(NamedTuple):
     vias: int = 1
     "Via values its responses have: ours, and those of the hops before us among the rows."
 
+    def renumbered(self) -> tuple["Request", int] | None:
+        """Return the same request under its next CSeq, and that number; None if there is none (RFC 3261 22.2)."""
+        match = _CSEQ.search(self.rows)
+        number = int(match[1]) + 1 if match is not None else 0
+        if match is None or number > LAST_CSEQ:
+            return None
+        rows = b"%bCSeq: %d%b" % (self.rows[: match.start()], number, self.rows[match.end() :])
+        return self._replace(rows=rows), number
+
 
 class Sender(Protocol):
-    """Whoever has something to say to a place.  Neither method raises what the other side caused."""
+    """Whoever has something to say to a place.  No method raises what the other side caused."""
 
     def request(self, subject: Any, now: Now) -> Request | None:
         """Return what is to be sent now about subject; None if nothing is any more."""
@@ -32,11 +50,15 @@ class Sender(Protocol):
         Provisional responses but 100 come here as well.
         """
 
+    def renumbered(self, subject: Any, cseq: int) -> None:
+        """Take note that the request about subject goes again under this CSeq, with a password (RFC 3261 22.2)."""
+
 
 class Exchange:
     """One request at one server, from its first transmission to its last answer."""
 
     __slots__ = (
+        "attempt",
         "branch",
         "destination",
         "fallback",
@@ -61,6 +83,7 @@ class Exchange:
         place: Place,
         further: tuple[Place, ...],
         fallback: Place | None,
+        attempt: "Attempt | None",
     ) -> None:
         self.branch = transaction.branch
         self.transaction: ClientTransaction | None = transaction  # None once it is over
@@ -72,4 +95,5 @@ class Exchange:
         self.place = place
         self.further = further  # where it goes if this server fails
         self.fallback = fallback  # where it goes if no connection can be made
+        self.attempt = attempt  # what it was authorized with, if it was
         self.is_windowed = True

@@ -42,7 +42,7 @@ from reginfo.roles.notifier.subscription import (
 from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import request_headers, way_of
-from reginfo.sip.exchange import Request
+from reginfo.sip.exchange import LAST_CSEQ, Request
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import kept_for_requests, next_hop, way_back
@@ -55,7 +55,6 @@ logger = logging.getLogger(__name__)
 
 RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
 LAST_VERSION: Final = 2**32 - 1  # of a document (XML-4)
-LAST_CSEQ: Final = 2**31 - 1  # of a request (MSG-10)
 
 
 class Notifier:
@@ -388,7 +387,7 @@ class Notifier:
             elif subscription.cseq + RESERVE_AHEAD >= subscription.reserved:
                 subscription.reserved += BLOCK
                 self._save(subscription)
-            elif subscription.cseq + 1 >= subscription.reserved - BLOCK and subscription.key in self._unsaved:
+            elif subscription.is_in_last_block and subscription.key in self._unsaved:
                 subscription.is_timed = True
                 self._timers.at(now.ms + RESERVE_WAIT_MS, self._on_time, subscription)
                 return False
@@ -422,6 +421,10 @@ class Notifier:
             subject.not_before = now.ms + wait_ms
             subject.sent = None
             self._advance(subject, now)
+
+    def renumbered(self, subject: Subscription, cseq: int) -> None:
+        """Count on from the CSeq that the outstanding NOTIFY has now."""
+        subject.cseq = cseq
 
     def _told(self, subscription: Subscription) -> None:
         subscription.failures = 0

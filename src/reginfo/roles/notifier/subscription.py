@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from reginfo.fast import Flow
+from reginfo.sip.authorization import MAX_CHALLENGES
 from reginfo.sip.dialog import Dialog, Way
 
 if TYPE_CHECKING:
@@ -148,6 +149,11 @@ class Subscription:
     @property
     def told_key(self) -> bytes:
         return TOLD + self.id.encode()
+
+    @property
+    def is_in_last_block(self) -> bool:
+        """Whether the next CSeq, or what challenges make of it, is of the block that was reserved last."""
+        return self.cseq + 1 + MAX_CHALLENGES >= self.reserved - BLOCK
 
     def told_octets(self) -> bytes:
         return self.told.to_bytes(8, "big") + bytes([self.told_empty])

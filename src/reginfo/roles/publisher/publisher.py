@@ -284,6 +284,9 @@ class Publisher:
             self._advance(subject, now)
             self._arm(subject, now)
 
+    def renumbered(self, subject: Publication, cseq: int) -> None:
+        """Forget the CSeq of a PUBLISH: the next one has a From tag of its own, and counts from 1."""
+
     def _accepted(self, publication: Publication, entity_tag: str, expires: int, now: Now) -> None:
         publication.entity_tag = entity_tag
         publication.failures = 0

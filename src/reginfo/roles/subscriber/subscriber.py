@@ -353,6 +353,11 @@ class Subscriber:
         if subject.key in self._subscriptions:
             self._arm(subject)
 
+    def renumbered(self, subject: Subscription, cseq: int) -> None:
+        """Count on from the CSeq that the outstanding SUBSCRIBE has now, if its dialog is still the one."""
+        if subject.asked == subject.call_id:
+            subject.cseq = cseq
+
     def _granted(self, subscription: Subscription, response: SipMessage | None, now: Now) -> None:
         if response is not None and response.status == 204:
             subscription.timer_n = NEVER_MS  # RFC 5839: no NOTIFY follows
