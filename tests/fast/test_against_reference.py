@@ -72,6 +72,7 @@ def view(message: Any) -> View:
         lambda: fields(message.subscription_state, ("state", "reason", "expires", "retry_after"))
     )
     seen["authorization"] = each("authorization", ("scheme", "params"))
+    seen |= {name: read(name) for name in ("server_challenges", "proxy_challenges", "authentication_info")}
     seen["rows"] = read("row_values")
     return seen
 
@@ -94,6 +95,14 @@ class Rows:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._message, name)
+
+    @property
+    def server_challenges(self) -> list[dict[str, str]]:
+        return self._message.challenges(False)
+
+    @property
+    def proxy_challenges(self) -> list[dict[str, str]]:
+        return self._message.challenges(True)
 
     @property
     def row_values(self) -> list[tuple[str, str]]:

@@ -803,6 +803,46 @@ def test_challenges_are_not_comma_joined_rows() -> None:
     ]
 
 
+def test_challenges_that_are_malformed_are_left_out() -> None:
+    """AUT-2, AUT-11: what is not understood is ignored, and costs none of the others."""
+    rows = [
+        "Basic realm=r",
+        "Digest",
+        'Digest realm="r',
+        "Digest realm=a,realm=b",
+        'Digest realm="\udcff"',
+        "digest realm=q",
+    ]
+    head = "\r\n".join(f"WWW-Authenticate: {row}" for row in rows) + "\r\nProxy-Authenticate: Digest realm=p\r\n"
+    data = response("SIP/2.0 401 x", X="y").replace(b"X: y\r\n", head.encode("utf-8", "surrogateescape"))
+    message = parse_message(data)
+    assert message.challenges(proxy=False) == [{"realm": "q"}]
+    assert message.challenges(proxy=True) == [{"realm": "p"}]
+    assert parse_message(octets()).challenges(proxy=False) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            'qop=auth,rspauth="00",cnonce="a\\"b",nc=00000001',
+            {"qop": "auth", "rspauth": "00", "cnonce": 'a"b', "nc": "00000001"},
+        ),
+        ('nextnonce="n"', {"nextnonce": "n"}),
+        ("nextnonce=", {}),
+        ("", {}),
+        ('nextnonce="\udcff"', {}),
+    ],
+)
+def test_authentication_info_is_read_if_it_can_be(value: str, expected: dict[str, str]) -> None:
+    """AUT-9"""
+    data = response("SIP/2.0 200 x", X="y").replace(
+        b"X: y\r\n", f"Authentication-Info: {value}\r\n".encode("utf-8", "surrogateescape")
+    )
+    assert parse_message(data).authentication_info == expected
+    assert parse_message(octets()).authentication_info == {}
+
+
 # Limits
 
 

@@ -5,6 +5,7 @@ needs to be answered is checked at once, everything else when it is read.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.reference import uri as uris
@@ -291,6 +292,22 @@ class Message:
         return [digest(value) for value in self.values(b"authorization")]
 
     @property
+    def server_challenges(self) -> list[dict[str, str]]:
+        """What WWW-Authenticate asks for."""
+        return understood(self.values(b"www-authenticate"))
+
+    @property
+    def proxy_challenges(self) -> list[dict[str, str]]:
+        """What Proxy-Authenticate asks for."""
+        return understood(self.values(b"proxy-authenticate"))
+
+    @property
+    def authentication_info(self) -> dict[str, str]:
+        """The parameters of the first Authentication-Info."""
+        found = understood([b"Digest " + value for value in self.values(b"authentication-info")[:1]])
+        return found[0] if found else {}
+
+    @property
     def routes(self) -> list[NameAddr]:
         """The Route values."""
         return self.name_addrs(b"route")
@@ -568,6 +585,17 @@ def digest(value: bytes) -> DigestCredentials:
     if len(found) > uris.MAX_PARAMETERS:
         raise Refused("Authorization: Digest has too many parameters")
     return DigestCredentials(text(match[1]), found)
+
+
+def understood(values: list[bytes]) -> list[dict[str, str]]:
+    """Return the parameters of the Digest challenges that are well-formed."""
+    found = []
+    for value in values:
+        with suppress(Refused):
+            challenge = digest(value)
+            if challenge.scheme.lower() == "digest":
+                found.append(challenge.params)
+    return found
 
 
 def media_type(value: bytes) -> None:

@@ -50,7 +50,9 @@ def understood(**given: str) -> Challenge:
 def params(text: str) -> dict[str, str]:
     """Return the parameters of credentials as a server reads them."""
     row = f"Authorization: {text}"
-    octets = f"REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nMax-Forwards: 70\r\nFrom: <sip:x>;tag=1\r\n"
+    octets = (
+        "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nMax-Forwards: 70\r\nFrom: <sip:x>;tag=1\r\n"
+    )
     octets += f"To: <sip:x>\r\nCall-ID: x\r\nCSeq: 1 REGISTER\r\n{row}\r\nContent-Length: 0\r\n\r\n"
     [found] = parse_message(octets.encode()).authorization
     assert found.scheme == "Digest"
@@ -192,7 +194,7 @@ def test_auth_is_preferred_to_auth_int(qop: str, expected: str) -> None:
 
 
 def response_with(*rows: tuple[str, str], status: int = 401) -> SipMessage:
-    request = f"REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:x>;tag=1\r\nTo: <sip:x>\r\n"
+    request = "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:x>;tag=1\r\nTo: <sip:x>\r\n"
     request += "Call-ID: x\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
     return parse_message(write_response(parse_message(request.encode()), status, headers=rows))
 
@@ -226,7 +228,11 @@ def test_the_topmost_challenge_that_is_understood_is_taken() -> None:
 def test_each_realm_of_proxy_and_server_is_taken_and_no_more_than_a_few() -> None:
     """AUT-11: MAX_REALMS of a response, one more is not understood."""
     rows = [("Proxy-Authenticate", offer("other")), *asks(offer("one"), offer("other"))]
-    assert list(challenges_of(response_with(*rows))) == [Realm(False, "one"), Realm(False, "other"), Realm(True, "other")]
+    assert list(challenges_of(response_with(*rows))) == [
+        Realm(False, "one"),
+        Realm(False, "other"),
+        Realm(True, "other"),
+    ]
     assert list(challenges_of(response_with(*rows), "one")) == [Realm(False, "one")]
     for count in (MAX_REALMS, MAX_REALMS + 1):
         hostile = response_with(*asks(*(offer(f"realm{number}") for number in range(count))))
@@ -307,8 +313,8 @@ def test_a_secure_account_is_not_for_an_insecure_place() -> None:
     """AUT-11"""
     accounts = Accounts()
     accounts.add(ALICE, Hop("tls", "192.0.2.11", 5061), NOBODY)
-    assert accounts.at(Hop("tcp", "192.0.2.11", 5061), "192.0.2.11") is None
-    assert accounts.at(Hop("tls", "192.0.2.11", 5061), "192.0.2.11") == ALICE
+    assert accounts.of(Hop("tcp", "192.0.2.11", 5061)) is None
+    assert accounts.of(Hop("tls", "192.0.2.11", 5061)) == ALICE
 
 
 def test_an_account_for_a_realm_is_for_no_other() -> None:
@@ -514,6 +520,21 @@ def test_a_request_that_moves_on_to_the_next_server_counts_on() -> None:
     assert third.authorization[0].params["nc"] == "00000002"
     fourth = sent(place.answer(third, 401, *asks(offer(nonce="elsewhere", stale="true"))))
     assert fourth.authorization[0].params["nonce"] == "elsewhere"
+
+
+def test_a_server_that_a_name_leads_to_is_known_by_its_address() -> None:
+    """AUT-11, DNS-1: inside a dialog it is reached by its Contact; so is no other port of it, nor after it has moved."""
+    hop = Hop("sip", "example.test", 0)
+    place = world(hop=hop)
+    place.hosts = ("192.0.2.11",)
+    place.answer(sent(place.send(hop)), 200)
+    assert place.answer(sent(place.send(PLACE)), 401, *asks(offer()))
+    assert not place.answer(sent(place.send(Hop("udp", "192.0.2.11", 5062))), 401, *asks(offer()))
+    place.hosts = ("192.0.2.12",)
+    place.sleep(31_000)
+    place.answer(sent(place.send(hop)), 200)
+    assert place.answer(sent(place.send(Hop("udp", "192.0.2.12", 5060))), 401, *asks(offer()))
+    assert not place.answer(sent(place.send(Hop("tcp", "192.0.2.11", 5060))), 401, *asks(offer()))
 
 
 def test_accounts_that_change_are_followed_and_nonces_forgotten() -> None:

@@ -8,7 +8,7 @@ Whose password it is depends on where the request went, never on what the challe
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final, NamedTuple
 from unicodedata import normalize
@@ -22,6 +22,7 @@ from reginfo.fast import (
     write_headers,
 )
 from reginfo.sip.exchange import Request
+from reginfo.sip.locating import Target
 from reginfo.sip.peers import Networks
 from reginfo.sip.routing import Hop
 
@@ -37,6 +38,8 @@ CHALLENGES: Final = frozenset({401, 407})
 
 _ALGORITHMS: Final = frozenset({"md5", "sha-256", "sha-512-256"})
 _SESSION: Final = "-sess"
+
+_Place = tuple[bool, str, int]
 
 
 class Account(NamedTuple):
@@ -56,7 +59,7 @@ class Accounts:
     """Who this side is to whom."""
 
     def __init__(self) -> None:
-        self._by_place: dict[tuple[bool, str, int], Account] = {}
+        self._by_place: dict[_Place, Account] = {}
         self._by_networks: list[tuple[Networks, Account]] = []
 
     def add(self, account: Account, hop: Hop, networks: Networks) -> None:
@@ -64,15 +67,16 @@ class Accounts:
         self._by_place.setdefault(_place(hop), account)
         self._by_networks.append((networks, account))
 
-    def at(self, hop: Hop, host: str) -> Account | None:
-        """Return the account for what goes to hop by this address; None if there is none."""
-        account = self._by_place.get(_place(hop))
-        if account is None:
-            account = next((account for networks, account in self._by_networks if networks.match(host)), None)
-        return account
+    def of(self, hop: Hop) -> Account | None:
+        """Return the account for what goes to hop; None if it has none."""
+        return self._by_place.get(_place(hop))
+
+    def at(self, host: str) -> Account | None:
+        """Return the account for what goes to an IP address."""
+        return next((account for networks, account in self._by_networks if networks.match(host)), None)
 
 
-def _place(hop: Hop) -> tuple[bool, str, int]:
+def _place(hop: Hop) -> _Place:
     # A Contact of the same server names the transport that a URI leaves open; never one that is less secure.
     return hop.transport in ("tls", "wss", "sips"), hop.host, hop.port
 
@@ -241,6 +245,7 @@ class Authorizations:
         """token returns text that was never used before and cannot be guessed."""
         self._token = token
         self._accounts = Accounts()
+        self._servers: dict[Hop, frozenset[_Place]] = {}
         self._known: dict[Hop, _Known] = {}
 
     def __len__(self) -> int:
@@ -250,7 +255,22 @@ class Authorizations:
     def follow(self, accounts: Accounts) -> None:
         """Be who these accounts say from now on."""
         self._accounts = accounts
+        self._servers = {hop: servers for hop, servers in self._servers.items() if accounts.of(hop) is not None}
         self._known.clear()
+
+    def located(self, hop: Hop, targets: Sequence[tuple[Target, str]]) -> None:
+        """Take the servers of a hop: a Contact by which one of them is reached later names its address."""
+        if targets and self._accounts.of(hop) is not None:
+            self._servers[hop] = frozenset(_place(Hop(*target[:3])) for target, _ in targets)
+
+    def _account(self, hop: Hop, host: str) -> Account | None:
+        """Return who this side is to hop, which is reached by this address."""
+        account = self._accounts.of(hop) or self._accounts.at(host)
+        if account is None:
+            place = _place(hop)
+            named = next((named for named, servers in self._servers.items() if place in servers), None)
+            account = None if named is None else self._accounts.of(named)
+        return account
 
     def authorize(self, hop: Hop, request: Request, attempt: Attempt | None) -> tuple[bytes, Attempt | None]:
         """Return the rows a request is sent with, and what it was tried with so far; a relayed one is not ours."""
@@ -274,7 +294,7 @@ class Authorizations:
 
         host is the address it came from.
         """
-        account = self._accounts.at(hop, host) if request.vias == 1 else None
+        account = self._account(hop, host) if request.vias == 1 else None
         challenges = challenges_of(response, account.realm) if account is not None else {}
         if account is None or not challenges:
             return None
@@ -312,7 +332,7 @@ class Authorizations:
 
         One whose rspauth is wrong counts all the same: whoever can forge an answer can leave rspauth out.
         """
-        known, account = self._known.get(hop), self._accounts.at(hop, host)
+        known, account = self._known.get(hop), self._account(hop, host)
         if known is None or account is None or not attempt.sent:
             return
         info = response.authentication_info if response.status < 300 else {}

@@ -347,6 +347,7 @@ class Client:
     def located(self, hop: Hop, targets: Sequence[tuple[Target, str]], now: Now) -> None:
         """Take the servers of a hop in order, each with the local address that reaches it; none if there is none."""
         until = now.ms + ADDRESS_MS
+        self.authorizations.located(hop, targets)
         self._located.pop(hop, None)
         if len(self._located) >= MAX_LOCATED:
             del self._located[next(iter(self._located))]
