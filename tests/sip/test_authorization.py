@@ -523,7 +523,7 @@ def test_a_request_that_moves_on_to_the_next_server_counts_on() -> None:
 
 
 def test_a_server_that_a_name_leads_to_is_known_by_its_address() -> None:
-    """AUT-11, DNS-1: inside a dialog it is reached by its Contact; so is no other port of it, nor after it has moved."""
+    """AUT-11, DNS-1: inside a dialog it is reached by its Contact; no other port is it, nor what it has left."""
     hop = Hop("sip", "example.test", 0)
     place = world(hop=hop)
     place.hosts = ("192.0.2.11",)
