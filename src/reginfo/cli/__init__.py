@@ -19,6 +19,7 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_NOT_FOUND: Final = 3
 EXIT_UNREACHABLE: Final = 4
+EXIT_PASSWORD: Final = 77  # EX_NOPERM of sysexits.h
 EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
 
 COMMANDS: Final = {

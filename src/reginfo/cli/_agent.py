@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 import click
 
-from reginfo.cli import EXIT_FAILED, EXIT_UNREACHABLE, EXIT_USAGE, Failed
+from reginfo.cli import EXIT_FAILED, EXIT_PASSWORD, EXIT_UNREACHABLE, EXIT_USAGE, Failed
 from reginfo.cli._remote import printable
 from reginfo.config import Listener, load_config
 from reginfo.fast import (
@@ -28,9 +28,11 @@ from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.locator import Locator
+from reginfo.sip.authorization import CHALLENGES, Account, Accounts
 from reginfo.sip.client import Client
 from reginfo.sip.exchange import Request
 from reginfo.sip.locating import Target
+from reginfo.sip.peers import Networks
 from reginfo.sip.routing import Hop, next_hop
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE
@@ -83,11 +85,21 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 class Agent:
     """A user agent on a port of its own, towards one server."""
 
-    def __init__(self, hop: Hop, on_request: Callable[[SipMessage, Flow, Now], Outcome] | None = None) -> None:
+    def __init__(
+        self,
+        hop: Hop,
+        on_request: Callable[[SipMessage, Flow, Now], Outcome] | None = None,
+        account: Account | None = None,
+    ) -> None:
         """on_request answers what the server asks; without it every request gets 481."""
         self.hop = hop
+        self.account = account
         self.timers = Timers()
         self.client = Client(lambda: secrets.token_hex(8), self.timers)
+        if account is not None:
+            accounts = Accounts()
+            accounts.add(account, hop, Networks(()))
+            self.client.authorizations.follow(accounts)
         self._on_request = on_request
         self._listener = Listener("udp", "127.0.0.1", 0)
         self._locator = Locator(("udp", "tcp"))
@@ -242,14 +254,18 @@ class _Answer:
         """Forget it: nothing follows under this Call-ID."""
 
 
-def refuse(response: SipMessage) -> None:
-    """Fail with what a server answered, unless it is a success."""
+def refuse(response: SipMessage, account: Account | None) -> None:
+    """Fail with what a server answered to somebody, unless it is a success."""
     if response.status >= 300:
-        raise refusal(response)
+        raise refusal(response, account)
 
 
-def refusal(response: SipMessage) -> Failed:
-    """Return the failure that the final response of a server is."""
+def refusal(response: SipMessage, account: Account | None) -> Failed:
+    """Return the failure that the final response of a server to somebody is."""
+    if response.status in CHALLENGES:
+        if account is None:
+            return Failed("the server asks for a password: give --user", EXIT_PASSWORD)
+        return Failed(f"the server does not take the password of {printable(account.username)}", EXIT_PASSWORD)
     text = f"the server answers {response.status} {printable(response.reason)}"
     if response.retry_after:
         text += f", try again after {response.retry_after} s"

@@ -14,6 +14,7 @@ from reginfo.config import PuaReginfoSection
 from reginfo.fast import Flow, SipMessage
 from reginfo.model import Now, Outcome
 from reginfo.roles.subscriber import Heard, State, Subscriber, Subscription
+from reginfo.sip.authorization import Account
 from reginfo.sip.peers import Peers
 from reginfo.sip.routing import Hop
 from reginfo.sip.subscription import Renewal, renewal_after
@@ -29,12 +30,12 @@ Show = Callable[[Heard], None]
 class Watcher:
     """One subscription, and what is heard by it."""
 
-    def __init__(self, hop: Hop, show: Show, *, once: bool = False) -> None:
+    def __init__(self, hop: Hop, show: Show, *, once: bool = False, account: Account | None = None) -> None:
         """show() gets each document that says something new; with once, the first one is the last."""
         self._show = show
         self._once = once
         self.done = asyncio.Event()
-        self.agent = Agent(hop, self._on_request)
+        self.agent = Agent(hop, self._on_request, account)
         self._failure: Exception | None = None
 
     async def run(self, aor: str, identity: str, expires: int) -> None:
@@ -111,7 +112,7 @@ class Watcher:
             self._fail(Failed(f"{subscription.hop} sends no NOTIFY", EXIT_UNREACHABLE))
 
     def _on_refused(self, subscription: Subscription, status: int, response: SipMessage | None) -> None:
-        failure = silence(subscription.hop, status) if response is None else refusal(response)
+        failure = silence(subscription.hop, status) if response is None else refusal(response, self.agent.account)
         if subscription.has_lived:
             click.echo(f"{failure}; trying again", err=True)
         else:

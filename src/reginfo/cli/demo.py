@@ -109,7 +109,7 @@ async def _play(server: Server, hop: Hop, tell: Tell) -> None:
     async def register(text: str, aor: str, contact: str, expires: int = 600) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
         tell(text)
-        refuse(await bind(hop, aor, contact, expires, None))
+        refuse(await bind(hop, aor, contact, expires, None), None)
 
     async def end(text: str, aor: str, event: ContactEvent, retry_after: int = 0) -> None:
         await asyncio.sleep(PAUSE_SECONDS)

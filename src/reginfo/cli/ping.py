@@ -4,23 +4,29 @@ import time
 
 import click
 
-from reginfo.cli._agent import Agent, run, server_hop
+from reginfo.cli._agent import Agent, refuse, run, server_hop
+from reginfo.cli._password import account_of, account_options
 from reginfo.cli._remote import json_option, print_json, printable, utf8
 from reginfo.fast import SipMessage
+from reginfo.sip.authorization import CHALLENGES, Account
 from reginfo.sip.routing import Hop
 
 
 @click.command()
 @click.argument("uri", callback=utf8)
+@account_options
 @json_option
-def ping(uri: str, as_json: bool) -> None:
+def ping(uri: str, user: str | None, from_stdin: bool, as_json: bool) -> None:
     """Send an OPTIONS to a SIP URI, and print what is answered and after how long.
 
     Any answer at all means that the server is there; the exit code is 4 without one.
     """
     hop = server_hop(uri, None, "URI")
     target = uri if uri.lower().startswith(("sip:", "sips:")) else f"sip:{uri}"
-    response, seconds = run(_ping(hop, target))
+    account = account_of(user, from_stdin)
+    response, seconds = run(_ping(hop, target, account))
+    if account is not None and response.status in CHALLENGES:
+        refuse(response, account)
     allow = response.header("Allow")
     if as_json:
         answer = {"uri": target, "status": response.status, "reason": response.reason}
@@ -31,8 +37,8 @@ def ping(uri: str, as_json: bool) -> None:
         click.echo(f"  allows {printable(allow)}")
 
 
-async def _ping(hop: Hop, uri: str) -> tuple[SipMessage, float]:
-    async with Agent(hop) as agent:
+async def _ping(hop: Hop, uri: str, account: Account | None) -> tuple[SipMessage, float]:
+    async with Agent(hop, account=account) as agent:
         began = time.monotonic()
         response = await agent.ask("OPTIONS", uri, [("Accept", "application/reginfo+xml")], identity=agent.contact)
         return response, time.monotonic() - began

@@ -5,9 +5,11 @@ from pathlib import Path
 import click
 
 from reginfo.cli._agent import Agent, aor_argument, refuse, run, server_hop, server_option
+from reginfo.cli._password import account_of, account_options
 from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.cli.ul import preference
 from reginfo.fast import SipMessage, SipParseError, parse_uri
+from reginfo.sip.authorization import Account
 from reginfo.sip.routing import Hop
 
 
@@ -27,6 +29,7 @@ def _contact_argument(_context: click.Context, _parameter: click.Parameter, valu
 @click.option("--expires", type=click.IntRange(0, 2**32 - 1), metavar="SECONDS", help="Lifetime; 0 removes.")
 @click.option("--q", type=float, callback=preference, metavar="Q", help="Preference, 0 to 1.")
 @server_option
+@account_options
 @json_option
 @config_option
 def register(
@@ -35,6 +38,8 @@ def register(
     expires: int | None,
     q: float | None,
     server: str | None,
+    user: str | None,
+    from_stdin: bool,
     as_json: bool,
     file: Path | None,
 ) -> None:
@@ -42,8 +47,9 @@ def register(
 
     Without CONTACT nothing is bound, and what is bound already is printed; CONTACT "*" with --expires 0 removes all.
     """
-    response = run(bind(server_hop(server, file), aor, contact, expires, q))
-    refuse(response)
+    account = account_of(user, from_stdin)
+    response = run(bind(server_hop(server, file), aor, contact, expires, q, account))
+    refuse(response, account)
     contacts = [
         {"contact": one.uri, "expires": one.expires, "q": None if one.q is None else one.q / 1000}
         for one in response.contacts
@@ -56,7 +62,14 @@ def register(
         click.echo(f"{printable(one['contact'])}  expires {one['expires']}")
 
 
-async def bind(hop: Hop, aor: str, contact: str | None, expires: int | None, q: float | None) -> SipMessage:
+async def bind(
+    hop: Hop,
+    aor: str,
+    contact: str | None,
+    expires: int | None,
+    q: float | None,
+    account: Account | None = None,
+) -> SipMessage:
     """Send a REGISTER and return its final response."""
     headers = [("To", f"<{aor}>")]
     if contact is not None:
@@ -64,7 +77,7 @@ async def bind(hop: Hop, aor: str, contact: str | None, expires: int | None, q: 
         headers.append(("Contact", value))
     if expires is not None:
         headers.append(("Expires", str(expires)))
-    async with Agent(hop) as agent:
+    async with Agent(hop, account=account) as agent:
         return await agent.ask("REGISTER", _domain(aor), headers, identity=aor)
 
 

@@ -1,7 +1,6 @@
 """`reginfo user`: who may register, in the database that auth.db_url names."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -9,20 +8,17 @@ from typing import Any, BinaryIO, Final, TypeVar
 import click
 
 from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed
+from reginfo.cli._password import read_password, stdin_option
 from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
 from reginfo.cli._user_file import BadRow, rows_of
 from reginfo.config import Config, load_config
 from reginfo.store.credentials import open_database
-from reginfo.store.ha1 import MAX_PASSWORD, BadUser, checked_password, checked_username
+from reginfo.store.ha1 import BadUser, checked_password, checked_username
 from reginfo.store.users import User, Users
 
 BATCH: Final = 1000  # users written at once: some 50 ms in which others wait for the lock
 
 T = TypeVar("T")
-
-password_option = click.option(
-    "--password-stdin", "from_stdin", is_flag=True, help="Take the password from standard input, one line."
-)
 
 
 @click.group()
@@ -32,7 +28,7 @@ def user() -> None:
 
 @user.command()
 @click.argument("name", metavar="USER", callback=utf8)
-@password_option
+@stdin_option
 @config_option
 def add(name: str, from_stdin: bool, file: Path | None) -> None:
     """Add USER, asking for the password; make the database if there is none.
@@ -45,7 +41,7 @@ def add(name: str, from_stdin: bool, file: Path | None) -> None:
     async def work(users: Users) -> None:
         if await users.find(username, config.auth.realm):
             raise Failed(f"{printable(name)} is there already; reginfo user passwd changes the password", EXIT_FAILED)
-        await users.put([(username, _password(from_stdin))], config.auth.realm)
+        await users.put([(username, read_password(from_stdin, confirm=True))], config.auth.realm)
 
     _with_users(config, work, create=True)
     click.echo(f"added {printable(name)}")
@@ -53,7 +49,7 @@ def add(name: str, from_stdin: bool, file: Path | None) -> None:
 
 @user.command()
 @click.argument("name", metavar="USER", callback=utf8)
-@password_option
+@stdin_option
 @config_option
 def passwd(name: str, from_stdin: bool, file: Path | None) -> None:
     """Change the password of USER."""
@@ -62,7 +58,7 @@ def passwd(name: str, from_stdin: bool, file: Path | None) -> None:
 
     async def work(users: Users) -> None:
         await _existing(users, username, config)
-        await users.put([(username, _password(from_stdin))], config.auth.realm)
+        await users.put([(username, read_password(from_stdin, confirm=True))], config.auth.realm)
 
     _with_users(config, work)
     click.echo(f"changed {printable(name)}")
@@ -166,20 +162,6 @@ def _username(text: str, config: Config) -> str:
         return checked_username(f"{user}@{domain.lower()}")
     except BadUser as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _password(from_stdin: bool) -> str:
-    """Return the password from standard input or the terminal, never from where others see it."""
-    if from_stdin:
-        text = sys.stdin.readline(4 * MAX_PASSWORD).removesuffix("\n").removesuffix("\r")
-    elif sys.stdin.isatty():
-        text = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        raise click.UsageError("standard input is no terminal to ask for a password: give --password-stdin")
-    try:
-        return checked_password(text)
-    except BadUser as error:
-        raise Failed(str(error), EXIT_FAILED) from None
 
 
 async def _existing(users: Users, username: str, config: Config) -> User:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reginfo.cli._agent import aor_argument, run, server_hop, server_option
+from reginfo.cli._password import account_of, account_options
 from reginfo.cli._remote import config_option, json_option, print_json, printable
 from reginfo.cli._watcher import Show, Watcher
 from reginfo.fast import ReginfoContact, ReginfoRegistration
 from reginfo.roles.subscriber import Heard
-from reginfo.sip.routing import Hop
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--expires", type=click.IntRange(1, 2**32 - 1), default=3600, show_default=True, metavar="SECONDS")
 @click.option("--full", is_flag=True, help="Print the whole state after each change, not only what changed.")
 @click.option("--once", is_flag=True, help="Print the state as it is, and exit.")
+@account_options
 @json_option
 @config_option
 def watch(
@@ -38,6 +39,8 @@ def watch(
     expires: int,
     full: bool,
     once: bool,
+    user: str | None,
+    from_stdin: bool,
     as_json: bool,
     file: Path | None,
 ) -> None:
@@ -45,9 +48,10 @@ def watch(
 
     On a terminal that is a table; otherwise one line per contact and change, or with --json one object per change.
     """
+    account = account_of(user, from_stdin)
     if once or as_json or full or not sys.stdout.isatty():
         show: Show = Printer(as_json, full)
-        run(_watch(server_hop(server, file), aor, identity or aor, expires, once, show))
+        run(_watch(Watcher(server_hop(server, file), show, once=once, account=account), aor, identity or aor, expires))
         return
     from rich.live import Live
 
@@ -56,11 +60,10 @@ def watch(
         def draw(heard: Heard) -> None:
             live.update(table_of(aor, heard.subscription.view.registrations), refresh=True)
 
-        run(_watch(server_hop(server, file), aor, identity or aor, expires, once, draw))
+        run(_watch(Watcher(server_hop(server, file), draw, once=once, account=account), aor, identity or aor, expires))
 
 
-async def _watch(hop: Hop, aor: str, identity: str, expires: int, once: bool, show: Show) -> None:
-    watcher = Watcher(hop, show, once=once)
+async def _watch(watcher: Watcher, aor: str, identity: str, expires: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, watcher.done.set)

@@ -243,8 +243,10 @@ class Client:
         places = tuple(place for place in (exchange.place, *exchange.further) if place.is_current)
         places = places or exchange.destination.places
         renumbered = exchange.request.renumbered() if places else None
+        if renumbered is None:
+            return False
         attempt = self.authorizations.challenged(hop, host, exchange.request, response, attempt)
-        if attempt is None or renumbered is None:
+        if attempt is None:
             return False
         exchange.request, cseq = renumbered
         exchange.attempt = attempt

@@ -42,7 +42,7 @@ from reginfo.roles.notifier.subscription import (
 from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import request_headers, way_of
-from reginfo.sip.exchange import LAST_CSEQ, Request
+from reginfo.sip.exchange import Request
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import kept_for_requests, next_hop, way_back
@@ -54,7 +54,6 @@ from reginfo.sip.unsaved import Unsaved
 logger = logging.getLogger(__name__)
 
 RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
-LAST_VERSION: Final = 2**32 - 1  # of a document (XML-4)
 
 
 class Notifier:
@@ -381,7 +380,7 @@ class Notifier:
     def _number(self, subscription: Subscription, now: Now) -> bool:
         """Give the next NOTIFY its CSeq; False while no number may be used that a restart would use again."""
         if subscription.ending is None:
-            if subscription.version >= LAST_VERSION or subscription.cseq >= LAST_CSEQ:
+            if subscription.is_used_up:
                 subscription.ending = "deactivated"  # the watcher comes back in a new dialog, which counts from 0
                 self._forget(subscription.id)
             elif subscription.cseq + RESERVE_AHEAD >= subscription.reserved:

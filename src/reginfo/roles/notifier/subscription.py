@@ -8,6 +8,7 @@ import msgspec
 from reginfo.fast import Flow
 from reginfo.sip.authorization import MAX_CHALLENGES
 from reginfo.sip.dialog import Dialog, Way
+from reginfo.sip.exchange import LAST_CSEQ
 
 if TYPE_CHECKING:
     from reginfo.roles.notifier.watched import Watched
@@ -17,6 +18,8 @@ BLOCK: Final = 1_000
 
 RESERVE_AHEAD: Final = 16
 "Numbers left when the next block is asked for; one NOTIFY at a time cannot use them up before it is durable."
+
+LAST_VERSION: Final = 2**32 - 1  # of a document (XML-4)
 
 NEVER_MS: Final = 2**63 - 1
 
@@ -149,6 +152,11 @@ class Subscription:
     @property
     def told_key(self) -> bytes:
         return TOLD + self.id.encode()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether there is no further version or CSeq."""
+        return self.version >= LAST_VERSION or self.cseq >= LAST_CSEQ
 
     @property
     def is_in_last_block(self) -> bool:

@@ -26,7 +26,7 @@ from reginfo.fast import (
     write_headers,
 )
 from reginfo.model import Now, Outcome, StateItem
-from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription
+from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription, TooManyFollowed
 from reginfo.sip.admission import UNKNOWN_ENCODING, is_encoded
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
@@ -70,10 +70,6 @@ class Heard(NamedTuple):
     delta: ReginfoDelta
     is_news: bool
     "False for a document that is older than, or as old as, what is known (RIC-2)."
-
-
-class TooManyFollowed(ValueError):
-    """No further subscription is begun."""
 
 
 class Subscriber:

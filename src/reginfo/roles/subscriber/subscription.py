@@ -40,6 +40,10 @@ class State(Enum):
     "SUBSCRIBE with Expires: 0 was sent."
 
 
+class TooManyFollowed(ValueError):
+    """No further subscription is begun."""
+
+
 class Subscription:
     """A subscription to one address-of-record at one server."""
 
