@@ -370,9 +370,10 @@ def presence_server(
     transaction_timeout: float = 30.0,
     debug: int = 0,
     options: str = "",
+    guard: str = "",
     memory: int = MEMORY,
 ) -> Iterator[PresenceServer]:
-    """Run a presence server for Event: reg.
+    """Run a presence server for Event: reg; guard is what its script does with a request first.
 
     It looks for expired documents every expiry_check seconds, and refuses a PUBLISH with 500 that comes while it
     deletes one: wait for that.
@@ -385,6 +386,7 @@ def presence_server(
     words = {
         "DOMAIN": domain,
         "EXPIRY_CHECK": str(expiry_check),
+        "GUARD": guard,
         "PATIENCE_MS": str(round(transaction_timeout * 1000)),
     }
     with _until_end(PresenceServer(name, folder, "presence.cfg", words, debug, options, memory)) as server:
