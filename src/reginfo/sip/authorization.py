@@ -200,8 +200,8 @@ class Session:
         qop = info.get("qop", self.challenge.qop).lower()
         if qop not in ("", "auth", "auth-int") or (qop and not self.challenge.qop):
             return False
-        if qop and (info.get("cnonce") != self.cnonce or info.get("nc", "").lower() != nc):
-            return False
+        if qop and (info.get("cnonce", self.cnonce), info.get("nc", nc).lower()) != (self.cnonce, nc):
+            return False  # left out they are no proof of anything, and rspauth is made of ours
         return compare_digest(info["rspauth"].lower().encode(), self._proof("", uri, nc, qop, body).encode())
 
 
@@ -303,8 +303,9 @@ class Authorizations:
         attempt.answered += 1
         refused = [one for one in challenges.values() if _is_refusal(one, attempt)]
         if refused or attempt.answered > MAX_CHALLENGES:
-            for challenge in refused:
-                known.sessions.pop(challenge.realm, None)
+            for realm in (challenge.realm for challenge in refused):
+                if known.sessions.get(realm) is attempt.sent[realm].session:
+                    del known.sessions[realm]
             _warn(known, "password refused at=%s user=%s", hop, account.username)
             return None
         for realm, challenge in challenges.items():
