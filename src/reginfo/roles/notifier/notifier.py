@@ -29,9 +29,7 @@ from reginfo.roles.notifier.policy import (
     watched_aor,
 )
 from reginfo.roles.notifier.subscription import (
-    BLOCK,
     NEVER_MS,
-    RESERVE_AHEAD,
     STATE,
     TOLD,
     Owes,
@@ -383,8 +381,7 @@ class Notifier:
             if subscription.is_used_up:
                 subscription.ending = "deactivated"  # the watcher comes back in a new dialog, which counts from 0
                 self._forget(subscription.id)
-            elif subscription.cseq + RESERVE_AHEAD >= subscription.reserved:
-                subscription.reserved += BLOCK
+            elif subscription.reserve():
                 self._save(subscription)
             elif subscription.is_in_last_block and subscription.key in self._unsaved:
                 subscription.is_timed = True

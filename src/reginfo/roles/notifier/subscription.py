@@ -158,6 +158,13 @@ class Subscription:
         """Whether there is no further version or CSeq."""
         return self.version >= LAST_VERSION or self.cseq >= LAST_CSEQ
 
+    def reserve(self) -> bool:
+        """Reserve a block of numbers if few are left; True if that has to be saved."""
+        if self.cseq + RESERVE_AHEAD < self.reserved:
+            return False
+        self.reserved += BLOCK
+        return True
+
     @property
     def is_in_last_block(self) -> bool:
         """Whether the next CSeq, or what challenges make of it, is of the block that was reserved last."""
