@@ -113,6 +113,43 @@ async def test_a_changed_table_is_noticed_whatever_went_wrong_before(monkeypatch
     assert table.changes == 4
 
 
+class Changing(Table):
+    """The password changes, which is noticed, while a look-up that has read the old one is on its way back."""
+
+    def __init__(self, before: int) -> None:
+        super().__init__()
+        self.before = before
+        self.noticed = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def find(self, username: str, realm: str) -> dict[str, str] | None:
+        self.before -= 1
+        if self.before < 0:
+            return {"MD5": "1" * 32}
+        self.noticed.set()
+        await self.told.wait()
+        return {"MD5": "0" * 32}
+
+    async def changed(self) -> bool:
+        await self.noticed.wait()
+        self.noticed.clear()
+        return True
+
+
+async def test_what_was_read_before_a_change_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # AUT-12: it would be held until the next change, which may never come
+    monkeypatch.setattr(module, "WATCH_S", 0)
+    engine, table, done = Asking(("alice",)), Changing(before=1), asyncio.Event()
+    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: NOW, done.set)
+    watching = asyncio.create_task(users.watch())
+    users.look_up()
+    await engine.forgotten.wait()
+    table.told.set()
+    await done.wait()
+    watching.cancel()
+    assert engine.heard == [(("alice",), "alice", {"MD5": "1" * 32})]
+
+
 async def test_a_reload_keeps_what_needs_a_restart() -> None:
     # the user table stays open; algorithms and the life of a nonce follow
     users = Users(SECTION, cast(Credentials, Table()), cast(Engine, Asking()), lambda: NOW, lambda: None)
