@@ -101,6 +101,22 @@ async def test_whoever_cannot_be_looked_up_is_said_to_be_unavailable(error: Exce
     assert await heard(table, ("alice",)) == [(("alice",),)]
 
 
+async def test_a_table_that_does_not_answer_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    # SEC-3: strangers who give made-up names write no log
+    table, engine, done = Table(), Asking(), asyncio.Semaphore(0)
+    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: NOW, done.release)
+    for error in (StoreUnavailable("gone", retry_after=1), None, StoreUnavailable("gone again", retry_after=1)):
+        table.error = error
+        engine.queries = [(f"olive{number}",) for number in range(3)]
+        users.look_up()
+        for _ in range(3):
+            await done.acquire()
+    assert [record.getMessage() for record in caplog.records] == [
+        "user table does not answer reason=gone",
+        "user table does not answer reason=gone again",
+    ]
+
+
 async def test_a_changed_table_is_noticed_whatever_went_wrong_before(monkeypatch: pytest.MonkeyPatch) -> None:
     # AUT-12
     monkeypatch.setattr(module, "WATCH_S", 0)

@@ -42,6 +42,7 @@ class Users:
         self._done = done
         self._tasks: set[asyncio.Task[None]] = set()
         self._changes = 0
+        self._is_silent = False
 
     def kept(self, config: Config) -> Config:
         """Return a configuration with those of its keys as they are that need a restart."""
@@ -60,12 +61,15 @@ class Users:
         try:
             name, ha1 = await self._ask_settled(query)
         except StoreUnavailable as error:
-            logger.warning("user table does not answer reason=%s", error)
+            if not self._is_silent:  # strangers choose how many are looked up
+                logger.warning("user table does not answer reason=%s", error)
+            self._is_silent = True
             self._engine.user_unavailable(query, self._now())
         except Exception:  # whoever waits is owed an answer all the same
             logger.exception("user look-up failed")
             self._engine.user_unavailable(query, self._now())
         else:
+            self._is_silent = False
             self._engine.user_found(query, name, ha1, self._now())
         self._done()
 
