@@ -104,16 +104,17 @@ async def test_whoever_cannot_be_looked_up_is_said_to_be_unavailable(error: Exce
 async def test_a_table_that_does_not_answer_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     # SEC-3: strangers who give made-up names write no log
     table, engine, done = Table(), Asking(), asyncio.Semaphore(0)
-    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: NOW, done.release)
-    for error in (StoreUnavailable("gone", retry_after=1), None, StoreUnavailable("gone again", retry_after=1)):
-        table.error = error
+    now_ms = 0
+    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: Now(now_ms, 0.0), done.release)
+    for now_ms in (1_000, 2_000, 999 + module.QUIET_MS, 1_000 + module.QUIET_MS):
+        table.error = StoreUnavailable(f"gone at {now_ms}", retry_after=1)
         engine.queries = [(f"olive{number}",) for number in range(3)]
         users.look_up()
         for _ in range(3):
             await done.acquire()
     assert [record.getMessage() for record in caplog.records] == [
-        "user table does not answer reason=gone",
-        "user table does not answer reason=gone again",
+        "user table does not answer reason=gone at 1000",
+        "user table does not answer reason=gone at 11000",
     ]
 
 

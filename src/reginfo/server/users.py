@@ -17,6 +17,7 @@ from reginfo.store.credentials import Credentials, open_credentials
 logger = logging.getLogger(__name__)
 
 WATCH_S = 1.0  # a changed password counts within this
+QUIET_MS = 10_000  # between two lines of the log that say that the table does not answer
 
 Answer = tuple[str | None, Mapping[str, str]]
 "A name and its H(A1) by algorithm; None if there is no such user."
@@ -42,7 +43,7 @@ class Users:
         self._done = done
         self._tasks: set[asyncio.Task[None]] = set()
         self._changes = 0
-        self._is_silent = False
+        self._quiet_until_ms = 0
 
     def kept(self, config: Config) -> Config:
         """Return a configuration with those of its keys as they are that need a restart."""
@@ -61,15 +62,14 @@ class Users:
         try:
             name, ha1 = await self._ask_settled(query)
         except StoreUnavailable as error:
-            if not self._is_silent:  # strangers choose how many are looked up
+            if self._now().ms >= self._quiet_until_ms:  # strangers choose how many are looked up
+                self._quiet_until_ms = self._now().ms + QUIET_MS
                 logger.warning("user table does not answer reason=%s", error)
-            self._is_silent = True
             self._engine.user_unavailable(query, self._now())
         except Exception:  # whoever waits is owed an answer all the same
             logger.exception("user look-up failed")
             self._engine.user_unavailable(query, self._now())
         else:
-            self._is_silent = False
             self._engine.user_found(query, name, ha1, self._now())
         self._done()
 
