@@ -255,7 +255,9 @@ def test_empty_fragments_cost_nothing() -> None:
     assert not one.partial
 
 
-@pytest.mark.parametrize("small", [frame(b"", PING), frame(b"\r\n\r\n"), frame(b"x")], ids=["ping", "crlf", "one octet"])
+@pytest.mark.parametrize(
+    "small", [frame(b"", PING), frame(b"\r\n\r\n"), frame(b"x")], ids=["ping", "crlf", "one octet"]
+)
 def test_a_flood_of_small_frames_is_cut_off(small: bytes) -> None:
     """SEC-5: each costs microseconds, and one read may bring ten thousand."""
     one = opened()
