@@ -1,4 +1,4 @@
-"""A name server on the loopback interface: it serves what a test puts into it, over UDP."""
+"""A name server on the loopback interface: it serves what a test puts into it, over UDP and TCP."""
 
 import asyncio
 import socket
@@ -22,6 +22,8 @@ class DnsServer(asyncio.DatagramProtocol):
         self.is_silent = False
         self.garbage = b""
         "Sent instead of every answer."
+        self.longest = 65_535
+        "Octets of a datagram; a longer answer is asked for over TCP."
         self._records: dict[tuple[str, str], dns.rrset.RRset] = {}
 
     def add(self, name: str, kind: str, *values: str, ttl: int = 300) -> None:
@@ -30,11 +32,24 @@ class DnsServer(asyncio.DatagramProtocol):
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
-        return self
+        while True:
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+            try:
+                self._streams = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            except OSError:  # somebody else has this port
+                self._transport.close()
+            else:
+                return self
 
     async def __aexit__(self, *_: object) -> None:
         self._transport.close()
+        self._streams.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        answer = self._answer(dns.message.from_wire(await reader.readexactly(length))).to_wire(max_size=65_535)
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        writer.close()
 
     @property
     def port(self) -> int:
@@ -54,8 +69,11 @@ class DnsServer(asyncio.DatagramProtocol):
         except dns.exception.DNSException:
             return
         answer = self._answer(question)
+        if len(answer.to_wire(max_size=65_535)) > self.longest:
+            answer.answer.clear()
+            answer.flags |= dns.flags.TC
         if not self.is_silent:
-            self._transport.sendto(self.garbage or answer.to_wire(), addr)
+            self._transport.sendto(self.garbage or answer.to_wire(max_size=65_535), addr)
 
     def _answer(self, question: dns.message.Message) -> dns.message.Message:
         name = question.question[0].name.to_text(omit_final_dot=True).lower()

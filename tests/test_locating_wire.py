@@ -18,9 +18,10 @@ from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
 from reginfo.roles.subscriber import Heard
 from reginfo.server import Server
-from reginfo.server.fallback import MAX_FALLBACKS, Fallback
+from reginfo.server.fallback import MAX_FALLBACKS, MAX_SEEKING, Fallback
 from reginfo.server.locator import Locator
-from reginfo.sip.routing import next_hop
+from reginfo.sip.locating import Target
+from reginfo.sip.routing import Hop, next_hop
 from tests.dns_server import DnsServer, dead_port
 from tests.harness import contact, request
 from tests.server_fixture import PATIENCE
@@ -211,5 +212,46 @@ async def test_answers_that_look_for_a_way_are_bounded() -> None:
         fallback.send(octets, Flow("tcp", ("127.0.0.1", 5060), ("192.0.2.9", 40000), 1 + number))
         await asyncio.sleep(0)
         assert streams.tries == min(number + 1, MAX_FALLBACKS)
+    fallback.close()
+    await asyncio.sleep(0)
+
+
+class Slow(Locator):
+    """Its name servers do not answer."""
+
+    asked = 0
+
+    async def locate(self, hop: Hop) -> list[tuple[Target, str]]:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return []
+
+
+class Closed(Stuck):
+    """Nobody listens."""
+
+    async def connect(self, flow: Flow) -> Flow:
+        raise ConnectionError
+
+
+async def test_names_in_the_vias_of_strangers_leave_room_for_others() -> None:
+    """TRN-5, SEC-3: names that nobody answers for would keep every thread that looks up hosts."""
+    streams = Closed(
+        asyncio.get_running_loop(),
+        "127.0.0.1",
+        0,
+        lambda batch: None,
+        lambda flow: None,
+        lambda error, flow: None,
+        limits=StreamLimits(),
+    )
+    locator = Slow(("tcp",))
+    fallback = Fallback([streams], locator)
+    for number in range(MAX_SEEKING + 1):
+        octets = write_response(parse_message(request(via=f"h{number}.test")), 200)
+        fallback.send(octets, Flow("tcp", ("127.0.0.1", 5060), ("192.0.2.9", 40000), 1 + number))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert locator.asked == min(number + 1, MAX_SEEKING)
     fallback.close()
     await asyncio.sleep(0)

@@ -101,6 +101,23 @@ async def test_whoever_cannot_be_looked_up_is_said_to_be_unavailable(error: Exce
     assert await heard(table, ("alice",)) == [(("alice",),)]
 
 
+async def test_a_table_that_does_not_answer_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    # SEC-3: strangers who give made-up names write no log
+    table, engine, done = Table(), Asking(), asyncio.Semaphore(0)
+    now_ms = 0
+    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: Now(now_ms, 0.0), done.release)
+    for now_ms in (1_000, 2_000, 999 + module.QUIET_MS, 1_000 + module.QUIET_MS):
+        table.error = StoreUnavailable(f"gone at {now_ms}", retry_after=1)
+        engine.queries = [(f"olive{number}",) for number in range(3)]
+        users.look_up()
+        for _ in range(3):
+            await done.acquire()
+    assert [record.getMessage() for record in caplog.records] == [
+        "user table does not answer reason=gone at 1000",
+        "user table does not answer reason=gone at 11000",
+    ]
+
+
 async def test_a_changed_table_is_noticed_whatever_went_wrong_before(monkeypatch: pytest.MonkeyPatch) -> None:
     # AUT-12
     monkeypatch.setattr(module, "WATCH_S", 0)
@@ -111,6 +128,43 @@ async def test_a_changed_table_is_noticed_whatever_went_wrong_before(monkeypatch
     await engine.forgotten.wait()
     watching.cancel()
     assert table.changes == 4
+
+
+class Changing(Table):
+    """The password changes, which is noticed, while a look-up that has read the old one is on its way back."""
+
+    def __init__(self, before: int) -> None:
+        super().__init__()
+        self.before = before
+        self.noticed = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def find(self, username: str, realm: str) -> dict[str, str] | None:
+        self.before -= 1
+        if self.before < 0:
+            return {"MD5": "1" * 32}
+        self.noticed.set()
+        await self.told.wait()
+        return {"MD5": "0" * 32}
+
+    async def changed(self) -> bool:
+        await self.noticed.wait()
+        self.noticed.clear()
+        return True
+
+
+async def test_what_was_read_before_a_change_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # AUT-12: it would be held until the next change, which may never come
+    monkeypatch.setattr(module, "WATCH_S", 0)
+    engine, table, done = Asking(("alice",)), Changing(before=1), asyncio.Event()
+    users = Users(SECTION, cast(Credentials, table), cast(Engine, engine), lambda: NOW, done.set)
+    watching = asyncio.create_task(users.watch())
+    users.look_up()
+    await engine.forgotten.wait()
+    table.told.set()
+    await done.wait()
+    watching.cancel()
+    assert engine.heard == [(("alice",), "alice", {"MD5": "1" * 32})]
 
 
 async def test_a_reload_keeps_what_needs_a_restart() -> None:

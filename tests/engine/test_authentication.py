@@ -497,9 +497,12 @@ DOCUMENT = (
 )
 
 
+ALICE = "sip:alice@example.com"
+PUBLISHED = ("Event: reg", "Expires: 600", "Content-Type: application/reginfo+xml")
+
+
 def publish(client: Client, *rows: str, flow: Flow = PHONE) -> SipMessage:
-    extra = ("Event: reg", "Expires: 600", "Content-Type: application/reginfo+xml")
-    octets = client.octets(*extra, *rows, method="PUBLISH", uri="sip:alice@example.com", body=DOCUMENT)
+    octets = client.octets(*PUBLISHED, *rows, method="PUBLISH", uri=ALICE, body=DOCUMENT)
     return client.house.ask(octets, flow)
 
 
@@ -522,6 +525,25 @@ def test_peers_known_by_address_are_not_asked() -> None:
     assert publish(client).status == 200
     assert subscribe(client, says="east").status == 200
     assert place.register(contact()).status == 401
+
+
+def test_the_address_of_a_peer_is_worth_its_domains_only() -> None:
+    """AUT-7, RIC-10, SUB-23: what From says is no proof, wherever it comes from."""
+    peer = PeerSection(name="east", uri="sip:192.0.2.10", domains=("example.net",))
+    place = house(
+        peers=[peer],
+        domains=("example.com", "example.net"),
+        notifier=NotifierSection(allow=("sip:boss@example.com",)),
+        compositor=CompositorSection(publishers=("sip:app@example.com",)),
+    )
+    client = Client(place, "east")
+    for says in ("alice", "boss"):
+        assert subscribe(client, says=says).status == 401
+    assert place.ask(client.octets(*PUBLISHED, method="PUBLISH", uri=ALICE, user="app", body=DOCUMENT)).status == 401
+    extra = ("Event: reg", "Contact: <sip:w@192.0.2.10:5060>", "Expires: 600")
+    answer = place.ask(client.octets(*extra, method="SUBSCRIBE", uri="sip:alice@example.net", user="alice"))
+    assert answer.status == 200
+    assert place.ask(client_octets(client, answer, "Subject: again")).status == 200  # its own dialog
 
 
 @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("CANCEL", 481), ("NOTIFY", 481), ("ACK", 0)])

@@ -182,6 +182,36 @@ def test_an_end_that_cannot_be_committed_is_tried_again() -> None:
     assert house.contacts() == []
 
 
+def test_a_phone_that_is_there_again_is_not_ended_by_an_older_icmp_error() -> None:
+    """OUT-6, REG-2: it was told 200 after the error, and the next error is heard again."""
+    store = RefusingStore()
+    house = House(store)
+    house.register(flow_contact(), SUPPORTED, flow=UDP)
+    store.is_down = True
+    lose(house, UDP)
+    store.is_down = False
+    house.sleep(1)
+    assert house.register(flow_contact(), SUPPORTED, flow=UDP, cseq=2).status == 200
+    house.sleep(6)
+    house.settle()
+    assert house.contacts() == [PHONE]
+    lose(house, UDP)
+    assert house.contacts() == []
+
+
+def test_a_refresh_after_an_icmp_error_counts_though_many_ends_wait(house: House) -> None:
+    """OUT-6, REG-2: thousands behind one proxy, which comes back before they are all ended."""
+    for number in range(ENDS_PER_TURN + 1):
+        house.register(flow_contact(), SUPPORTED, flow=UDP, user=f"u{number}")
+    house.engine.lost(UDP, house.now())
+    house.now_ms += 1
+    users = [f"u{number}" for number in range(ENDS_PER_TURN + 1)]
+    batch = [(request("REGISTER", flow_contact(), SUPPORTED, user=user, cseq=2), UDP) for user in users]
+    house.engine.receive(batch, house.now())
+    house.settle()
+    assert all(house.contacts(f"sip:{user}@example.com") == [PHONE] for user in users)
+
+
 def test_a_request_decided_before_the_end_is_not_undone(house: House) -> None:
     """OUT-6, REG-2: the phone was quicker on its new connection than the news of the old one."""
     house.register(flow_contact(), SUPPORTED, flow=tcp(1))
@@ -267,7 +297,7 @@ def test_connections_lost_meanwhile_are_remembered_within_a_bound(monkeypatch: p
     monkeypatch.setattr(flows_module, "MAX_GONE", 2)
     flows = Flows()
     for number in range(1, lost + 1):
-        flows.lost(tcp(number), 1)
+        flows.lost(tcp(number), 1, 0)
     flows.follow(change_of(tcp(1).identity))
     assert flows.ending == (1 if lost == 2 else 0)
     flows.follow(change_of(tcp(2).identity, "sip:b@example.com"))
@@ -283,7 +313,7 @@ def test_ends_are_taken_in_pieces(waiting: int, room: int, taken: int) -> None:
     flows = Flows()
     for number in range(waiting):
         flows.follow(change_of(tcp(1).identity, f"sip:u{number}@example.com"))
-    flows.lost(tcp(1), 0)
+    flows.lost(tcp(1), 0, 0)
     pending = MAX_BEFORE_ENDS - room
     assert flows.may_end(pending) == (taken > 0)
     assert len(flows.take(pending)) == taken

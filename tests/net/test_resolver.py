@@ -12,7 +12,7 @@ import pytest
 
 from reginfo.model import Naptr, Srv
 from reginfo.net import resolver as module
-from reginfo.net.resolver import MAX_ADDRESSES, MAX_CACHED, Resolver, local_towards
+from reginfo.net.resolver import MAX_ADDRESSES, MAX_CACHED, MAX_RECORDS, Resolver, local_towards
 from tests.dns_server import DnsServer
 
 
@@ -72,6 +72,28 @@ async def test_records_come_from_dns_as_they_are(server: DnsServer) -> None:
     assert sorted(found) == [Srv(0, 0, 0, "."), Srv(1, 2, 5070, "a.example.test")]
     assert not await resolver.ask("SRV", "_sip._tcp.example.test")
     assert not await resolver.ask("NAPTR", "x" * 64 + ".test")
+
+
+@pytest.mark.network
+async def test_long_answers_are_asked_for_over_tcp_and_endless_ones_not_read(server: DnsServer) -> None:
+    """DNS-2, SEC-3: whoever owns a zone chooses what is in it, and 64 KiB are a sixth of a second to read."""
+    server.longest = 512
+    for name, count in (("long", 20), ("endless", 2000)):
+        server.add(f"{name}.test", "SRV", *(f"{n} 0 5060 h{n}.test." for n in range(count)))
+    resolver = Resolver()
+    assert len(await resolver.ask("SRV", "long.test")) == 20
+    assert not await resolver.ask("SRV", "endless.test")
+
+
+@pytest.mark.network
+async def test_the_records_remembered_of_an_answer_are_bounded(server: DnsServer) -> None:
+    """SEC-3: those that go first are kept."""
+    for count in (MAX_RECORDS, MAX_RECORDS + 1):
+        server.add(f"s{count}.test", "SRV", *(f"{n} 0 5060 h.test." for n in reversed(range(count))))
+        server.add(f"n{count}.test", "NAPTR", *(f'{n} 1 "s" "SIP+D2U" "" h.test.' for n in reversed(range(count))))
+        for kind, name in (("SRV", f"s{count}.test"), ("NAPTR", f"n{count}.test")):
+            found = await Resolver().ask(kind, name)
+            assert sorted(one[0] for one in found if not isinstance(one, str)) == list(range(MAX_RECORDS))
 
 
 @pytest.mark.network

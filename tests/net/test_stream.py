@@ -10,6 +10,7 @@ from typing import Self, cast
 import pytest
 
 from reginfo.fast import Flow, SipParseError
+from reginfo.net import stream
 from reginfo.net.connection import StreamLimits
 from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
@@ -133,6 +134,39 @@ async def test_connection_numbers_differ_between_servers() -> None:
         first.writer.write(OPTIONS)
         second.writer.write(OPTIONS)
         assert (await a.take(1))[0][1].connection != (await b.take(1))[0][1].connection
+
+
+@network
+@on_uvloop
+async def test_connections_that_are_much_work_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-5: when the time of a turn is over the others go on, and those not served come before who talks again."""
+    monkeypatch.setattr(stream, "TURN_S", 0)
+    loop = asyncio.get_running_loop()
+    async with Site() as site, Client(site) as first, Client(site) as second, Client(site) as third:
+        clients = {client.local: client for client in (first, second, third)}
+        turn = 0
+
+        def count() -> None:
+            nonlocal turn
+            turn += 1
+            loop.call_soon(count)
+
+        served: list[tuple[tuple[str, int], int]] = []
+
+        def take(batch: Batch) -> None:
+            remote = batch[0][1].remote
+            served.append((remote, turn))
+            clients[remote].writer.write(OPTIONS)  # and so on
+            site.batches.put_nowait(batch)
+
+        site.server.on_batch = take
+        for client in clients.values():
+            client.writer.write(OPTIONS)
+        loop.call_soon(count)
+        await site.take(9)
+        assert {remote for remote, _ in served[:3]} == set(clients)
+        turns = [at for _, at in served]
+        assert len(set(turns)) == len(turns)
 
 
 @network

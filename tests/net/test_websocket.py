@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 
 from reginfo.config import TlsSection
 from reginfo.net.tls import Tls
-from reginfo.net.websocket import MAX_OPENING, WebSocketFraming
+from reginfo.net.websocket import MAX_FRAMES, MAX_OPENING, WebSocketFraming
 from tests.certificates import Authority
 from tests.net.loops import on_uvloop
 from tests.net.test_stream import OPTIONS, Site
@@ -253,6 +253,24 @@ def test_empty_fragments_cost_nothing() -> None:
     assert one.partial
     assert one.feed(frame(b"b", CONT)) == [b"ab"]
     assert not one.partial
+
+
+@pytest.mark.parametrize(
+    "small", [frame(b"", PING), frame(b"\r\n\r\n"), frame(b"x")], ids=["ping", "crlf", "one octet"]
+)
+def test_a_flood_of_small_frames_is_cut_off(small: bytes) -> None:
+    """SEC-5: each costs microseconds, and one read may bring ten thousand."""
+    one = opened()
+    one.feed(small * MAX_FRAMES)
+    assert not one.is_over
+    one.feed(small * MAX_FRAMES)  # another read
+    assert not one.is_over
+    one.take_reply()
+    one.feed(small * (MAX_FRAMES + 1))
+    assert one.is_over
+    assert one.take_reply().endswith(b"\x88\x02\x03\xf0")  # 1008
+    taken = len(one.feed(small * 10_000))
+    assert taken == 0
 
 
 @given(

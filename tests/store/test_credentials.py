@@ -484,6 +484,21 @@ async def test_new_names_are_not_hashed_where_nothing_may_be_written(
     await credentials.close()
 
 
+async def test_names_that_could_not_be_kept_are_not_hashed_again_and_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AUT-8, SEC-3: each hashed name a stranger makes up would cost 3,000 hashes and a line of the log."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("INSERT INTO subscriber (username, domain) VALUES ('bob', ?)", (REALM,))
+        database.commit()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    credentials = open_credentials(AuthSection(db_url=f"sqlite:///{file}"))
+    for number in range(3):
+        assert await credentials.find_hash("MD5", f"{number:032x}", REALM) is None
+    assert len(caplog.records) == 1
+    await credentials.close()
+
+
 # ---- how much may wait
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config, Listener
-from reginfo.fast import Change, Flow, SipMessage, Transactions
+from reginfo.fast import Change, Flow, SipMessage, SipParseError, Transactions, canonical_aor
 from reginfo.model import Command, Now, StateItem
 from reginfo.roles.compositor import STATE as COMPOSITOR_STATE
 from reginfo.roles.compositor import Compositor
@@ -93,11 +93,22 @@ class Roles:
         self._follow_all([uri for uri in wanted if uri not in before], now)
 
     def is_trusted(self, request: SipMessage, flow: Flow) -> bool:
-        """Tell whether the address or certificate behind a SUBSCRIBE or PUBLISH says enough about who it is from."""
+        """Tell whether the address or certificate behind a SUBSCRIBE or PUBLISH says enough about who it is from.
+
+        That of a peer does for what it may speak for: beyond that its From would be believed (AUT-7).
+        """
         method = request.method
-        if method == "SUBSCRIBE":
-            return self._peers.by(flow) is not None
-        return method == "PUBLISH" and (self._peers.by(flow) is not None or self.compositor.trusts(flow.host))
+        if method == "PUBLISH" and self.compositor.trusts(flow.host):
+            return True
+        peer = self._peers.by(flow) if method in ("SUBSCRIBE", "PUBLISH") else None
+        if peer is None:
+            return False
+        if method == "SUBSCRIBE" and request.to.tag is not None:
+            return True  # the tags of its dialog tell
+        try:
+            return peer.speaks_for(canonical_aor(request.request_uri))
+        except SipParseError:
+            return False
 
     def bind(self, listeners: Sequence[Listener], now: Now) -> None:
         """Take the addresses this server is reached at, and begin to follow what the configuration names."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from reginfo.model import Naptr, Srv
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 QUERY_TIMEOUT: Final = 3.0  # seconds for NAPTR and SRV: without an answer the host itself is tried
 MAX_ADDRESSES: Final = 16  # of one name
+MAX_ANSWER: Final = 2048  # octets of an answer over TCP: some forty servers, and five milliseconds to read
+MAX_RECORDS: Final = 64  # of one answer that are remembered, those that go first
 MAX_LOOKUPS: Final = 16  # at once; whoever waits longer for a turn than a lookup may take is not served any more
 MAX_CACHED: Final = 4096  # answers
 MAX_TTL: Final = 3600.0  # seconds an answer is believed, whatever it says
@@ -73,14 +76,41 @@ async def _records(kind: str, name: str) -> tuple[Records, float]:
     dns = await loop.run_in_executor(_threads, importlib.import_module, "dns.exception")
     try:
         resolver = await loop.run_in_executor(_threads, system_dns)  # it reads /etc/resolv.conf
-        answer = await resolver.resolve(f"{name}.", kind, raise_on_no_answer=False, lifetime=QUERY_TIMEOUT)
+        answer = await resolver.resolve(
+            f"{name}.", kind, raise_on_no_answer=False, lifetime=QUERY_TIMEOUT, backend=_Bounded()
+        )
         if answer.rrset is None:
             return (), NEGATIVE_TTL
-        records: Records = [_naptr(one) for one in answer.rrset] if kind == "NAPTR" else [*map(_srv, answer.rrset)]
-        return records, answer.rrset.ttl
+        records: list[Any] = [_naptr(one) for one in answer.rrset] if kind == "NAPTR" else [*map(_srv, answer.rrset)]
+        # The first number says which go first, order or priority.
+        return sorted(records, key=itemgetter(0))[:MAX_RECORDS], answer.rrset.ttl
     except (dns.DNSException, OSError, EOFError, UnicodeError, ValueError) as error:
         logger.debug("no answer of dns kind=%s name=%s reason=%s", kind, name, type(error).__name__)
         return (), NEGATIVE_TTL
+
+
+class _Bounded:
+    """The sockets of dnspython, over which no long answer comes in: its records would be read one by one."""
+
+    def __init__(self) -> None:
+        self._backend = importlib.import_module("dns.asyncbackend").get_backend("asyncio")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    async def make_socket(self, family: int, kind: int, *where: Any) -> Any:
+        made = await self._backend.make_socket(family, kind, *where)
+        if kind == socket.SOCK_STREAM:
+            receive = made.recv
+
+            async def bounded(size: int, timeout: float | None) -> bytes:
+                if size > MAX_ANSWER:
+                    raise EOFError("the answer is too long")
+                octets: bytes = await receive(size, timeout)
+                return octets
+
+            made.recv = bounded
+        return made
 
 
 def _naptr(record: Any) -> Naptr:

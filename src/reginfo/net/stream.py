@@ -9,7 +9,7 @@ import logging
 import os
 import select
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
 
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024  # connections the kernel completes ahead of us
 ACCEPTS: Final = 64  # connections taken in one turn of the loop
-EVENTS: Final = 256  # sockets served in one turn of the loop
+EVENTS: Final = 256  # sockets served in one turn of the loop, while there is time
+TURN_S: Final = 0.005  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when descriptors have run out
 CONNECT_TIMEOUT: Final = 5.0  # seconds a connection may take to be made
 CLOSE_GRACE: Final = 1.0  # seconds in which buffers may empty when the server closes
@@ -74,6 +75,7 @@ class StreamServer:
         self._closing = False
         self._exhausted = False
         self._poll: select.epoll | None = None
+        self._ready: deque[tuple[int, int]] = deque()  # found by the poll and not served yet
         self._clocks = Clocks(loop)
         self._slots: Counter[str] = Counter()  # remote host -> connections held, accepted and made
         self._held = 0  # the sum of them
@@ -281,9 +283,15 @@ class StreamServer:
     def _serve(self) -> None:
         if self._poll is None:
             return
-        for descriptor, events in self._poll.poll(0, EVENTS):
+        if not self._ready:
+            self._ready.extend(self._poll.poll(0, EVENTS))
+        until = self.loop.time() + TURN_S
+        while self._ready:
+            descriptor, events = self._ready.popleft()
             if descriptor in self._sockets:  # it may have ended because of another one
                 self._sockets[descriptor].ready(events)
+            if self.loop.time() >= until:
+                break
 
     def hold(
         self, peer: socket.socket, remote: tuple[str, int], *, domain: str = "", connects: bool = False

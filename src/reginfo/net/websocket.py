@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 SUBPROTOCOL: Final = Subprotocol("sip")  # RFC 7118 section 4
 VERSION: Final = "13"
 MAX_OPENING: Final = 16_384  # octets of the HTTP request, as of a header section (SEC-5)
+MAX_FRAMES: Final = 512  # of one read, that some milliseconds are enough for; as many SIP messages fill it
 ANY: Final = "*"
+
+_PIECE: Final = 4_096  # octets of a read looked at before its frames are counted
 
 _PING: Final = b"\r\n\r\n"
 _PONG: Final = b"\r\n"
@@ -60,12 +63,24 @@ class WebSocketFraming:
 
     def feed(self, octets: bytes) -> list[bytes]:
         messages: list[bytes] = []
+        frames = 0
+        for at in range(0, len(octets), _PIECE):
+            if self.is_over:
+                break
+            frames += self._feed(octets[at : at + _PIECE], messages, MAX_FRAMES - frames)
+        return messages
+
+    def _feed(self, octets: bytes, messages: list[bytes], limit: int) -> int:
+        """Take octets in and return how many frames they complete; beyond the limit the connection is over."""
         protocol = self._protocol
         was_opening = self.is_opening
         protocol.receive_data(octets)
         events = protocol.events_received()
-        for event in events:
+        for count, event in enumerate(events):
             if self.is_over:
+                break
+            if count >= limit:
+                protocol.fail(CloseCode.POLICY_VIOLATION)
                 break
             if isinstance(event, Request):
                 self._open(event)
@@ -78,7 +93,7 @@ class WebSocketFraming:
             self._still_opening(len(octets))
         self.partial = not events or self._message is not None
         self.is_over = self.is_over or protocol.state is State.CLOSED or protocol.close_expected()
-        return messages
+        return len(events)
 
     def _open(self, request: Request) -> None:
         protocol = self._protocol

@@ -14,6 +14,7 @@ from reginfo.sip.routing import fallback_flow, sent_by
 logger = logging.getLogger(__name__)
 
 MAX_FALLBACKS: Final = 256  # responses on their way at once; who leaves before the answer sends the request again
+MAX_SEEKING: Final = 4  # of them whose Via is looked up: the other turns and threads of the locator are for requests
 
 
 class Fallback:
@@ -23,6 +24,7 @@ class Fallback:
         self._streams = streams
         self._locator = locator
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seeking = 0
 
     def close(self) -> None:
         """Give up what is on its way."""
@@ -46,9 +48,14 @@ class Fallback:
         if await _deliver(streams, octets, fallback_flow(response, flow)):
             return
         hop = sent_by(response)
-        if hop.host == flow.host:
+        if hop.host == flow.host or self._seeking >= MAX_SEEKING:
             return
-        for target, local in await self._locator.locate(hop):
+        self._seeking += 1
+        try:
+            found = await self._locator.locate(hop)
+        finally:
+            self._seeking -= 1
+        for target, local in found:
             if target.transport == flow.transport:
                 domain = hop.host if target.transport == "tls" else ""
                 towards = Flow(flow.transport, (local, flow.local[1]), (target.host, target.port), domain=domain)

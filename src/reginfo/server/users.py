@@ -11,11 +11,16 @@ from reginfo.config import AuthSection, Config
 from reginfo.engine import Engine
 from reginfo.errors import StoreUnavailable
 from reginfo.model import Now
+from reginfo.sip.digest import Query
 from reginfo.store.credentials import Credentials, open_credentials
 
 logger = logging.getLogger(__name__)
 
 WATCH_S = 1.0  # a changed password counts within this
+QUIET_MS = 10_000  # between two lines of the log that say that the table does not answer
+
+Answer = tuple[str | None, Mapping[str, str]]
+"A name and its H(A1) by algorithm; None if there is no such user."
 
 
 class Users:
@@ -37,6 +42,8 @@ class Users:
         self._now = now
         self._done = done
         self._tasks: set[asyncio.Task[None]] = set()
+        self._changes = 0
+        self._quiet_until_ms = 0
 
     def kept(self, config: Config) -> Config:
         """Return a configuration with those of its keys as they are that need a restart."""
@@ -51,11 +58,13 @@ class Users:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _find(self, query: tuple[str, ...]) -> None:
+    async def _find(self, query: Query) -> None:
         try:
-            name, ha1 = await self._ask(query)
+            name, ha1 = await self._ask_settled(query)
         except StoreUnavailable as error:
-            logger.warning("user table does not answer reason=%s", error)
+            if self._now().ms >= self._quiet_until_ms:  # strangers choose how many are looked up
+                self._quiet_until_ms = self._now().ms + QUIET_MS
+                logger.warning("user table does not answer reason=%s", error)
             self._engine.user_unavailable(query, self._now())
         except Exception:  # whoever waits is owed an answer all the same
             logger.exception("user look-up failed")
@@ -64,7 +73,15 @@ class Users:
             self._engine.user_found(query, name, ha1, self._now())
         self._done()
 
-    async def _ask(self, query: tuple[str, ...]) -> tuple[str | None, Mapping[str, str]]:
+    async def _ask_settled(self, query: Query) -> Answer:
+        """Ask until the table has not changed meanwhile: what was read before would be held as what is there now."""
+        while True:
+            changes = self._changes
+            answer = await self._ask(query)
+            if changes == self._changes:
+                return answer
+
+    async def _ask(self, query: Query) -> Answer:
         if len(query) == 1:
             ha1 = await self._credentials.find(query[0], self._realm)
             return (None, {}) if ha1 is None else (query[0], ha1)
@@ -77,6 +94,7 @@ class Users:
             await asyncio.sleep(WATCH_S)
             try:
                 if await self._credentials.changed():
+                    self._changes += 1
                     self._engine.forget_users()
             except StoreUnavailable:
                 continue  # whoever is looked up meanwhile is told so

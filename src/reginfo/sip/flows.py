@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from reginfo.fast import Change, Draft, Flow, bound_flows
+from reginfo.fast import Change, Draft, Flow, Registration, bound_flows
 from reginfo.model import Command, Now
 from reginfo.sip.outbound import FLOW_GRACE, UNTOLD_TIMER
 
@@ -37,14 +37,22 @@ class Grant(NamedTuple):
 class FlowEnd(Command):
     """The end of what one address-of-record has bound to a flow."""
 
-    __slots__ = ("flow",)
+    __slots__ = ("flow", "lost_ms")
 
-    def __init__(self, aor: str, flow: str) -> None:
+    def __init__(self, aor: str, flow: str, lost_ms: int) -> None:
         super().__init__(aor, self._end, CAUSE)
         self.flow = flow
+        self.lost_ms = lost_ms
 
     def _end(self, draft: Draft, now_ms: int) -> int:
-        return draft.end_flow(self.flow)
+        return 0 if self._lives(draft.record) else draft.end_flow(self.flow)
+
+    def _lives(self, record: bytes | None) -> bool:
+        """Tell whether somebody registered over it since; a connection that was lost never comes back."""
+        if record is None or not self.flow.startswith(_DATAGRAMS):
+            return False
+        bound = [one for one in Registration(record).bindings if not one.origin and key_of(one.flow) == self.flow]
+        return any(one.updated_at > self.lost_ms for one in bound)
 
 
 class Flows:
@@ -52,7 +60,7 @@ class Flows:
 
     def __init__(self) -> None:
         self._bound: dict[str, set[str]] = {}
-        self._ending: deque[tuple[str, str]] = deque()
+        self._ending: deque[tuple[str, str, int]] = deque()
         self._gone: dict[str, None] = {}
         self._granted: list[Grant] = []
 
@@ -71,15 +79,18 @@ class Flows:
             if identity.startswith(_DATAGRAMS):
                 self._bound.setdefault(key_of(identity), set()).add(aor)
             else:
-                self._ending.append((aor, identity))
+                self._ending.append((aor, identity, 0))
 
     def follow(self, change: Change) -> None:
         """Take note of a committed change that touches flows."""
         before = set(map(key_of, bound_flows(change.before or b"")))
         after = set(map(key_of, bound_flows(change.record)))
+        aor = change.aor
+        for key in after:
+            if key.startswith(_DATAGRAMS):  # after an ICMP error it is not there, though nothing has moved
+                self._bound.setdefault(key, set()).add(aor)
         if before == after:
             return
-        aor = change.aor
         for key in before - after:
             aors = self._bound.get(key)
             if aors is not None:
@@ -88,7 +99,7 @@ class Flows:
                     del self._bound[key]
         for key in after - before:
             if key in self._gone:
-                self._ending.append((aor, key))
+                self._ending.append((aor, key, 0))
             else:
                 self._bound.setdefault(key, set()).add(aor)
 
@@ -101,12 +112,12 @@ class Flows:
         granted, self._granted = self._granted, []
         return granted
 
-    def lost(self, flow: Flow, pending: int) -> None:
+    def lost(self, flow: Flow, pending: int, now_ms: int) -> None:
         """Let everything end that is bound to a flow, also what one of so many pending works is about to bind."""
         if flow.reliable and not flow.connection:
             return  # one that was never made
         key = key_of(flow.identity)
-        self._ending.extend((aor, key) for aor in self._bound.pop(key, ()))
+        self._ending.extend((aor, key, now_ms) for aor in self._bound.pop(key, ()))
         if pending and flow.connection:
             if len(self._gone) >= MAX_GONE:
                 del self._gone[next(iter(self._gone))]
@@ -119,7 +130,7 @@ class Flows:
 
     def again(self, end: FlowEnd, now: Now) -> None:
         """Let an end wait once more that could not be committed."""
-        self._ending.append((end.aor, end.flow))
+        self._ending.append((end.aor, end.flow, end.lost_ms))
 
     def may_end(self, pending: int) -> bool:
         """Tell whether take() has something."""

@@ -161,6 +161,7 @@ class Credentials:
                     await self._bounded(self._database.write([(_INDEX, new)]))
                 self._indexed = int(found[-1][0] or 0)
         except WriteRefused as error:
+            self._indexed = int(found[-1][0] or 0)  # strangers, who make names up, would have it tried with each
             logger.warning("users read only, new ones are not known by a hashed name reason=%s", error)
         except StoreUnavailable as error:
             logger.warning("hashing of user names put off reason=%s", error)
