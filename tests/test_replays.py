@@ -91,7 +91,13 @@ def test_a_retransmission_gets_the_same_200_and_a_replay_never_one(server: Runni
         elsewhere = octets.replace(peer.via.encode(), stranger.via.encode())
         branch = octets.replace(b"z9hG4bK-second", b"z9hG4bK-third")
         streamed = octets.replace(peer.via.encode(), stream.via.encode())
-        for asker, copy in [(stranger, octets), (stranger, elsewhere), (peer, branch), (stream, streamed)]:
+        copies: list[tuple[UdpPeer | TcpPeer, bytes]] = [
+            (stranger, octets),
+            (stranger, elsewhere),
+            (peer, branch),
+            (stream, streamed),
+        ]
+        for asker, copy in copies:
             answer = ask(asker, copy)
             assert answer.status == 401
             assert answer.www_authenticate[0].params["stale"] == "true"
