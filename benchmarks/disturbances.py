@@ -1,4 +1,4 @@
-"""What others must not feel: a dump of everything, a change that a crowd watches, a mass expiry, an outage.
+"""What others must not feel: a dump of everything, a change that a crowd watches, a mass expiry, an outage, strangers.
 
 python -m benchmarks.disturbances [--pairs 5] [--only NAME]
 """
@@ -18,6 +18,7 @@ import click
 from benchmarks.events import LIMITS, World, aor_of, own, register, subscribe
 from benchmarks.latency import PATIENCE, Bystanders, Disturbance, Felt, disturbed, meanwhile, on_own_core
 from benchmarks.promises import felt_lines, markdown
+from benchmarks.strangers import flood, slow
 from reginfo.admin.control import ControlClient
 from reginfo.fast import RegisterLoad, parse_message, write_response
 from tests.interop.kamailio import DOMAIN
@@ -196,7 +197,14 @@ def outage(pairs: int) -> Felt:
         return disturbed(server, others, Disturbance("compositor down", 2.0, silence), pairs)
 
 
-WORKS: dict[str, Callable[[int], Felt]] = {"dump": dump, "crowd": crowd, "expiry": expiry, "outage": outage}
+WORKS: dict[str, Callable[[int], Felt]] = {
+    "dump": dump,
+    "crowd": crowd,
+    "expiry": expiry,
+    "outage": outage,
+    "flood": flood,
+    "slow": slow,
+}
 
 
 @click.command()

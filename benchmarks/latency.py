@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from statistics import median
@@ -79,9 +79,9 @@ class Bystanders:
     rate: float
 
     @classmethod
-    def at(cls, server: RunningServer, aors: int) -> "Bystanders":
-        """Register them, and find out what half of the highest rate is."""
-        load = RegisterLoad(*server.udp, aors=aors, seed=secrets.randbits(64))
+    def at(cls, server: RunningServer, aors: int, *, nonces: Sequence[str] = (), password: str = "") -> "Bystanders":
+        """Register them, with credentials if they have nonces, and find out what half of the highest rate is."""
+        load = RegisterLoad(*server.udp, aors=aors, seed=secrets.randbits(64), nonces=nonces, password=password)
         _answered(load.run(aors, timeout=FILL_SECONDS))
         top = _answered(load.run(TOP_REQUESTS, timeout=120.0)).rate
         return cls(load, top / 2)

@@ -125,7 +125,29 @@ def lines(found: Samples, felt: Sequence[Felt], aors: int, large: int) -> list[L
         Line("one change, 100,000 watchers", found["one change, NOTIFY and 200 s"], "s", 10),
         Line("subscription", found["bytes per subscription"], "bytes", 1_500),
         Line("REGISTER to NOTIFY", found["REGISTER to NOTIFY p99 ms"], "ms p99", 5),
+        *authentication_lines(found),
         *felt_lines(felt),
+    ]
+
+
+def authentication_lines(found: Samples) -> list[Line]:
+    """Return what is promised of authentication."""
+    kamailio = found["exchange us, Kamailio"]
+    return [
+        Line(
+            "SIPp's exchange with digest",
+            found["SIPp exchange us, memory"] / found["SIPp exchange us, Kamailio"],
+            "of Kamailio",
+            1 / 2,
+        ),
+        Line("exchange, MD5", found["exchange us, MD5"] / kamailio, "of Kamailio", 1 / 2),
+        Line("exchange, SHA-256", found["exchange us, SHA-256"] / kamailio, "of Kamailio with MD5", 1 / 2),
+        Line(
+            "REGISTER, nonce used again, MD5",
+            found["refresh us, MD5"] / found["refresh us, plain"],
+            "of a plain one",
+            2,
+        ),
     ]
 
 

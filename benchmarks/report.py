@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from benchmarks import chain, events, growth, mixed
+from benchmarks import authentication, chain, events, growth, mixed
 from benchmarks.disturbances import WORKS
 from benchmarks.growth import REFRESHES, SERVERS, Point
 from benchmarks.latency import Felt, on_own_core
@@ -230,6 +230,7 @@ def main(rounds: int, aors: int, large: int, publish: bool) -> None:
         refreshes(found, aors)
         kinds(found, FEW, number)
         sipp(found)
+        authentication.measure(found)
         notifications(found)
         chains(found)
         parsers(found)

@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 STEP_SECONDS = 2  # at each rate
 SIPP_USERS = 10_000
+PASSWORD = "secret"
 SIPP_TIMEOUT = 30  # seconds one step may take in all
 KAMAILIO_MEMORY = 2048  # MiB of shared memory: enough for a million AoRs
 
@@ -52,6 +53,7 @@ REGISTER = Scenario(
 )
 WATCHER = Scenario("watch", "watcher.xml", (500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000, 12_000))
 PUBLISHER = Scenario("publish", "publisher.xml", WATCHER.rates)
+AUTHENTICATE = Scenario("authenticate", "authenticate.xml", WATCHER.rates)
 EVENTS = (WATCHER, PUBLISHER)
 "Only of this registrar: Kamailio needs a database and modules of its own for them."
 
@@ -84,8 +86,8 @@ class KamailioPeer(Peer):
 
 
 @contextmanager
-def kamailio() -> Iterator[Peer]:
-    """Run Kamailio as a registrar with its table in memory and one worker."""
+def kamailio(users: Path | None = None) -> Iterator[Peer]:
+    """Run Kamailio as a registrar with its table in memory and one worker; with users it asks for MD5 credentials."""
     with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
         folder = Path(scratch)
         (folder / "run").mkdir()
@@ -95,18 +97,26 @@ def kamailio() -> Iterator[Peer]:
         configuration.write_text(text.replace("@PORT@", str(port)).replace("@DIR@", scratch))
         command = ["kamailio", "-DD", "-E", "-f", str(configuration), "-P", f"{scratch}/kamailio.pid"]
         command += ["-m", str(KAMAILIO_MEMORY), "-w", scratch, "-Y", f"{scratch}/run"]
+        if users is not None:
+            shutil.copy(users, folder / "subscriber.db")
+            command += ["-A", "WITH_AUTH"]
         with running(command, folder) as pid:
             peer = KamailioPeer(port, pid, folder / "ctl")
             await_answer(peer, folder)
             yield peer
 
 
+def sipp_users(names: Sequence[str] = ()) -> list[str]:
+    """Return the rows of users as SIPp reads them; the passwords are for the scenarios that need them."""
+    names = names or [f"s{number:06}" for number in range(SIPP_USERS)]
+    return [f"{name};[authentication username={name} password={PASSWORD}]" for name in names]
+
+
 def sipp_step(peer: Peer, rate: int, scenario: Scenario = REGISTER) -> Measurement:
     """Let SIPp offer that many calls a second and return what came of them."""
     with tempfile.TemporaryDirectory(prefix="reginfo-bench-") as scratch:
         folder = Path(scratch)
-        users = "".join(f"s{number:06}\n" for number in range(SIPP_USERS))
-        (folder / "users.csv").write_text("SEQUENTIAL\n" + users)
+        (folder / "users.csv").write_text("\n".join(["SEQUENTIAL", *sipp_users()]) + "\n")
         command = ["sipp", f"{peer.host}:{peer.port}", "-sf", str(HERE / "sipp" / scenario.file), "-inf", "users.csv"]
         command += ["-i", "127.0.0.1", "-p", str(free_port()), "-r", str(rate), "-m", str(rate * STEP_SECONDS)]
         command += ["-l", "50000", "-nostdin", "-trace_stat", "-stf", "out.csv", "-fd", "1"]
@@ -173,6 +183,11 @@ def loss_free(run: Measurement) -> bool:
 def ramp(peer: Peer, scenario: Scenario = REGISTER) -> list[Measurement]:
     """Raise SIPp's rate until a step is not loss-free, which is the last one returned."""
     sipp_step(peer, REGISTER.rates[0])  # fills the table and warms the server
+    return climb(peer, scenario)
+
+
+def climb(peer: Peer, scenario: Scenario) -> list[Measurement]:
+    """Return the steps of a ramp at a server that is warm."""
     steps = []
     for rate in scenario.rates:
         steps.append(sipp_step(peer, rate, scenario))

@@ -9,22 +9,48 @@ cdef extern from *:
     #define REGINFO_MD5
     #include <stdint.h>
 
-    /* 2**32 times |sin(i + 1)|, and the shifts of each round (RFC 1321 3.4) */
-    static const uint32_t reginfo_md5_sines[64] = {
-        0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501,
-        0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821,
-        0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa, 0xd62f105d, 0x02441453, 0xd8a1e681, 0xe7d3fbc8,
-        0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed, 0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a,
-        0xfffa3942, 0x8771f681, 0x6d9d6122, 0xfde5380c, 0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70,
-        0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05, 0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665,
-        0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1,
-        0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
-    };
-    static const uint8_t reginfo_md5_shifts[16] = {7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21};
+    /* RFC 1321 section 3.4; no compiler unrolls a loop of all 64 steps by itself */
+    #define REGINFO_MD5_F(b, c, d) ((((c) ^ (d)) & (b)) ^ (d))
+    #define REGINFO_MD5_G(b, c, d) ((((b) ^ (c)) & (d)) ^ (c))
+    #define REGINFO_MD5_H(b, c, d) ((b) ^ (c) ^ (d))
+    #define REGINFO_MD5_I(b, c, d) ((c) ^ ((b) | ~(d)))
+    #define REGINFO_MD5_STEP(f, a, b, c, d, k, shift, sine) \
+        a += f(b, c, d) + x[(k) & 15] + (sine); \
+        a = b + (a << (shift) | a >> (32 - (shift)))
+    /* four steps; k is that of the first, and each step takes the word so many places on */
+    #define REGINFO_MD5_FOUR(f, k, on, s0, s1, s2, s3, t0, t1, t2, t3) \
+        REGINFO_MD5_STEP(f, a, b, c, d, k, s0, t0); \
+        REGINFO_MD5_STEP(f, d, a, b, c, (k) + (on), s1, t1); \
+        REGINFO_MD5_STEP(f, c, d, a, b, (k) + 2 * (on), s2, t2); \
+        REGINFO_MD5_STEP(f, b, c, d, a, (k) + 3 * (on), s3, t3)
+
+    static inline void reginfo_md5_block(uint32_t *state, const uint32_t *x)
+    {
+        uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+        REGINFO_MD5_FOUR(REGINFO_MD5_F, 0, 1, 7, 12, 17, 22, 0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee);
+        REGINFO_MD5_FOUR(REGINFO_MD5_F, 4, 1, 7, 12, 17, 22, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501);
+        REGINFO_MD5_FOUR(REGINFO_MD5_F, 8, 1, 7, 12, 17, 22, 0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be);
+        REGINFO_MD5_FOUR(REGINFO_MD5_F, 12, 1, 7, 12, 17, 22, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821);
+        REGINFO_MD5_FOUR(REGINFO_MD5_G, 1, 5, 5, 9, 14, 20, 0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa);
+        REGINFO_MD5_FOUR(REGINFO_MD5_G, 5, 5, 5, 9, 14, 20, 0xd62f105d, 0x02441453, 0xd8a1e681, 0xe7d3fbc8);
+        REGINFO_MD5_FOUR(REGINFO_MD5_G, 9, 5, 5, 9, 14, 20, 0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed);
+        REGINFO_MD5_FOUR(REGINFO_MD5_G, 13, 5, 5, 9, 14, 20, 0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a);
+        REGINFO_MD5_FOUR(REGINFO_MD5_H, 5, 3, 4, 11, 16, 23, 0xfffa3942, 0x8771f681, 0x6d9d6122, 0xfde5380c);
+        REGINFO_MD5_FOUR(REGINFO_MD5_H, 1, 3, 4, 11, 16, 23, 0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70);
+        REGINFO_MD5_FOUR(REGINFO_MD5_H, 13, 3, 4, 11, 16, 23, 0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05);
+        REGINFO_MD5_FOUR(REGINFO_MD5_H, 9, 3, 4, 11, 16, 23, 0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665);
+        REGINFO_MD5_FOUR(REGINFO_MD5_I, 0, 7, 6, 10, 15, 21, 0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039);
+        REGINFO_MD5_FOUR(REGINFO_MD5_I, 12, 7, 6, 10, 15, 21, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1);
+        REGINFO_MD5_FOUR(REGINFO_MD5_I, 8, 7, 6, 10, 15, 21, 0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1);
+        REGINFO_MD5_FOUR(REGINFO_MD5_I, 4, 7, 6, 10, 15, 21, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391);
+        state[0] += a;
+        state[1] += b;
+        state[2] += c;
+        state[3] += d;
+    }
     #endif
     """
-    const uint32_t _sines "reginfo_md5_sines"[64]
-    const uint8_t _shifts "reginfo_md5_shifts"[16]
+    void _mix "reginfo_md5_block"(uint32_t* state, const uint32_t* x) noexcept nogil
 
 
 cdef inline uint32_t _word(const uint8_t* p) noexcept nogil:
@@ -32,39 +58,12 @@ cdef inline uint32_t _word(const uint8_t* p) noexcept nogil:
 
 
 cdef inline void _block(uint32_t* state, const uint8_t* p) noexcept nogil:
-    # 64 octets (RFC 1321 section 3.4); the compiler unrolls it.
-    cdef uint32_t a = state[0]
-    cdef uint32_t b = state[1]
-    cdef uint32_t c = state[2]
-    cdef uint32_t d = state[3]
+    # 64 octets
     cdef uint32_t[16] x
-    cdef uint32_t f, sum
-    cdef int i, k, shift
+    cdef int i
     for i in range(16):
         x[i] = _word(&p[4 * i])
-    for i in range(64):
-        if i < 16:
-            f = (b & c) | (~b & d)
-            k = i
-        elif i < 32:
-            f = (b & d) | (c & ~d)
-            k = (5 * i + 1) & 15
-        elif i < 48:
-            f = b ^ c ^ d
-            k = (3 * i + 5) & 15
-        else:
-            f = c ^ (b | ~d)
-            k = (7 * i) & 15
-        shift = _shifts[(i >> 4) * 4 + (i & 3)]
-        sum = a + f + x[k] + _sines[i]
-        a = d
-        d = c
-        c = b
-        b += (sum << shift) | (sum >> (32 - shift))
-    state[0] += a
-    state[1] += b
-    state[2] += c
-    state[3] += d
+    _mix(state, x)
 
 
 cdef inline void md5(const uint8_t* data, Py_ssize_t n, uint8_t* out) noexcept nogil:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from reginfo._fast.nonces cimport Nonces
-from reginfo._fast.sip_parser cimport SipMessage
+from reginfo._fast.sip_parser cimport Parameter, SipMessage
 
 cdef enum:      # what a request proves
     CHALLENGED_ = 0     # nothing, or what is wrong: 401
@@ -43,6 +43,7 @@ cdef class Proof:
     cdef bytes cnonce
     cdef bytes count                # nc
     cdef bytes ha1                  # that the response was made with
+    cdef bytes ha2                  # of the answer, unless that depends on its body
 
 
 cdef class Authenticator:
@@ -50,6 +51,7 @@ cdef class Authenticator:
     cdef bytes nonce_key
     cdef bytes realm
     cdef str realm_text
+    cdef bytes usual_uri            # what most phones register at
     cdef tuple algorithms
     cdef bint[4] offered            # by DigestHash
     cdef frozenset domains
@@ -60,16 +62,17 @@ cdef class Authenticator:
     cdef Py_ssize_t max_unknown
     cdef object users               # OrderedDicts, oldest first
     cdef object unknown
-    cdef list ha2s                  # per DigestHash, of request lines and of answers: dicts
+    cdef list ha2s                  # per DigestHash, of request lines and of their answers: dicts
 
     cdef Proof examine(self, SipMessage request, int64_t now_ms, bint fresh)
     cdef bint spend(self, Proof proof, int64_t now_ms) except -1
     cdef str info_of(self, Proof proof, bytes body, int64_t now_ms)
     cdef bint owns(self, Proof proof, str aor) except -1
     cdef Proof read(self, SipMessage request)
+    cdef int keep(self, Proof proof, const unsigned char* p, Parameter* parameter) except -1
     cdef str fault_in(self, Proof proof, SipMessage request)
     cdef bint serves(self, bytes uri, SipMessage request) except -1
     cdef int name(self, User user, str name) except -1
     cdef User known(self, object key, int64_t now_ms)
     cdef bytes right_ha1(self, Proof proof, SipMessage request, User user)
-    cdef bytes ha2(self, int hash, bytes method, bytes uri)
+    cdef tuple ha2s_of(self, int hash, SipMessage request, bytes uri)

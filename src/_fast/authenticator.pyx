@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp
 
 from reginfo._fast._chars cimport HEX, TOKEN, hex_value, lower, octet_is, same_ignoring_case
 from reginfo._fast._cursor cimport Cursor, Span, accept, at_end, cursor_of, run, span_since
@@ -32,6 +33,7 @@ from reginfo._fast.digest cimport (
 from reginfo._fast.nonces cimport FORGED, UNUSED, Nonces
 from reginfo._fast.sip_parser cimport (
     HEADER_AUTHORIZATION,
+    METHOD_UNKNOWN,
     Parameter,
     SipMessage,
     base,
@@ -63,6 +65,7 @@ cdef Py_ssize_t _max_sessions = MAX_SESSIONS
 cdef Py_ssize_t[4] _digits                  # of a response, by DigestHash
 _digits[:] = [0, 32, 64, 64]
 cdef tuple _DUMMY = (b"", b"0" * 32, b"0" * 64, b"0" * 64)
+cdef bytes _AUTH = b"auth"
 cdef tuple _NAMES = ("", "MD5", "SHA-256", "SHA-512-256")
 cdef object _reserved = re.compile(r"[^A-Za-z0-9_.!~*'()&=+$,;?/-]")
 
@@ -77,6 +80,7 @@ cdef class User:
 
 
 @cython.final
+@cython.no_gc   # nothing it holds leads back to it
 @cython.auto_pickle(False)
 cdef class Proof:
     """What the credentials of a request come to."""
@@ -132,6 +136,12 @@ cdef uint32_t _number(bytes digits) noexcept:
     return value
 
 
+cdef bytes _method(SipMessage request):
+    return PyBytes_FromStringAndSize(
+        <const char*>base(request) + request.method_span.start, request.method_span.length
+    )
+
+
 cdef str _escaped(str user):
     # As the user part of a URI.
     return _reserved.sub(lambda found: "".join([f"%{octet:02X}" for octet in found[0].encode()]), user)
@@ -145,35 +155,13 @@ cdef bytes _extended(bytes value):
     return unquote_to_bytes(parts[2])
 
 
-cdef int _keep(Proof proof, const unsigned char* p, Parameter* parameter) except -1:
-    # The parameters of RFC 7616 section 3.4; others are ignored.
-    cdef Span name = parameter.name
-    cdef bytes value = unquoted(p, parameter.value)
-    if _is(p, name, b"nonce", 5):
-        proof.nonce = value
-    elif _is(p, name, b"uri", 3):
-        proof.uri = value
-    elif _is(p, name, b"response", 8):
-        proof.response = value
-    elif _is(p, name, b"username", 8):
-        proof.username = value
-    elif _is(p, name, b"realm", 5):
-        proof.realm = value
-    elif _is(p, name, b"cnonce", 6):
-        proof.cnonce = value
-    elif _is(p, name, b"nc", 2):
-        proof.count = value
-    elif _is(p, name, b"qop", 3):
-        proof.qop = value if value == b"auth" else value.lower()
-    elif _is(p, name, b"algorithm", 9):
-        proof.algorithm = value
-    elif _is(p, name, b"opaque", 6):
-        proof.opaque = value
-    elif _is(p, name, b"username*", 9):
-        proof.extended = value
-    elif _is(p, name, b"userhash", 8):
-        proof.hashed_name = value.lower()
-    return 0
+cdef bytes _value(const unsigned char* p, Span span, bytes usual):
+    # unquoted(), without a new object for what nearly everybody says.
+    cdef Py_ssize_t quotes = 1 if span.length > 1 and p[span.start] == c'"' else 0
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(usual)
+    if span.length - 2 * quotes == n and memcmp(&p[span.start + quotes], PyBytes_AS_STRING(usual), n) == 0:
+        return usual
+    return unquoted(p, span)
 
 
 cdef Proof _improper(Proof proof, str fault):
@@ -232,6 +220,7 @@ cdef class Authenticator:
         self.nonces.lifetime_s = lifetime_s
         self.realm = wanted
         self.realm_text = realm
+        self.usual_uri = b"sip:" + wanted
         self.opaque = hashed(MD5, wanted)[:8]
         self.domains = frozenset(domains)
         self.hosts = frozenset([host.encode() for host in (*self.domains, *hosts)])
@@ -310,9 +299,9 @@ cdef class Authenticator:
 
     cdef User known(self, object key, int64_t now_ms):
         # What is held of a user, None if the store has to be asked.
-        cdef User user = self.users.get(key)
+        cdef User user = (<dict>self.users).get(key)
         if user is None:
-            user = self.unknown.get(key)
+            user = (<dict>self.unknown).get(key)
             if user is not None and now_ms - user.probed_ms >= _unknown_ms:
                 return None
         return user
@@ -408,7 +397,7 @@ cdef class Authenticator:
                 continue    # Basic and what nobody knows are no credentials (RFC 3261 section 22.1)
             proof = Proof.__new__(Proof)
             while not at_end(&cur) and next_auth_param(&cur, &parameter) == NULL:
-                _keep(proof, p, &parameter)
+                self.keep(proof, p, &parameter)
                 accept(&cur, c",")
             if proof.realm is None:
                 return _improper(proof, "Authorization: realm missing")
@@ -426,6 +415,38 @@ cdef class Authenticator:
                 return proof
             proof = Proof.__new__(Proof)
         return proof
+
+    cdef int keep(self, Proof proof, const unsigned char* p, Parameter* parameter) except -1:
+        # The parameters of RFC 7616 section 3.4; others are ignored.
+        cdef Span name = parameter.name
+        cdef Span value = parameter.value
+        if _is(p, name, b"nonce", 5):
+            proof.nonce = unquoted(p, value)
+        elif _is(p, name, b"uri", 3):
+            proof.uri = _value(p, value, self.usual_uri)
+        elif _is(p, name, b"response", 8):
+            proof.response = unquoted(p, value)
+        elif _is(p, name, b"username", 8):
+            proof.username = unquoted(p, value)
+        elif _is(p, name, b"realm", 5):
+            proof.realm = _value(p, value, self.realm)
+        elif _is(p, name, b"cnonce", 6):
+            proof.cnonce = unquoted(p, value)
+        elif _is(p, name, b"nc", 2):
+            proof.count = unquoted(p, value)
+        elif _is(p, name, b"qop", 3):
+            proof.qop = _value(p, value, _AUTH)
+            if proof.qop is not _AUTH:
+                proof.qop = proof.qop.lower()
+        elif _is(p, name, b"algorithm", 9):
+            proof.algorithm = _value(p, value, b"MD5")
+        elif _is(p, name, b"opaque", 6):
+            proof.opaque = _value(p, value, self.opaque)
+        elif _is(p, name, b"username*", 9):
+            proof.extended = unquoted(p, value)
+        elif _is(p, name, b"userhash", 8):
+            proof.hashed_name = _value(p, value, b"false").lower()
+        return 0
 
     cdef str fault_in(self, Proof proof, SipMessage request):
         cdef bytes name
@@ -489,18 +510,15 @@ cdef class Authenticator:
         cdef int hash = proof.hash
         cdef bytes ha1 = None if user is None else user.ha1.get(hash)
         cdef bint exists = ha1 is not None
-        cdef bytes method = PyBytes_FromStringAndSize(
-            <const char*>base(request) + request.method_span.start, request.method_span.length
-        )
         cdef bytes ha2, begun
         cdef tuple known
         cdef bint right
         if not exists:
             ha1 = _DUMMY[hash]
         if proof.whole:
-            ha2 = ha2_of(hash, method, proof.uri, request.body)
+            ha2 = ha2_of(hash, _method(request), proof.uri, request.body)
         else:
-            ha2 = self.ha2(hash, method, proof.uri)
+            ha2, proof.ha2 = self.ha2s_of(hash, request, proof.uri)
         if proof.session:
             # The session began with the first cnonce; clients that begin one with each request are taken as well.
             known = self.nonces.sessions.get(proof.nonce)
@@ -516,17 +534,19 @@ cdef class Authenticator:
         )
         return ha1 if right and exists else None
 
-    cdef bytes ha2(self, int hash, bytes method, bytes uri):
-        # Phones send few request lines again and again.
+    cdef tuple ha2s_of(self, int hash, SipMessage request, bytes uri):
+        # H(A2) of the request and of its answer.  Phones send few request lines again and again.
         cdef dict memory = self.ha2s[hash]
-        cdef tuple key = (method, uri)
-        cdef bytes ha2 = memory.get(key)
-        if ha2 is None:
-            ha2 = ha2_of(hash, method, uri, None)
+        cdef tuple key = (request.method_id, uri)
+        cdef tuple both = memory.get(key)
+        if both is None:
+            both = (ha2_of(hash, _method(request), uri, None), ha2_of(hash, b"", uri, None))
+            if request.method_id == METHOD_UNKNOWN:
+                return both
             if len(memory) >= _max_memory:
                 memory.clear()
-            memory[key] = ha2
-        return ha2
+            memory[key] = both
+        return both
 
     cdef str info_of(self, Proof proof, bytes body, int64_t now_ms):
         # RFC 7616 section 3.5
@@ -535,7 +555,7 @@ cdef class Authenticator:
         cdef bytes cnonce = proof.cnonce
         if proof.qop is None:
             return f'nextnonce="{self.nonces.make(now_ms)}"'
-        ha2 = ha2_of(proof.hash, b"", proof.uri, body) if proof.whole else self.ha2(proof.hash, b"", proof.uri)
+        ha2 = ha2_of(proof.hash, b"", proof.uri, body) if proof.whole else proof.ha2
         ha2 = response_of(proof.hash, proof.ha1, proof.nonce, proof.count, cnonce, proof.qop, ha2)
         if b'"' in cnonce or b"\\" in cnonce:
             cnonce = cnonce.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

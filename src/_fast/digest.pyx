@@ -10,8 +10,9 @@ from libc.stdint cimport uint8_t
 
 from reginfo._fast._chars cimport same_ignoring_case
 from reginfo._fast._md5 cimport md5
+from reginfo._fast._writer cimport Writer, put, put_octet, writer_free, writer_init
 
-cdef object _sha256 = hashlib.sha256
+cdef object _sha256 = hashlib.sha256    # which has the processor's own instructions
 cdef object _new = hashlib.new
 
 
@@ -30,15 +31,16 @@ cdef int hash_named(const unsigned char* name, Py_ssize_t n, bint* session) noex
 
 
 cdef bytes hashed(int hash, bytes octets):
-    cdef bytes raw
+    return _hashed(hash, <const uint8_t*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
+
+
+cdef bytes _hashed(int hash, const uint8_t* p, Py_ssize_t n):
     cdef uint8_t[16] short
+    cdef bytes raw
     if hash == MD5:
-        md5(<const uint8_t*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets), short)
+        md5(p, n, short)
         return _digits(short, 16)
-    if hash == SHA_256:
-        raw = _sha256(octets).digest()
-    else:
-        raw = _new("sha512_256", octets).digest()
+    raw = (_sha256(p[:n]) if hash == SHA_256 else _new("sha512_256", p[:n])).digest()
     return _digits(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))
 
 
@@ -63,9 +65,24 @@ cdef bytes ha2_of(int hash, bytes method, bytes uri, bytes body):
 
 
 cdef bytes response_of(int hash, bytes ha1, bytes nonce, bytes nc, bytes cnonce, bytes qop, bytes ha2):
-    if not qop:
-        return hashed(hash, b":".join((ha1, nonce, ha2)))
-    return hashed(hash, b":".join((ha1, nonce, nc, cnonce, qop, ha2)))
+    cdef Writer w
+    writer_init(&w)
+    try:
+        _put(&w, ha1)
+        _put(&w, nonce)
+        if qop:
+            _put(&w, nc)
+            _put(&w, cnonce)
+            _put(&w, qop)
+        put(&w, PyBytes_AS_STRING(ha2), PyBytes_GET_SIZE(ha2))
+        return _hashed(hash, w.data, w.size)
+    finally:
+        writer_free(&w)
+
+
+cdef inline int _put(Writer* w, bytes text) except -1:
+    put(w, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return put_octet(w, c":")
 
 
 cdef int _named(str algorithm, bint* session) except -1:

@@ -15,7 +15,8 @@ class _Now(Protocol):
     @property
     def ms(self) -> int: ...
 
-# What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, and STUN.
+# What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, a STUN
+# message, and a REGISTER that lacks nothing but credentials.
 _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
@@ -23,6 +24,7 @@ _Road: TypeAlias = tuple[
     Callable[[bytes, Flow, int, SipParseError, Any], None],
     Callable[[Exception, Flow], None],
     Callable[[bytes, Flow], None],
+    Callable[[SipMessage, Flow, int, Any], None],
 ]
 
 @final

@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
-from reginfo._fast.authenticator cimport PROVEN_, Authenticator, Proof
+from reginfo._fast.authenticator cimport CHALLENGED_, PROVEN_, Authenticator, Proof
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
 from reginfo._fast.sip_parser cimport (
@@ -30,7 +30,7 @@ from reginfo._fast.transactions import LISTING, PENDING
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
     SIP_PORT = 5060
-    ROAD = 6                # parts
+    ROAD = 7                # parts
 
 
 @cython.final
@@ -136,6 +136,7 @@ cdef class Intake:
     cdef Authenticator authenticator    # None while nobody is asked for credentials
     cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
+    cdef bint is_unproven               # nothing else is said against what plain() refused
 
     def __init__(
         self,
@@ -168,8 +169,8 @@ cdef class Intake:
 
         Each is put into queues as the only work of its AoR and appended to arrivals.  For everything else one of the
         road is called, in order: for a request, for a response, for a retransmission with what is known of it, for
-        what is malformed with the error, for what one of those raised, and for a STUN message.  ValueError for a road
-        of another length.
+        what is malformed with the error, for what one of those raised, for a STUN message, and for a REGISTER that
+        nothing is said against but that it has no credentials.  ValueError for a road of another length.
         """
         cdef bytes octets
         cdef Flow flow
@@ -275,6 +276,10 @@ cdef class Intake:
             return False
         if has_room:
             work = self.plain(message, flow, fingerprint, now_ms, queues)
+            if self.is_unproven:
+                self.is_unproven = False
+                road[6](message, flow, fingerprint, now)
+                return False
         if work is None:
             road[0](message, flow, fingerprint, now)
             return False
@@ -302,6 +307,7 @@ cdef class Intake:
             return None
         if self.authenticator is not None:
             proof = self.authenticator.examine(request, now_ms, False)
+            self.is_unproven = proof.verdict == CHALLENGED_ and not proof.attempted
             if (
                 proof.verdict != PROVEN_
                 or not self.authenticator.owns(proof, aor)

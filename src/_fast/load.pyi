@@ -45,6 +45,8 @@ class RegisterLoad:
         echo: bool = False,
         parameters: str = "",
         rows: Sequence[str] = (),
+        nonces: Sequence[str] = (),
+        password: str = "",
     ) -> None: ...
     @property
     def window(self) -> int: ...

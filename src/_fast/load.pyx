@@ -7,11 +7,12 @@ not answered as timer E of RFC 3261 says, and checks each answer.  The GIL is fr
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strerror
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec, timeval
 from posix.unistd cimport close as close_descriptor
 
+from reginfo._fast._md5 cimport md5
 from reginfo._fast._sockets cimport (
     AF_INET6,
     MSG_DONTWAIT,
@@ -41,6 +42,7 @@ from reginfo._fast._sockets cimport (
 )
 from reginfo._fast.datagrams cimport Flow
 
+import hashlib
 from collections.abc import Sequence
 
 import cython
@@ -82,12 +84,24 @@ cdef enum:
     CSEQ_WIDTH = 9
     BRANCH_WIDTH = 16
     SEED_WIDTH = 16
-    MAX_PATCHES = 8 + MAX_CONTACTS
+    NONCE_WIDTH = 32            # of this project's nonces
+    HASH_OCTETS = 16            # of MD5
+    DIGITS_WIDTH = 2 * HASH_OCTETS
+    COUNT_WIDTH = 8
+    MAX_SECRET = 512            # username:realm:password
+    MAX_PROOF = 256             # H(A1):nonce:nc:cnonce:qop:H(A2)
+    MAX_PATCHES = 12 + MAX_CONTACTS
 
-cdef enum Field:
-    USER
+cdef enum Field:                # the octet that marks it in a template
+    USER = 1
     CSEQ
     BRANCH
+    SEED
+    NONCE
+    RESPONSE
+    COUNT
+
+CNONCE = "0a4f113b"
 
 cdef struct Patch:
     uint32_t offset
@@ -133,6 +147,15 @@ cdef int put_hex(unsigned char* out, uint64_t value, int width) noexcept nogil:
         digit = value & 15
         out[i] = 48 + digit if digit < 10 else 87 + digit
         value >>= 4
+    return 0
+
+
+cdef int put_md5(unsigned char* out, const unsigned char* text, int n) noexcept nogil:
+    cdef uint8_t[HASH_OCTETS] hash
+    cdef int i
+    md5(text, n, hash)
+    for i in range(HASH_OCTETS):
+        put_hex(out + 2 * i, hash[i], 2)
     return 0
 
 
@@ -209,7 +232,9 @@ cdef class RegisterLoad:
     Each AoR keeps its Call-ID, and its CSeq rises by one each time, so all but the first are refreshes.  An answer
     counts if Call-ID and CSeq are those of an outstanding request; any status but 200 is a failure.  The seed makes
     Call-IDs, tags and branches differ from those of other loads.  With `echo` the request itself is the answer.
-    `parameters` follow each Contact, `rows` are further headers, such as "Supported: path".
+    `parameters` follow each Contact, `rows` are further headers, such as "Supported: path".  With `nonces`, one for
+    each AoR, requests have MD5 credentials of a user in the realm `domain` who has this `password`; the nonce-count
+    of an AoR rises from 1.
     """
 
     cdef readonly int window
@@ -230,6 +255,12 @@ cdef class RegisterLoad:
     cdef int outbox_start, outbox_count
     cdef Patch patches[MAX_PATCHES]
     cdef int patch_count
+    cdef bytes nonces                   # by AoR, end to end
+    cdef const unsigned char* nonce     # of the first
+    cdef unsigned char secret[MAX_SECRET]
+    cdef int secret_octets
+    cdef unsigned char proof[MAX_PROOF]
+    cdef int proof_octets
     cdef unsigned char* answers
     cdef mmsghdr incoming[BATCH]
     cdef iovec incoming_octets[BATCH]
@@ -258,6 +289,8 @@ cdef class RegisterLoad:
         echo: bool = False,
         parameters: str = "",
         rows: Sequence[str] = (),
+        nonces: Sequence[str] = (),
+        password: str = "",
     ) -> None:
         if self.descriptor >= 0:
             raise ValueError("load is open already")
@@ -273,6 +306,8 @@ cdef class RegisterLoad:
         self.open(Flow("udp", ("0.0.0.0", 0), (host, port)))
         self.allocate()
         put_hex(self.seed, seed & 0xFFFFFFFFFFFFFFFF, SEED_WIDTH)
+        if nonces:
+            rows = (*rows, self.authorize(domain, nonces, password))
         self.prepare(template(domain, contacts, expires, parameters, rows))
 
     def __dealloc__(self) -> None:
@@ -358,17 +393,39 @@ cdef class RegisterLoad:
             raise MemoryError
         return 0
 
+    cdef str authorize(self, str domain, object nonces, str password):
+        # The row of credentials, with marks; what is hashed for it differs in as few places.
+        cdef bytes secret = f"u{'0' * USER_WIDTH}:{domain}:{password}".encode()
+        cdef str ha2 = hashlib.md5(f"REGISTER:sip:{domain}".encode()).hexdigest()
+        cdef str blanks = ":".join(["0" * width for width in (DIGITS_WIDTH, NONCE_WIDTH, COUNT_WIDTH)])
+        cdef bytes proof = f"{blanks}:{CNONCE}:auth:{ha2}".encode()
+        self.nonces = "".join(nonces).encode()
+        self.nonce = self.nonces
+        if len(nonces) != self.aors or {len(nonce) for nonce in nonces} != {NONCE_WIDTH}:
+            raise ValueError(f"a nonce of {NONCE_WIDTH} octets is needed for each AoR")
+        if len(secret) > MAX_SECRET:
+            raise ValueError("domain and password too long")
+        self.secret_octets, self.proof_octets = <int> len(secret), <int> len(proof)
+        memcpy(self.secret, <const unsigned char*> secret, self.secret_octets)
+        memcpy(self.proof, <const unsigned char*> proof, self.proof_octets)
+        user, nonce = "\1" * USER_WIDTH, "\5" * NONCE_WIDTH
+        response, count = "\6" * DIGITS_WIDTH, "\7" * COUNT_WIDTH
+        return (
+            f'Authorization: Digest username="u{user}",realm="{domain}",nonce="{nonce}",uri="sip:{domain}",'
+            f'response="{response}",algorithm=MD5,cnonce="{CNONCE}",qop=auth,nc={count}'
+        )
+
     cdef int prepare(self, bytes text) except -1:
-        # Runs of octets 1, 2 and 3 mark the user, the CSeq and the branch: find them once, then fill every slot.
+        # Runs of the octets of a Field mark where it stands: find them once, then fill every slot.
         cdef const unsigned char* p = text
         cdef int i, n = <int> len(text)
         if n > MAX_REQUEST:
             raise ValueError("request too long")
         self.octets = n
         for i in range(n):
-            if p[i] <= 3 and (i == 0 or p[i - 1] != p[i]):
+            if p[i] <= COUNT and p[i] != SEED and (i == 0 or p[i - 1] != p[i]):
                 self.patches[self.patch_count].offset = i
-                self.patches[self.patch_count].field = <Field> (p[i] - 1)
+                self.patches[self.patch_count].field = <Field> p[i]
                 self.patch_count += 1
         for i in range(self.window):
             memcpy(self.requests + <size_t> i * MAX_REQUEST, p, n)
@@ -389,10 +446,10 @@ cdef class RegisterLoad:
         return 0
 
     cdef int place_seed(self, unsigned char* request, int n) noexcept nogil:
-        # Octet 4 marks where the seed of this generator stands: no two runs share a Call-ID, tag or branch.
+        # The seed of this generator stays: no two runs share a Call-ID, tag or branch.
         cdef int i = 0
         while i < n:
-            if request[i] == 4:
+            if request[i] == SEED:
                 memcpy(request + i, self.seed, SEED_WIDTH)
                 i += SEED_WIDTH
             else:
@@ -462,16 +519,40 @@ cdef class RegisterLoad:
     cdef int patch(self, int32_t index) noexcept nogil:
         cdef unsigned char* request = self.requests + <size_t> index * MAX_REQUEST
         cdef Slot* slot = &self.slots[index]
+        cdef unsigned char* out
+        cdef Field field
         cdef int i
         self.next_branch += 1
         for i in range(self.patch_count):
-            if self.patches[i].field == USER:
-                put_decimal(request + self.patches[i].offset, <uint32_t> slot.aor, USER_WIDTH)
-            elif self.patches[i].field == CSEQ:
-                put_decimal(request + self.patches[i].offset, slot.cseq, CSEQ_WIDTH)
+            out = request + self.patches[i].offset
+            field = self.patches[i].field
+            if field == USER:
+                put_decimal(out, <uint32_t> slot.aor, USER_WIDTH)
+            elif field == CSEQ:
+                put_decimal(out, slot.cseq, CSEQ_WIDTH)
+            elif field == BRANCH:
+                put_hex(out, self.next_branch, BRANCH_WIDTH)
+            elif field == NONCE:
+                memcpy(out, self.nonce_of(slot), NONCE_WIDTH)
+            elif field == COUNT:
+                put_hex(out, slot.cseq - FIRST_CSEQ + 1, COUNT_WIDTH)
             else:
-                put_hex(request + self.patches[i].offset, self.next_branch, BRANCH_WIDTH)
+                self.prove(out, slot)
         return 0
+
+    cdef const unsigned char* nonce_of(self, const Slot* slot) noexcept nogil:
+        return self.nonce + <size_t> slot.aor * NONCE_WIDTH
+
+    cdef int prove(self, unsigned char* out, const Slot* slot) noexcept nogil:
+        # H(H(A1):nonce:nc:cnonce:qop:H(A2))   RFC 7616 section 3.4.1
+        cdef unsigned char* p = self.proof
+        put_decimal(self.secret + 1, <uint32_t> slot.aor, USER_WIDTH)
+        put_md5(p, self.secret, self.secret_octets)
+        p += DIGITS_WIDTH + 1
+        memcpy(p, self.nonce_of(slot), NONCE_WIDTH)
+        p += NONCE_WIDTH + 1
+        put_hex(p, slot.cseq - FIRST_CSEQ + 1, COUNT_WIDTH)
+        return put_md5(out, self.proof, self.proof_octets)
 
     cdef int enqueue(self, int32_t index) noexcept nogil:
         if self.slots[index].queued:

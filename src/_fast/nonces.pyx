@@ -1,6 +1,6 @@
 """Nonces of digest authentication: made without being kept, remembered from their first right use on.
 
-    nonce = base64url(number || HMAC-SHA256-128(key, number || realm)), number = seconds of issue || count
+    nonce = base64url(number || HMAC-SHA256-128(key, number || SHA-256(realm))), number = seconds of issue || count
 
 Whoever is only challenged leaves nothing behind.  A nonce that was used rightly is held with a window of nonce-counts
 (RFC 7616 section 3.4.3, the scheme of RFC 4303 section 3.4.3): the highest, and which of the 64 up to it have come.
@@ -8,12 +8,10 @@ Of more nonces than there is room for, those first used longest ago are forgotte
 is no younger: what is forgotten could otherwise be used again.
 """
 
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -28,11 +26,13 @@ from reginfo._fast._index cimport (
     index_open,
     index_reserve,
 )
+from reginfo._fast._sha256 cimport mac_of, mac_open, sha256
 from reginfo._fast._siphash cimport load_u64, siphash
 
 cdef enum:
     KEY_OCTETS = 32
-    MAC_OCTETS = 16
+    NUMBER_OCTETS = 8
+    RAW_OCTETS = 24         # number and MAC
     WINDOW = 64             # nonce-counts below the highest that are told apart
 
 MAX_NONCES = 1 << 20        # in use at a time, 64 octets each: one per phone of a large registrar
@@ -42,6 +42,22 @@ cdef inline Use* _use(const Index* index, uint32_t entry) noexcept nogil:
     return &(<Use*>index.blocks[entry >> BLOCK_BITS])[entry & BLOCK_MASK]
 
 
+cdef const uint8_t* _alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+cdef uint8_t[256] _place        # of an octet in the alphabet, 0 if it has none
+for _i in range(64):
+    _place[_alphabet[_i]] = _i
+
+
+cdef void _encode(const uint8_t* raw, uint8_t* text) noexcept nogil:
+    # base64url of RFC 4648 section 5; three octets are four digits
+    cdef uint32_t three
+    cdef int i, digit
+    for i in range(RAW_OCTETS // 3):
+        three = <uint32_t>raw[3 * i] << 16 | <uint32_t>raw[3 * i + 1] << 8 | raw[3 * i + 2]
+        for digit in range(4):
+            text[4 * i + digit] = _alphabet[three >> (18 - 6 * digit) & 63]
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Nonces:
@@ -49,14 +65,16 @@ cdef class Nonces:
 
     def __cinit__(self, key: bytes, realm: str, lifetime_s: int, capacity: int = MAX_NONCES) -> None:
         cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(key)
+        cdef bytes name
         if len(key) != KEY_OCTETS:
             raise ValueError("the key of Nonces is 32 octets")
         if not 1 <= capacity < 1 << 31:
             raise ValueError("capacity is between 1 and 2**31 - 1")
-        self.key = key
+        mac_open(&self.mac, octets)
         self.hash_key[0] = siphash(load_u64(octets), load_u64(&octets[8]), b"nonces", 6)
         self.hash_key[1] = siphash(load_u64(&octets[16]), load_u64(&octets[24]), b"nonces", 6)
-        self.realm = realm.encode()
+        name = realm.encode()
+        sha256(<const uint8_t*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), self.realm_hash)
         self.lifetime_s = lifetime_s
         self.capacity = capacity
         self.sessions = OrderedDict()
@@ -79,15 +97,41 @@ cdef class Nonces:
         return self.look(text, now_ms) >= UNUSED and self.spend(text, nc, now_ms)
 
     cdef str make(self, int64_t now_ms):
+        cdef uint8_t[NONCE_OCTETS] text
         self.count += 1
-        return self.text_of(<uint64_t>(now_ms // 1000) << 32 | self.count).decode("ascii")
+        self.write(<uint64_t>(now_ms // 1000) << 32 | self.count, text)
+        return PyBytes_FromStringAndSize(<char*>text, NONCE_OCTETS).decode("ascii")
 
-    cdef bytes text_of(self, uint64_t number):
-        cdef bytes octets = int(number).to_bytes(8, "big")
-        return urlsafe_b64encode(octets + hmac.digest(self.key, octets + self.realm, "sha256")[:MAC_OCTETS])
+    cdef void write(self, uint64_t number, uint8_t* text) noexcept:
+        # The nonce of a number.
+        cdef uint8_t[NUMBER_OCTETS + HASH_OCTETS] message
+        cdef uint8_t[NUMBER_OCTETS + HASH_OCTETS] raw   # of which the end is cut off
+        cdef int i
+        for i in range(NUMBER_OCTETS):
+            message[i] = raw[i] = <uint8_t>(number >> (56 - 8 * i))
+        memcpy(&message[NUMBER_OCTETS], self.realm_hash, HASH_OCTETS)
+        mac_of(&self.mac, message, NUMBER_OCTETS + HASH_OCTETS, &raw[NUMBER_OCTETS])
+        _encode(raw, text)
 
-    cdef uint64_t number_of(self, bytes nonce) except *:
-        return int.from_bytes(urlsafe_b64decode(nonce[:12])[:8], "big")
+    cdef uint64_t number_of(self, bytes nonce) noexcept:
+        # Of a nonce that write() made; anything else has some number, too.
+        cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(nonce)
+        cdef uint64_t number = 0
+        cdef int i
+        for i in range(10):
+            number = number << 6 | _place[text[i]]
+        return number << 4 | _place[text[10]] >> 2
+
+    cdef bint is_ours(self, bytes nonce, uint64_t number) noexcept:
+        # In a time that does not depend on where they differ.
+        cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(nonce)
+        cdef uint8_t[NONCE_OCTETS] right
+        cdef uint8_t differ = 0
+        cdef int i
+        self.write(number, right)
+        for i in range(NONCE_OCTETS):
+            differ |= text[i] ^ right[i]
+        return differ == 0
 
     cdef uint32_t find(self, bytes nonce) noexcept:
         # The entry of a nonce of NONCE_OCTETS, or 0.
@@ -112,11 +156,8 @@ cdef class Nonces:
         if entry:
             number = _use(&self.index, entry).number
         else:
-            try:
-                number = self.number_of(nonce)
-            except ValueError:  # no base64
-                return FORGED
-            if not hmac.compare_digest(self.text_of(number), nonce):
+            number = self.number_of(nonce)
+            if not self.is_ours(nonce, number):
                 return FORGED
             if number <= self.horizon:
                 return EXPIRED

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reginfo.config import AuthSection
 from reginfo.engine import MAX_PENDING, Work
-from reginfo.fast import Flow, Intake, Screen, SipMessage, SipParseError, Transactions, parse_message
+from reginfo.fast import Authenticator, Flow, Intake, Screen, SipMessage, SipParseError, Transactions, parse_message
 from reginfo.model import Now
 from tests.engine.test_order import STREAM
 from tests.harness import PHONE, House, contact, finish, request
@@ -122,10 +123,10 @@ def everything(house: House) -> tuple[object, ...]:
     return house.engine.take_output(), house.engine.statistics(), finish(house.store.page(0, 100))
 
 
-@given(st.lists(st.lists(arrivals, max_size=12), max_size=4))
-def test_both_roads_lead_to_the_same_answers_counters_and_state(batches: list[Batch]) -> None:
-    """UAS order: the compiled road decides nothing by itself (REG-2, TX-3, TX-5)."""
-    common, general = House(max_contacts=2), House(max_contacts=2)
+@given(st.lists(st.lists(arrivals, max_size=12), max_size=4), st.booleans())
+def test_both_roads_lead_to_the_same_answers_counters_and_state(batches: list[Batch], asks: bool) -> None:
+    """UAS order: the compiled road decides nothing by itself (REG-2, TX-3, TX-5), nor whom to challenge (AUT-1)."""
+    common, general = (House(max_contacts=2, auth=AuthSection(enabled=asks)) for _ in range(2))
     general.engine._intake = GeneralRoad(general)  # type: ignore[assignment]
     for batch in batches:
         for house in (common, general):
@@ -168,8 +169,19 @@ class Road:
     def keep_alive(self, octets: bytes, flow: Flow) -> None:
         self._note("keep-alive", octets)
 
+    def challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        self._note("challenge", request.octets)
+
     def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
-        road = (self.request, self.response, self.repeat, self.refuse, self.failed, self.keep_alive)
+        road = (
+            self.request,
+            self.response,
+            self.repeat,
+            self.refuse,
+            self.failed,
+            self.keep_alive,
+            self.challenge,
+        )
         return intake.take([(octets, PHONE) for octets in batch], Now(0, 0.0), queues, self.taken, limit, road)
 
 
@@ -211,6 +223,21 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
     ]
 
 
+def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
+    """AUT-1: what has some, or has anything said against it, is looked at by others."""
+    authenticator = Authenticator(bytes(32), "example.com", ["MD5"], ["example.com"], [], lifetime_s=300)
+    screen = Screen(["REGISTER"], ["example.com"], [], 1024)
+    intake, road = Intake(Transactions(bytes(16)), screen, 65_535, authenticator), Road()
+    bare = request("REGISTER", contact())
+    basic = request("REGISTER", contact(), "Authorization: Basic YWxpY2U6czNjcmV0")
+    wrong = request("REGISTER", contact(), 'Authorization: Digest realm="example.com"')
+    foreign = request("REGISTER", contact(), uri="sip:elsewhere.example")
+    assert road.take(intake, [wrong, bare, foreign, basic, wrong], MAX_PENDING, {}) == 0
+    assert [what for what, _, _ in road.seen] == ["request", "challenge", "request", "challenge", "request"]
+    assert road.take(intake, [bare], 0, {}) == 0
+    assert road.seen[-1] == ("request", bare, 0)
+
+
 def test_a_road_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="a road has 6 parts"):
+    with pytest.raises(ValueError, match="a road has 7 parts"):
         an_intake().take([], Now(0, 0.0), {}, [], 1, ())  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from reginfo._fast.load import RegisterLoad
+from tests.reference import digest
 
 pytestmark = pytest.mark.network
 
@@ -219,3 +220,29 @@ def test_values_out_of_range_are_refused(options: dict[str, int]) -> None:
     for arguments in ({"requests": -1}, {"requests": 1, "rate": -1.0}, {"requests": 1, "timeout": 0.0}):
         with pytest.raises(ValueError, match="out of range"):
             RegisterLoad("127.0.0.1", 9, aors=1, seed=1).run(**arguments)
+
+
+def test_credentials_fit_the_nonce_of_their_aor_and_their_count_rises() -> None:
+    """AUT-3, AUT-4, AUT-6."""
+    nonces = [f"{number:032}" for number in range(3)]
+    with answering(accept) as (address, seen):
+        load = RegisterLoad(*address, aors=3, seed=1, domain="example.net", nonces=nonces, password="s3cret")
+        load.run(6)
+    for number, request in enumerate(seen):
+        user, count = f"u{number % 3:09}", f"{number // 3 + 1:08x}"
+        proof = digest.response(
+            "MD5", user, "example.net", "s3cret", "REGISTER", "sip:example.net", nonces[number % 3], "auth", count,
+            "0a4f113b",
+        )  # fmt: skip
+        assert header(request, b"Authorization").decode() == (
+            f'Digest username="{user}",realm="example.net",nonce="{nonces[number % 3]}",uri="sip:example.net",'
+            f'response="{proof}",algorithm=MD5,cnonce="0a4f113b",qop=auth,nc={count}'
+        )
+
+
+@pytest.mark.parametrize(
+    ("nonces", "password"), [(["0" * 32], "s"), (["0" * 31, "0" * 33], "s"), (["0" * 32] * 2, "s" * 500)]
+)
+def test_credentials_without_nonces_that_fit_or_too_long_are_refused(nonces: list[str], password: str) -> None:
+    with pytest.raises(ValueError, match=r"nonce|too long"):
+        RegisterLoad("127.0.0.1", 5060, aors=2, seed=1, nonces=nonces, password=password)

@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,12 @@ def nonces(lifetime_s: int = 300, capacity: int = 8, key: bytes = KEY, realm: st
     return Nonces(key, realm, lifetime_s, capacity)
 
 
-def test_a_nonce_is_its_number_and_an_hmac_of_128_bits() -> None:
+@given(st.binary(min_size=32, max_size=32), st.text(st.characters(codec="ascii"), max_size=200))
+def test_a_nonce_is_its_number_and_an_hmac_of_128_bits(key: bytes, realm: str) -> None:
     # AUT-6: nobody else can make one
-    text = base64.urlsafe_b64decode(nonces().issue(NOW))
+    text = base64.urlsafe_b64decode(nonces(key=key, realm=realm).issue(NOW))
     assert text[:8] == (NOW // 1000).to_bytes(4, "big") + (1).to_bytes(4, "big")
-    assert text[8:] == hmac.digest(KEY, text[:8] + b"example.com", "sha256")[:16]
+    assert text[8:] == hmac.digest(key, text[:8] + sha256(realm.encode()).digest(), "sha256")[:16]
 
 
 def test_no_two_are_alike_and_none_is_kept() -> None:

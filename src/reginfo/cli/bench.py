@@ -30,8 +30,10 @@ class Bench:
         timeout: float = 120.0,
         parameters: str = "",
         rows: Sequence[str] = (),
+        nonces: Sequence[str] = (),
+        password: str = "",
     ) -> None:
-        """parameters follow each Contact, rows are further headers: `Supported: path`."""
+        """parameters follow each Contact, rows are further headers: `Supported: path`; nonces as in RegisterLoad."""
         self.peer = peer
         self.aors = aors
         self._contacts = contacts
@@ -47,6 +49,8 @@ class Bench:
             echo=peer.name == "echo",
             parameters=parameters,
             rows=rows,
+            nonces=nonces,
+            password=password,
         )
 
     def fill(self) -> Measurement:

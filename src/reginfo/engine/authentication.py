@@ -75,6 +75,11 @@ class Authentication:
         else:
             self._judge(digest, arrival, now, fresh=False)
 
+    def challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        """Answer a request that has no credentials and needs some."""
+        assert self._digest is not None
+        self._answers.refuse(request, flow, fingerprint, self._digest.challenges(now), now)
+
     def _judge(self, digest: Digest, arrival: Arrival, now: Now, *, fresh: bool) -> None:
         proof = digest.authenticator.check(arrival.request, now.ms, fresh)
         if proof.verdict == PROVEN:

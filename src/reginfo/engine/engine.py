@@ -104,6 +104,7 @@ class Engine:
             self._refuse_malformed,
             self._fail,
             self._keep_alive,
+            self._challenge,
         )
         self._works = Works(self._intake)
         self._answers = Answers(transactions, self.flows.grant)
@@ -164,6 +165,10 @@ class Engine:
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
         taken = self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
         self._requests.add(_METHOD_SLOT["REGISTER"], taken)
+
+    def _challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
+        self._requests.add(_METHOD_SLOT["REGISTER"])
+        self._authentication.challenge(request, flow, fingerprint, now)
 
     def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Final
 from reginfo.net.connection import Connection
 
 RESOLUTION: Final = 0.1  # seconds
+LOOKS: Final = 64  # in one turn of the loop: a crowd that is cut off together holds nobody up
 
 
 class Clocks:
@@ -59,11 +60,18 @@ class Clocks:
     def _run(self) -> None:
         now = self._loop.time()
         self._timer = None
-        while self._order and self._order[0] * RESOLUTION <= now:
-            key = heapq.heappop(self._order)
-            for connection in self._slots.pop(key):
+        left = LOOKS
+        while left and self._order and self._order[0] * RESOLUTION <= now:
+            key = self._order[0]
+            slot = self._slots[key]
+            while slot and left:
+                left -= 1
+                connection = slot.pop()
                 connection.look(now)
                 if not connection.is_gone:
                     self.watch(connection, key + 1)
+            if not slot:
+                heapq.heappop(self._order)  # no other is earlier: nothing is due before now
+                del self._slots[key]
         if self._order:
             self._arm()

@@ -51,14 +51,13 @@ class Digest:
         )
 
     def refusals(self, proof: Proof, now: Now) -> Iterator[Outcome]:
-        """Yield the answers owed to what a request fails to prove, each shorter than the one before (AUT-6).
-
-        The least preferred algorithms are left out where there is no room for all.
-        """
+        """Return the answers owed to what a request fails to prove, each shorter than the one before (AUT-6)."""
         if proof.verdict == IMPROPER:
-            yield Outcome(400, proof.fault)
-            return
-        stale = proof.verdict == OLD_NONCE
+            return iter([Outcome(400, proof.fault)])
+        return self.challenges(now, stale=proof.verdict == OLD_NONCE)
+
+    def challenges(self, now: Now, *, stale: bool = False) -> Iterator[Outcome]:
+        """Yield challenges, each shorter than the one before; the least preferred algorithms are left out first."""
         yield _challenge(self.authenticator.challenges(now.ms, stale))
         offers = self.authenticator.challenges(now.ms, stale, terse=True)
         for count in range(len(offers), 0, -1):
