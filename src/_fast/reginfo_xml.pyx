@@ -378,10 +378,12 @@ cdef int put_contact(
     bint kamailio,
     bint temporary,
     object mint,
+    const uint8_t* identity,
+    Py_ssize_t identity_length,
     uint64_t implicit,
 ) except -1:
     # implicit is the id of the registration it is in, if that is of another identity than the record: ids are unique
-    # in a document (RFC 3680 section 5.3.2), nobody registered it there, and GRUUs are those of the AoR (RFC 5627).
+    # in a document (RFC 3680 section 5.3.2), and nobody registered it there.
     cdef int64_t seconds
     cdef bytes own                  # owns what is read of it
     cdef bytes event = _EVENT_OCTETS[CREATED if implicit and row_head(row).event == REGISTERED else row_head(row).event]
@@ -429,11 +431,12 @@ cdef int put_contact(
         put(w, b"</display-name>", 15)
     if row_head(row).lengths[PARAMS]:
         put_parameters(w, row, &gruus)
+        if implicit:
+            memset(&gruus, 0, sizeof(gruus))    # they are those of the AoR (RFC 5627)
         if row_has_gruu(row) and not ended:
-            own = gruu_params(record, row, mint if temporary else None, True)
+            own = gruu_params(record, row, identity, identity_length, mint if temporary else None, True)
             read_gruus(own, &gruus)
-        if not implicit:
-            put_gruus(w, &gruus, temporary)
+        put_gruus(w, &gruus, temporary)
     if extensions:
         put_binding(w, row, now_ms)
     return put(w, b"</contact>", 10)
@@ -643,12 +646,16 @@ cdef int put_registration(
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live == NULL and <int64_t>told.newest > since:
-                put_contact(w, octets, told.ended, True, now_ms, extensions, kamailio, temporary, mint, implicit)
+                put_contact(
+                    w, octets, told.ended, True, now_ms, extensions, kamailio, temporary, mint, name, n, implicit
+                )
                 written += 1
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live != NULL and <int64_t>told.newest > since:
-                put_contact(w, octets, told.live, False, now_ms, extensions, kamailio, temporary, mint, implicit)
+                put_contact(
+                    w, octets, told.live, False, now_ms, extensions, kamailio, temporary, mint, name, n, implicit
+                )
                 written += 1
         if wildcard:
             put(w, b'<wildcardedIdentity xmlns="urn:3gpp:ns:extRegExp:1.0">', 54)
@@ -692,7 +699,7 @@ def reginfo_tail(
     as pua_reginfo does, temp_gruu tells temporary GRUUs, which only who may register the AoR may know (XML-11);
     mint(index, Call-ID, CSeq) returns the user of one that is good here.  identities are told instead of the AoR, each
     with its wildcard, empty for most: other ones than the AoR have the same contacts, as created where they were
-    registered, under ids of their own and without GRUUs (TS 24.229 section 5.4.2.1.2).
+    registered, under ids and with GRUUs of their own (TS 24.229 section 5.4.2.1.2).
 
     Empty if there is nothing newer than since.  ValueError for a record or rows that are corrupt.
     """

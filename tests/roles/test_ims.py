@@ -1,11 +1,12 @@
 """IMS-1 to IMS-5: implicit registration sets, from the REGISTER to the NOTIFY, over octets and virtual time."""
 
+import msgspec
 import pytest
 
 from reginfo.config import ImsSection, NotifierSection, PeerSection
 from reginfo.fast import SipMessage
 from reginfo.model import Command
-from tests.harness import House
+from tests.harness import House, contact
 from tests.network import Network, Watcher
 from tests.scenes import ALICE, SERVER, WATCHER, A, B, Phone
 
@@ -201,6 +202,44 @@ def test_reauthentication_is_asked_for_by_shortening_the_contacts() -> None:
     assert told(watcher)[0] == (DEFAULT, "active", [(A, "shortened")])
     assert watcher.documents[-1].registrations[-1].contacts[0].expires in range(50, 61)
     assert watcher.states[-1].startswith("active;")
+
+
+def test_every_identity_has_its_own_gruu() -> None:
+    """IMS-3, RFC 5628 8.2: the phone is told that of the identity it names; all lead to it."""
+    scene = Scene(gruu=True, aor=DEFAULT)
+    answer = scene.register(f'{A};+sip.instance="<urn:uuid:1>"', headers=(("Supported", "gruu"),))
+    assert dict(answer.contacts[0].parameters)["pub-gruu"] == f'"{DEFAULT};gr=urn:uuid:1"'
+    _, watcher = scene.watch()
+    contacts = [one.contacts[0] for one in watcher.documents[-1].registrations]
+    assert [one.pub_gruu for one in contacts] == [
+        f"{DEFAULT};gr=urn:uuid:1",
+        f"{ALICE};gr=urn:uuid:1",
+        None,  # a number
+        f"{COVERED};gr=urn:uuid:1",
+    ]
+    assert all((one.temp_gruu or "").startswith("sip:tgruu.") for one in contacts if one.pub_gruu)
+    for one in contacts:
+        for gruu in filter(None, (one.pub_gruu, one.temp_gruu)):
+            scene.phone.request(SERVER, "OPTIONS", gruu, from_=f"<{BOB}>;tag=o")
+            scene.net.run(0.1)
+            assert scene.phone.last.status == 200
+    _, other = scene.watch(local=("192.0.2.51", 5060), who=COVERED)
+    assert other.documents[-1].registrations[0].contacts[0].temp_gruu == contacts[0].temp_gruu
+
+
+def test_a_new_configuration_counts_at_once() -> None:
+    """IMS-5: and what was bound under an identity of its own is not looked for any more."""
+    house = House()
+    house.register(contact())
+    config = house.config
+    house.engine.follow(msgspec.structs.replace(config, ims=SETS), house.now())
+    answer = house.register(cseq=2)
+    assert answer.header("P-Associated-URI") == f"<{DEFAULT}>, <{ALICE}>, <{NUMBER}>"
+    assert answer.contacts == []
+    house.engine.follow(config, house.now())
+    answer = house.register(cseq=3)
+    assert answer.header("P-Associated-URI") is None
+    assert len(answer.contacts) == 1
 
 
 # ---- who may watch

@@ -4,8 +4,7 @@
     changes    -> read -> work (fan out) ────────────────────┤
     time       -> lapse, interval, back-off ─────────────────┴-> client.send -> request (NOTIFY) -> answered
 
-A NOTIFY says what is true when it leaves: changes wait, merged, behind the one that is outstanding, behind the interval
-and behind the window of the place it goes to.
+A NOTIFY says what is true when it leaves: changes wait, merged, for the outstanding one, the interval and the window.
 """
 
 import logging
@@ -354,7 +353,8 @@ class Notifier:
         saved = subject.saved
         watched = subject.watched
         since = subject.sent if subject.owes == Owes.CHANGE else None
-        mint = self.mint if saved.watcher == saved.aor else None
+        home = saved.watcher if self.ims is None else self.ims.home(saved.watcher)
+        mint = self.mint if home == saved.aor else None
         peer = self._peers.named(saved.peer)
         identities = None if self.ims is None else self.ims.of(saved.aor).told
         tail = watched.document(since, subject.told, peer, now.ms, mint=mint, identities=identities)
