@@ -8,6 +8,7 @@ from reginfo.config import (
     AuthSection,
     CompositorSection,
     Config,
+    ImsSection,
     LimitsSection,
     NotifierSection,
     PeerSection,
@@ -85,6 +86,7 @@ class House:
         compositor: CompositorSection | None = None,
         pua_reginfo: PuaReginfoSection | None = None,
         peers: Sequence[PeerSection] = (),
+        ims: ImsSection | None = None,
         **policy: Any,
     ) -> None:
         policy.setdefault("expires_jitter", 0.0)
@@ -115,6 +117,7 @@ class House:
             compositor=compositor or CompositorSection(),
             pua_reginfo=pua_reginfo or PuaReginfoSection(),
             peer=tuple(peers),
+            ims=ims or ImsSection(),
         )
         self.begin()
 

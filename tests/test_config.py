@@ -543,6 +543,57 @@ def test_a_peer_that_cannot_be_used_is_named(text: str, message: str) -> None:
     assert message in refusal(text)
 
 
+# ---- implicit registration sets
+
+SETS = """[ims]
+enabled = true
+implicit_sets = [
+  ["sip:al@Example.com", "tel:+1555", "sip:ep7@example.com sip:ep!.*!@example.com"],
+  ["sip:b@example.com"],
+]
+barred = ["sip:al@example.com"]
+"""
+
+
+def test_implicit_sets_are_lists_of_identities_and_print_as_such() -> None:
+    """IMS-3, IMS-4"""
+    loaded = load(SETS)
+    first, second = loaded.config.ims.sets
+    assert first.home == "sip:al@example.com"
+    assert [one.uri for one in first.identities] == ["sip:al@example.com", "tel:+1555", "sip:ep7@example.com"]
+    assert [one.uri for one in first.told] == ["tel:+1555", "sip:ep7@example.com"]
+    assert first.told[1].wildcard == "sip:ep!.*!@example.com"
+    assert [one.uri for one in second.told] == ["sip:b@example.com"]
+    assert load(render(loaded)).config == loaded.config
+
+
+@pytest.mark.parametrize(
+    ("sets", "barred", "message"),
+    [
+        ('["alice"]', "", "ims.implicit_sets: 'alice' is neither a SIP nor a tel URI"),
+        ('["tel:+1555"]', "", "tel:+1555 must be a SIP URI without wildcard"),
+        ('["sip:a@h sip:!.*!@h"]', "", "sip:a@h must be a SIP URI without wildcard"),
+        ('["sip:a@h"]', '"sip:a@h"', "one of its set not barred"),
+        ('["sip:a@h"], ["sip:A@h", "sip:a@H"]', "", "ims.implicit_sets names sip:a@h twice"),
+        ('["sip:a@h"]', '"sip:b@h"', "ims.barred: 'sip:b@h' is in no set"),
+        ('["sip:a@h", "sip:b@h sip:c!.*!@h"]', "", "'sip:c!.*!@h' does not cover 'sip:b@h'"),
+        ('["sip:a@h", "sip:b@h sip:.*@h"]', "", "'sip:.*@h' must be a SIP URI with !regular expression!"),
+        ('["sip:a@h", "sip:b@h sip:!(!@h"]', "", "ims.implicit_sets: 'sip:!(!@h': "),
+        ('["sip:a@h", "tel:1 sip:!.*!@h"]', "", "'tel:1' is neither"),
+        ('"sip:a@h"', "", "ims.implicit_sets"),
+        ("[]", "", "ims.implicit_sets"),
+        (str([f"sip:{n}@h" for n in range(33)]), "", "ims.implicit_sets"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_named(sets: str, barred: str, message: str) -> None:
+    assert message in refusal(f"[ims]\nimplicit_sets = [{sets}]\nbarred = [{barred}]")
+
+
+def test_a_set_has_32_identities_at_most() -> None:
+    [one] = load(f"[ims]\nimplicit_sets = [{[f'sip:{n}@h' for n in range(32)]}]").config.ims.sets
+    assert len(one.told) == 32
+
+
 def test_timeouts_and_counts_are_finite() -> None:
     """SEC-5"""
     assert all(math.isfinite(getattr(LimitsSection(), name)) for name in LimitsSection.__struct_fields__)

@@ -11,6 +11,7 @@ import pytest
 from reginfo import KEEP, Config, Outcome, Server
 from reginfo.config import (
     AdminSection,
+    ImsSection,
     NotifierSection,
     PeerSection,
     PuaReginfoSection,
@@ -195,6 +196,20 @@ async def test_reginfo_disable_publish_holds_for_one_request() -> None:
                 publish = await in_thread(compositor.receive_publish)
                 compositor.store(publish)
                 assert publish.message.request_uri == ALICE
+
+
+async def test_every_identity_of_an_implicit_set_leads_to_the_contacts_of_all() -> None:
+    """IMS-3: whichever of them an operator or a program names."""
+    ims = ImsSection(enabled=True, implicit_sets=((ALICE, "sip:al@example.com"),))
+    async with serving(ims=ims) as (server, _):
+        await server.location.create("sip:al@example.com", THERE, 600)
+        for identity in (ALICE, "sip:al@example.com"):
+            found = await server.location.targets(identity)
+            assert found is not None
+            assert [one.uri for one in found] == [THERE]
+        assert await server.location.shorten("sip:al@example.com", None, 60) == 1
+        assert await server.location.end("sip:al@example.com", None, ContactEvent.REJECTED) == 1
+        assert await server.location.lookup(ALICE) is None
 
 
 @pytest.mark.parametrize("takes_tcp", [True, False])

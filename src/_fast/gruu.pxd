@@ -9,6 +9,9 @@ cdef class GruuIndexes:
     cdef uint64_t draw(self, int64_t now_ms) noexcept
 
 
-# The GRUUs of a row (with ROW_GRUU) of a record as contact parameters: pub-gruu, and, with a mint, temp-gruu;
-# for_watchers adds temp-gruu-cseq, the CSeq that made the oldest good one (RFC 5628 section 5.2).
-cdef bytes gruu_params(const uint8_t* record, const uint8_t* row, object mint, bint for_watchers)
+# The GRUUs of a row (with ROW_GRUU) of a record as contact parameters, for an identity that has its contacts, mostly
+# the AoR itself: pub-gruu, and, with a mint, temp-gruu; for_watchers adds temp-gruu-cseq, the CSeq that made the oldest
+# good one (RFC 5628 section 5.2).  Nothing for what is no SIP URI.
+cdef bytes gruu_params(
+    const uint8_t* record, const uint8_t* row, const uint8_t* identity, Py_ssize_t n, object mint, bint for_watchers
+)

@@ -6,6 +6,7 @@ long as a row has it; a new index makes all former ones bad at once.  How the in
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp
 
 cdef extern from "string.h" nogil:
     void* memrchr(const void* octets, int octet, size_t n)  # GNU
@@ -15,7 +16,6 @@ from reginfo._fast._record cimport (
     CALL_ID,
     PARAMS,
     URI,
-    record_aor,
     record_head,
     record_rows,
     row_gruu,
@@ -89,16 +89,22 @@ cdef int put_gr(Writer* w, const uint8_t* urn, Py_ssize_t n) except -1:
     return 0
 
 
-cdef bytes gruu_params(const uint8_t* record, const uint8_t* row, object mint, bint for_watchers):
-    cdef const uint8_t* aor = record_aor(record) + 4        # behind "sip:"
-    cdef Py_ssize_t n = record_head(record).aor_length - 4
-    cdef const uint8_t* host = <const uint8_t*>memrchr(aor, 0x40, n)
+cdef bytes gruu_params(
+    const uint8_t* record, const uint8_t* row, const uint8_t* identity, Py_ssize_t n, object mint, bint for_watchers
+):
+    cdef const uint8_t* aor
+    cdef const uint8_t* host
     cdef const uint8_t* newest
     cdef const uint8_t* call_id
     cdef bint secure = row_head(row).lengths[URI] > 5 and same_ignoring_case(row_text(row, URI), b"sips:", 5)
     cdef bytes scheme = b"sips:" if secure else b"sip:"     # RFC 5630 section 5.2.1
     cdef bytes user
     cdef Writer w
+    if n < 4 or memcmp(identity, b"sip:", 4) != 0:
+        return b""
+    aor = identity + 4
+    n -= 4
+    host = <const uint8_t*>memrchr(aor, 0x40, n)
     host = aor if host == NULL else host + 1
     writer_init(&w)
     try:

@@ -25,6 +25,7 @@ def reginfo_tail(
     kamailio: bool = False,
     temp_gruu: bool = False,
     mint: Callable[[int, bytes, int], bytes] | None = None,
+    identities: Sequence[tuple[str, str]] | None = None,
 ) -> bytes: ...
 def reginfo_is_newer(record: bytes | None, since: int, *, ended: bytes = b"", audience: str | None = None) -> bool: ...
 def serialize_reginfo(

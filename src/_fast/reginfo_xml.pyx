@@ -7,7 +7,8 @@ In: lxml parses, hardened and only after caps on octets, depth, elements and att
 in C over the struct fields of lxml's public C interface.  Whatever is not a reginfo document is a SipParseError.
 
 Two namespaces of extensions are written and read: RFC 5628 (GRUUs) and one of this project, for what another server
-needs to reach a contact: path, received, user agent, flow, and the age of its last REGISTER.
+needs to reach a contact: path, received, user agent, flow, and the age of its last REGISTER.  One of 3GPP TS 24.229
+section 7.10.2 (wildcarded identities) is written only.
 """
 
 from collections.abc import Callable, Sequence
@@ -127,7 +128,9 @@ MAX_DOCUMENT_URI: int = MAX_URI
 MAX_DOCUMENT_TEXT: int = MAX_TEXT
 
 cdef enum:
-    PROBATION = 6               # as rows hold the events, in the order of _EVENTS
+    REGISTERED = 0              # as rows hold the events, in the order of _EVENTS
+    CREATED = 1
+    PROBATION = 6
     UNREGISTERED = 7
     EVENTS = 9
     UNKNOWN_EVENT = -1
@@ -146,6 +149,8 @@ _EVENTS: tuple[str, ...] = (
     "rejected",
 )
 cdef list _EVENT_OCTETS = [event.encode() for event in _EVENTS]
+
+_ITSELF = ((None, ""),)         # the identities of an AoR that is in no set
 
 _STATES: tuple[str, ...] = ("init", "active", "terminated")
 
@@ -373,13 +378,18 @@ cdef int put_contact(
     bint kamailio,
     bint temporary,
     object mint,
+    const uint8_t* identity,
+    Py_ssize_t identity_length,
+    uint64_t implicit,
 ) except -1:
+    # implicit is the id of the registration it is in, if that is of another identity than the record: ids are unique
+    # in a document (RFC 3680 section 5.3.2), and nobody registered it there.
     cdef int64_t seconds
     cdef bytes own                  # owns what is read of it
-    cdef bytes event = _EVENT_OCTETS[row_head(row).event]
+    cdef bytes event = _EVENT_OCTETS[CREATED if implicit and row_head(row).event == REGISTERED else row_head(row).event]
     cdef Gruus gruus
     put(w, b'<contact id="', 13)
-    put_hex(w, row_head(row).contact_id, 16)
+    put_hex(w, row_head(row).contact_id ^ implicit, 16)
     if ended:
         put(w, b'" state="terminated" event="', 28)
     else:
@@ -421,8 +431,10 @@ cdef int put_contact(
         put(w, b"</display-name>", 15)
     if row_head(row).lengths[PARAMS]:
         put_parameters(w, row, &gruus)
+        if implicit:
+            memset(&gruus, 0, sizeof(gruus))    # they are those of the AoR (RFC 5627)
         if row_has_gruu(row) and not ended:
-            own = gruu_params(record, row, mint if temporary else None, True)
+            own = gruu_params(record, row, identity, identity_length, mint if temporary else None, True)
             read_gruus(own, &gruus)
         put_gruus(w, &gruus, temporary)
     if extensions:
@@ -581,14 +593,18 @@ cdef int put_registration(
     bint kamailio,
     bint temporary,
     object mint,
+    str identity,
+    str wildcard,
 ) except -1:
-    # Returns the number of contacts written; with since (>= 0) those that are newer only.
+    # Returns the number of contacts written; with since (>= 0) those that are newer only.  identity is whose they are
+    # told as if not the AoR's (None), wildcard what covers it if anything (not empty).
     cdef const uint8_t* octets = NULL
     cdef const uint8_t* gone = octets_of(ended)
     cdef Py_ssize_t most = ended_rows(gone, PyBytes_GET_SIZE(ended))
     cdef const uint8_t* name
     cdef Py_ssize_t n, i
     cdef uint64_t id
+    cdef uint64_t implicit = 0
     cdef Tally tally
     cdef Told* told
     cdef int state = INIT
@@ -604,6 +620,9 @@ cdef int put_registration(
     else:
         name = <const uint8_t*>PyUnicode_AsUTF8AndSize(aor, &n)
         id = registration_id(name, n)
+    if identity is not None:
+        name = <const uint8_t*>PyUnicode_AsUTF8AndSize(identity, &n)
+        implicit = id = registration_id(name, n)
     tally_open(&tally, most)
     try:
         tally_rows(&tally, octets, gone, PyBytes_GET_SIZE(ended), audience)
@@ -627,13 +646,22 @@ cdef int put_registration(
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live == NULL and <int64_t>told.newest > since:
-                put_contact(w, octets, told.ended, True, now_ms, extensions, kamailio, temporary, mint)
+                put_contact(
+                    w, octets, told.ended, True, now_ms, extensions, kamailio, temporary, mint, name, n, implicit
+                )
                 written += 1
         for i in range(tally.count):
             told = &tally.told[i]
             if told.live != NULL and <int64_t>told.newest > since:
-                put_contact(w, octets, told.live, False, now_ms, extensions, kamailio, temporary, mint)
+                put_contact(
+                    w, octets, told.live, False, now_ms, extensions, kamailio, temporary, mint, name, n, implicit
+                )
                 written += 1
+        if wildcard:
+            put(w, b'<wildcardedIdentity xmlns="urn:3gpp:ns:extRegExp:1.0">', 54)
+            name = <const uint8_t*>PyUnicode_AsUTF8AndSize(wildcard, &n)
+            put_escaped(w, name, n, IN_URI)
+            put(w, b"</wildcardedIdentity>", 21)
         put(w, b"</registration>", 15)
     finally:
         tally_close(&tally)
@@ -661,6 +689,7 @@ def reginfo_tail(
     kamailio: bool = False,
     temp_gruu: bool = False,
     mint: Callable[[int, bytes, int], bytes] | None = None,
+    identities: Sequence[tuple[str, str]] | None = None,
 ) -> bytes:
     """Return what follows the version number of a document about one AoR: the full state, or what is newer than since.
 
@@ -668,13 +697,17 @@ def reginfo_tail(
     a revision.  audience is the name of a configured peer, who is told of contacts at home here only (RIC-7); empty for
     one without a name, None for everybody else.  extensions adds what a peer needs to reach a contact, kamailio says it
     as pua_reginfo does, temp_gruu tells temporary GRUUs, which only who may register the AoR may know (XML-11);
-    mint(index, Call-ID, CSeq) returns the user of one that is good here.
+    mint(index, Call-ID, CSeq) returns the user of one that is good here.  identities are told instead of the AoR, each
+    with its wildcard, empty for most: other ones than the AoR have the same contacts, as created where they were
+    registered, under ids and with GRUUs of their own (TS 24.229 section 5.4.2.1.2).
 
     Empty if there is nothing newer than since.  ValueError for a record or rows that are corrupt.
     """
     cdef Writer w
     cdef Audience told
     cdef int64_t newer = -1
+    cdef int written = 0
+    cdef str identity, wildcard
     set_audience(&told, audience)
     writer_init(&w)
     try:
@@ -683,9 +716,13 @@ def reginfo_tail(
         else:
             newer = since
             put(&w, b'" state="partial">', 18)
-        if put_registration(
-            &w, record, aor, ended, newer, &told, now_ms, extensions, kamailio, temp_gruu, mint
-        ) == 0 and since is not None:
+        for identity, wildcard in _ITSELF if identities is None else identities:
+            if identity == aor:
+                identity = None
+            written += put_registration(
+                &w, record, aor, ended, newer, &told, now_ms, extensions, kamailio, temp_gruu, mint, identity, wildcard
+            )
+        if written == 0 and since is not None:
             return b""
         put(&w, b"</reginfo>", 10)
         return writer_take(&w)
@@ -750,7 +787,8 @@ def serialize_reginfo(
             put(&w, b'" state="partial">', 18)
         for registration in registrations:
             put_registration(
-                &w, registration._record, None, b"", newer, &told, now_ms, extensions, kamailio, temp_gruu, mint
+                &w, registration._record, None, b"", newer, &told, now_ms, extensions, kamailio, temp_gruu, mint,
+                None, "",
             )
         put(&w, b"</reginfo>", 10)
         return writer_take(&w)

@@ -243,14 +243,18 @@ cdef bint is_listed(const uint8_t* record, const uint8_t* peer_row, int64_t now_
     return True
 
 
-cdef int write_contacts(Writer* w, bytes record, int64_t now_ms, object mint) except -1:
+cdef int write_contacts(Writer* w, bytes record, int64_t now_ms, str aor, object mint) except -1:
     # One Contact row per contact that lives here or at a peer, with the seconds it has left (RFC 3261 section 10.3
-    # step 8), and with its GRUUs if they are asked for (RFC 5627 section 5.3).
+    # step 8), and with its GRUUs for the AoR of the request if they are asked for (RFC 5627 section 5.3).
     cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
     cdef const uint8_t* row
     cdef int left
     cdef int64_t seconds
     cdef bytes gruus
+    cdef Py_ssize_t identity_length = 0
+    cdef const uint8_t* identity = NULL
+    if mint is not None:
+        identity = <const uint8_t*>PyUnicode_AsUTF8AndSize(aor, &identity_length)
     if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
         raise ValueError("corrupt record")
     row = record_rows(octets)
@@ -271,7 +275,7 @@ cdef int write_contacts(Writer* w, bytes record, int64_t now_ms, object mint) ex
                 put_q(w, row_head(row).q)
             put_copy(w, row_text(row, PARAMS), row_head(row).lengths[PARAMS])
             if mint is not None and row_has_gruu(row):
-                gruus = gruu_params(octets, row, mint, False)
+                gruus = gruu_params(octets, row, identity, identity_length, mint, False)
                 put(w, PyBytes_AS_STRING(gruus), PyBytes_GET_SIZE(gruus))
             put(w, b"\r\n", 2)
         row = &row[row_size(row)]
@@ -492,9 +496,10 @@ cdef bytes response_to(
                 continue
             put(&w, b"\r\n", 2)
         if listing is not None:
-            write_contacts(
-                &w, listing, now_ms, mint if mint is not None and is_supported(request, b"gruu", 4) else None
-            )
+            if mint is not None and is_supported(request, b"gruu", 4):
+                write_contacts(&w, listing, now_ms, request.canonical_to(), mint)
+            else:
+                write_contacts(&w, listing, now_ms, None, None)
         if date:
             refuse_line_end(PyBytes_AS_STRING(date), PyBytes_GET_SIZE(date), "Date")
             put(&w, b"Date: ", 6)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from reginfo.config import AuthSection, CompositorSection, NotifierSection, PeerSection
+from reginfo.config import AuthSection, CompositorSection, ImsSection, NotifierSection, PeerSection
 from reginfo.fast import Flow, SipMessage, digest_userhash, parse_message
 from tests.harness import LOCAL, PHONE, House, contact, request
 from tests.reference import digest as reference
@@ -479,6 +479,24 @@ def test_a_watcher_is_who_it_proves_to_be() -> None:
     tagged = client_octets(bob, answer, bob.row("SUBSCRIBE", uri=uri))
     assert place.ask(tagged).status == 403
     assert place.ask(client_octets(alice, answer, alice.row("SUBSCRIBE", uri=uri))).status == 200
+
+
+def test_whose_set_it_is_registers_and_watches_for_all_its_identities() -> None:
+    """IMS-2, AUT-7: a proof is the user's, From says which of the identities watches."""
+    sets = (("sip:alice@example.com", "sip:al@example.com", "sip:number@example.com"),)
+    place = house(ims=ImsSection(enabled=True, implicit_sets=sets, barred=("sip:alice@example.com",)))
+    alice, bob = Client(place).greet(), Client(place, "bob").greet()
+    assert alice.register(user="al").status == 200
+    assert bob.register(user="al").status == 403
+    uri = "sip:al@example.com"
+    for client, says, status in (
+        (alice, "number", 200),
+        (alice, "alice", 403),
+        (bob, "number", 403),
+        (bob, "bob", 403),
+    ):
+        client.take(subscribe(client, watched="al", says=says))
+        assert subscribe(client, client.row("SUBSCRIBE", uri=uri), watched="al", says=says).status == status
 
 
 def client_octets(client: Client, answer: SipMessage, row: str) -> bytes:

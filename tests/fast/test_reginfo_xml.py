@@ -37,6 +37,7 @@ from reginfo.fast import Registration, SipParseError, canonical_aor
 from tests import strategies
 from tests.interop.documents import contact, document, registration
 from tests.reference import reginfo_xml as reference
+from tests.reference.binding import registration_id
 from tests.reference.reginfo_xml import Row, Section, rows_octets
 from tests.reference.uri import Refused
 
@@ -201,6 +202,54 @@ def test_a_tail_is_valid_and_equals_the_reference(told: list[Section], given_opt
     octets = REGINFO_HEAD + b"7" + tail
     check_schema(octets, kamailio=given_options.get("kamailio", False))
     same_infoset(octets, reference.serialize(told, version=7, now_ms=NOW, **given_options))
+    assert outcome(parse_reginfo, octets) == outcome(reference.parse, octets)
+
+
+def as_told_for(section: Section, identity: str) -> Section:
+    """Return what is told of another identity that has the contacts of an AoR."""
+    name = registration_id(identity)
+
+    def told(row: Row) -> Row:
+        others, _ = reference.split_parameters(row.params)
+        params = "".join(f";{name}={value}" if value else f";{name}" for name, value in others)
+        event = "created" if row.event == "registered" else row.event
+        return replace(row, contact_id=row.contact_id ^ name, event=event, params=params)
+
+    return Section(identity, tuple(map(told, section.rows)), tuple(map(told, section.ended)))
+
+
+others = st.lists(
+    st.tuples(
+        st.sampled_from([AOR, "sip:al@example.org", "tel:+15551234", "sip:ep7@example.org", 'sip:&"<@h']),
+        st.sampled_from(["", "", "sip:ep!.*!@example.org", 'sip:<&>!"!@h']),
+    ),
+    min_size=1,
+    unique_by=lambda one: one[0],
+)
+
+
+@given(sections(most=1).filter(lambda told: bool(told) and told[0].aor == AOR), others, options)
+@example([Section(AOR)], [(AOR, "")], {"since": None, "audience": None})
+@example([Section(AOR)], [("tel:1", "sip:!.!@h")], {"since": 0, "audience": None})
+def test_every_identity_of_a_set_is_told_as_the_reference_tells_it(
+    told: list[Section], identities: list[tuple[str, str]], given_options: dict[str, Any]
+) -> None:
+    """IMS-3, IMS-4: one registration for each, ids of its own, no GRUUs but those of the AoR."""
+    [section] = told
+    tail = tail_of(section, identities=identities, **given_options)
+    assert bool(tail) is bool(tail_of(section, **given_options))
+    if not tail:
+        return
+    octets = REGINFO_HEAD + b"7" + tail
+    check_schema(octets, kamailio=given_options.get("kamailio", False))
+    each = [section if identity == AOR else as_told_for(section, identity) for identity, _ in identities]
+    tree = reference.serialize(each, version=7, now_ms=NOW, **given_options)
+    for element, (_, wildcard) in zip(tree, identities, strict=True):
+        if wildcard:
+            space = "urn:3gpp:ns:extRegExp:1.0"
+            added = etree.SubElement(element, f"{{{space}}}wildcardedIdentity", nsmap={None: space})
+            added.text = reference.uri_text(wildcard)
+    same_infoset(octets, tree)
     assert outcome(parse_reginfo, octets) == outcome(reference.parse, octets)
 
 

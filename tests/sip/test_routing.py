@@ -3,7 +3,7 @@
 import pytest
 
 from reginfo.fast import Flow, parse_message, response_flow, salvage
-from reginfo.sip.routing import fallback_flow, next_hop, own_contact
+from reginfo.sip.routing import addresses, fallback_flow, next_hop, own_contact
 from tests.harness import LOCAL, request
 
 SOURCE = ("203.0.113.7", 40123)
@@ -104,3 +104,20 @@ def test_our_contact_says_ws_for_both_and_never_tls(transport: str, contact: str
 def test_what_a_uri_leads_over(uri: str, text: str) -> None:
     """TRN-11: transport=tls is still understood, and transport=ws of a sips URI is wss."""
     assert str(next_hop(uri)) == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "uris"),
+    [
+        (["<sip:a@h>"], ["sip:a@h"]),
+        (["sip:a@h;x=1"], ["sip:a@h"]),
+        (['"A, <B>" <sip:a@h;lr>;p=1, <tel:+1>', "B <sip:b@h>"], ["sip:a@h;lr", "tel:+1", "sip:b@h"]),
+        (['"A \\" <x>" <sip:a@h>'], ["sip:a@h"]),
+        ([""], []),
+        (['"never closed <sip:a@h>'], []),
+        (['"' * 16_000, '"\\' * 8_000, "<" * 16_000, "," * 3, "<>"], [""]),
+    ],
+)
+def test_addresses_of_a_header_are_read_without_looking_back(rows: list[str], uris: list[str]) -> None:
+    """MSG-6, IMS-2: what is malformed ends its row."""
+    assert list(addresses(rows)) == uris

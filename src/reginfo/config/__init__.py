@@ -5,12 +5,14 @@ the file, then in the defaults of the sections.  Nothing is guessed: an unknown 
 of range is a ConfigError that says where it stands and what is allowed.  docs/configuration.md is the reference.
 """
 
+from reginfo.config.ims import ImplicitSet, PublicIdentity, covering
 from reginfo.config.sections import (
     AdminSection,
     AuthSection,
     CompositorSection,
     Config,
     DigestAlgorithm,
+    ImsSection,
     LimitsSection,
     LogSection,
     NotifierSection,
@@ -31,6 +33,8 @@ __all__ = [
     "CompositorSection",
     "Config",
     "DigestAlgorithm",
+    "ImplicitSet",
+    "ImsSection",
     "LimitsSection",
     "Listener",
     "Loaded",
@@ -38,11 +42,13 @@ __all__ = [
     "NotifierSection",
     "PeerSection",
     "PuaReginfoSection",
+    "PublicIdentity",
     "RegistrarSection",
     "StoreSection",
     "TlsSection",
     "WebsocketSection",
     "canonical_domain",
+    "covering",
     "load_config",
     "parse_listener",
     "render",

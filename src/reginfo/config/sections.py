@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from reginfo.config.ims import ImplicitSet, parse_identity
 from reginfo.config.values import (
     Listener,
     canonical_domain,
@@ -24,6 +25,7 @@ from reginfo.fast import parse_uri
 
 MAX_SOCKET_PATH = 107  # sun_path of unix(7) less its NUL
 MAX_SERVER_HEADER = 128  # it is in every response, also in one to a small request of a spoofed source
+MAX_IDENTITIES = 32  # of an implicit set: its NOTIFYs tell every contact once for each
 MAX_REALM = 64  # it is in every challenge, as the header above; and Kamailio's column is that wide
 
 Durability = Literal["memory", "batched", "committed", "synced"]
@@ -288,6 +290,40 @@ class PeerSection(Section, frozen=True, kw_only=True):
         return tuple(parse_network(address, "peer.addresses") for address in named)
 
 
+class ImsSection(Section, frozen=True, kw_only=True):
+    """Users with several public identities that are registered together (TS 24.229)."""
+
+    enabled: bool = False
+    implicit_sets: tuple[Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_IDENTITIES)], ...] = ()
+    barred: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        named: set[str] = set()
+        for one in self.sets:
+            if not one.told or one.identities[0].wildcard or not one.home.startswith("sip:"):
+                raise ConfigError(
+                    f"ims.implicit_sets: {one.home} must be a SIP URI without wildcard, and one of its set not barred",
+                    key="ims.implicit_sets",
+                )
+            for identity in one.identities:
+                text = identity.wildcard or identity.uri
+                if text in named:
+                    raise ConfigError(f"ims.implicit_sets names {text} twice", key="ims.implicit_sets")
+                named.add(text)
+        for uri in self.barred:
+            if parse_identity(uri, "ims.barred").uri not in named:
+                raise ConfigError(f"ims.barred: {uri!r} is in no set of ims.implicit_sets", key="ims.barred")
+
+    @property
+    def sets(self) -> list[ImplicitSet]:
+        """The sets as values."""
+        barred = frozenset(parse_identity(uri, "ims.barred").uri for uri in self.barred)
+        return [
+            ImplicitSet(tuple(parse_identity(text, "ims.implicit_sets") for text in identities), barred)
+            for identities in self.implicit_sets
+        ]
+
+
 class LogSection(Section, frozen=True, kw_only=True):
     """Lines on standard error."""
 
@@ -308,6 +344,7 @@ class Config(Section, frozen=True, kw_only=True):
     notifier: NotifierSection = NotifierSection()
     compositor: CompositorSection = CompositorSection()
     limits: LimitsSection = LimitsSection()
+    ims: ImsSection = ImsSection()
     tls: TlsSection = TlsSection()
     websocket: WebsocketSection = WebsocketSection()
     store: StoreSection = StoreSection()

@@ -45,13 +45,14 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Command, Now, Outcome, StateItem
 from reginfo.roles.notify_handler import NOT_APPLIED
-from reginfo.roles.registrar import Registrar, granted_headers
+from reginfo.roles.registrar import ImsRegistrar, Registrar, granted_headers
 from reginfo.sip import stun
 from reginfo.sip.admission import Admission
 from reginfo.sip.client import Client
 from reginfo.sip.digest import Query
 from reginfo.sip.flows import FlowEnd, Flows
 from reginfo.sip.gruu import Gruus
+from reginfo.sip.ims import ImplicitSets
 from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, Incoming, unavailable
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, own_host
@@ -135,17 +136,27 @@ class Engine:
         self._authentication.follow(config)
         self._intake.follow(admission.screen, admission.max_message, self._authentication.authenticator)
         gruus = self._gruus if config.registrar.gruu else None
-        self._methods.instances = Instances(gruus, admission.options_answer)
+        self._ims = ImplicitSets(config.ims) if config.ims.enabled else None
+        self._methods.ims = self.roles.notifier.ims = self._ims
+        self._methods.instances = Instances(gruus, admission.options_answer, self.home)
         self._answers.mint = self.roles.notifier.mint = None if gruus is None else gruus.mint
-        self._decisions.registrar = Registrar(config, None if gruus is None else self._indexes)
+        indexes = None if gruus is None else self._indexes
+        self._decisions.registrar = (
+            Registrar(config, indexes) if self._ims is None else ImsRegistrar(config, indexes, self._ims)
+        )
         self._relaying = None
         if config.registrar.mode == "relay":
             self._relaying = Relaying(
                 config, self._client, self._timers, self._answers, self._transactions, self.roles.subscriber
             )
+        self._has_common_road = self._relaying is None and self._ims is None
         self._answers.keeps_all = self._authentication.authenticator is None
         self._methods.admission, self._methods.relaying = admission, self._relaying
         self._answers.follow(config.server_header, granted_headers(config))
+
+    def home(self, aor: str) -> str:
+        """Return the AoR that has the contacts of a canonical one: another one only in an implicit registration set."""
+        return aor if self._ims is None else self._ims.home(aor)
 
     def _is_trusted(self, request: SipMessage, flow: Flow) -> bool:
         if request.method == "REGISTER":
@@ -161,7 +172,7 @@ class Engine:
 
     def receive(self, batch: list[tuple[bytes, Flow]], now: Now) -> None:
         """Take a batch of datagrams or framed messages in arrival order."""
-        is_plain = not self._drain_retry_after and self.hook is None and self._relaying is None
+        is_plain = self._has_common_road and not self._drain_retry_after and self.hook is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
         taken = self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
         self._requests.add(_METHOD_SLOT["REGISTER"], taken)
@@ -281,7 +292,7 @@ class Engine:
             self._answers.repeat(known, octets, flow)
         elif known is LISTING and self.pending < MAX_PENDING:
             request = parse_message(octets)
-            work = Registering(request, request.aor, flow, fingerprint, now.ms)
+            work = Registering(request, self.home(request.aor), flow, fingerprint, now.ms)
             work.repeated = True
             work.info = self._authentication.recall(request, now)
             self._works.put(work)

@@ -1,5 +1,6 @@
 """Requests that name an instance of a user agent by a GRUU: is it good, and is somebody there (RFC 5627 5.4)."""
 
+from collections.abc import Callable
 from typing import Final
 
 from reginfo.fast import Draft, Registration, SipMessage, canonical_aor
@@ -16,8 +17,9 @@ _ANONYMOUS: Final = Outcome(403, "A temporary GRUU hides what is asked for")
 class Instances:
     """Whom requests of one server are for, where it is not all of an AoR."""
 
-    def __init__(self, gruus: Gruus | None, options_answer: Outcome) -> None:
-        """Without gruus, gr is a parameter like any other."""
+    def __init__(self, gruus: Gruus | None, options_answer: Outcome, home: Callable[[str], str]) -> None:
+        """Without gruus, gr is a parameter like any other.  home(aor) is where the contacts of an AoR are."""
+        self._home = home
         self._gruus = gruus
         self._options_answer = options_answer
 
@@ -47,7 +49,7 @@ class Instances:
         if gruu is None or not gruu.may_be_public:
             return None
         role = _Guarded(gruu, _Options(self._options_answer))
-        return Incoming(arrival, canonical_aor(request.request_uri), role, sender)
+        return Incoming(arrival, self._home(canonical_aor(request.request_uri)), role, sender)
 
     def _read(self, request: SipMessage) -> Gruu | None:
         return None if self._gruus is None else self._gruus.read(request.request_uri)

@@ -12,6 +12,7 @@ from reginfo.fast import PENDING, Proof, Registering, SipMessage, Transactions
 from reginfo.model import Now, Outcome
 from reginfo.roles.notify_handler import NOT_APPLIED, OFFLINE
 from reginfo.sip.admission import Admission
+from reginfo.sip.ims import ImplicitSets, asserted_identity
 from reginfo.sip.incoming import OVERLOAD_RETRY_AFTER, Arrival, Incoming, unavailable
 from reginfo.sip.peers import Sender
 from reginfo.sip.subscription import DOCUMENT_TYPE
@@ -24,7 +25,7 @@ _OK: Final = Outcome(200)
 
 
 class Methods:
-    """The methods of one engine; admission, instances and relaying are those of its configuration."""
+    """The methods of one engine; admission, instances, ims and relaying are those of its configuration."""
 
     def __init__(self, roles: Roles, works: Works, answers: Answers, transactions: Transactions) -> None:
         self._roles = roles
@@ -33,6 +34,7 @@ class Methods:
         self._transactions = transactions
         self.admission: Admission
         self.instances: Instances
+        self.ims: ImplicitSets | None = None
         self.relaying: Relaying | None = None
         "Instead of the registrar."
 
@@ -48,7 +50,7 @@ class Methods:
         elif refusal := self.instances.refuse(request):
             outcome = refusal
         elif method == "SUBSCRIBE":
-            outcome = self._subscribe(arrival, Sender(request, proof), info)
+            outcome = self._subscribe(arrival, Sender(request, proof, self._asserted(arrival)), info)
         elif method == "PUBLISH":
             outcome = self._publish(arrival, Sender(request, proof), info)
         elif method == "NOTIFY":
@@ -68,14 +70,21 @@ class Methods:
     def _register(self, arrival: Arrival, proof: Proof | None, info: str) -> Outcome | None:
         """Queue a REGISTER for its AoR; return the refusal instead if it gets that far only."""
         request = arrival.request
-        if proof is not None and not proof.owns(request.aor):
+        aor = request.aor if self.ims is None else self.ims.home(request.aor)
+        if proof is not None and not (proof.owns(aor) or proof.owns(request.aor)):
             return _FOREIGN_AOR
         if request.body:
             outcome = self.admission.refuse_body(request)
             if outcome is not None:
                 return outcome
-        work = Registering(request, request.aor, arrival.flow, arrival.fingerprint, arrival.at.ms)
+        work = Registering(request, aor, arrival.flow, arrival.fingerprint, arrival.at.ms)
         return self._refuse_or_put(work, arrival, info)
+
+    def _asserted(self, arrival: Arrival) -> str | None:
+        """Return the identity that a trusted peer asserts in IMS, if it does (IMS-2)."""
+        if self.ims is None or not self._roles.is_trusted(arrival.request, arrival.flow):
+            return None
+        return asserted_identity(arrival.request)
 
     def _subscribe(self, arrival: Arrival, sender: Sender, info: str) -> Outcome | None:
         request = arrival.request

@@ -10,6 +10,7 @@ from reginfo.config import Config
 from reginfo.fast import Draft, Flow, GruuIndexes, RegisterPolicy, SipMessage
 from reginfo.model import ACCEPTED, Outcome
 from reginfo.sip import outbound
+from reginfo.sip.ims import ImplicitSets
 
 _NOT_ALL_SIPS = Outcome(400, "sips Contact needs sips everywhere")
 
@@ -89,6 +90,22 @@ class Registrar:
         if uses_outbound or flow.transport in ("ws", "wss"):  # RFC 5626 section 6, RFC 7118 section 5
             return True
         return flow.reliable and self._binds_behind_nat and outbound.is_behind_nat(request, flow.host)
+
+
+class ImsRegistrar(Registrar):
+    """Tells who is registered beside the identity that a REGISTER names (IMS-5)."""
+
+    def __init__(self, config: Config, gruus: GruuIndexes | None, sets: ImplicitSets) -> None:
+        super().__init__(config, gruus)
+        self._sets = sets
+
+    def decide(self, request: SipMessage, draft: Draft, received: str, flow: Flow, spread: int, now_ms: int) -> Outcome:
+        """Bind, refresh or remove what the request asks for, for every identity of the set."""
+        outcome = super().decide(request, draft, received, flow, spread, now_ms)
+        if outcome.status != 200:
+            return outcome
+        associated = ("P-Associated-URI", self._sets.associated(draft.aor))
+        return Outcome(200, outcome.reason, (*outcome.headers, associated))
 
 
 def _sips_throughout(request: SipMessage) -> bool:

@@ -21,15 +21,20 @@ class LocationService:
         store: Store,
         command: Callable[[str, Callable[[Draft, int], int], str], Awaitable[int]],
         gruus: Gruus,
+        home: Callable[[str], str],
     ) -> None:
-        """command(aor, apply, cause) puts a change in line and returns its count once it is durable."""
+        """command(aor, apply, cause) puts a change in line and returns its count once it is durable.
+
+        home(aor) is the AoR that has the contacts of a canonical one.
+        """
+        self._home = home
         self._store = store
         self._gruus = gruus
         self._command = command
 
     async def lookup(self, aor: str) -> Registration | None:
         """Return the committed registration of an AoR; raises SipParseError for what is none."""
-        [record] = await self._store.load([canonical_aor(aor)])
+        [record] = await self._store.load([self._home(canonical_aor(aor))])
         return None if record is None else Registration(record)
 
     async def targets(self, uri: str) -> list[Target] | None:
@@ -79,7 +84,7 @@ class LocationService:
                 )
             )
 
-        return await self._command(canonical_aor(aor), add, CAUSE)
+        return await self._command(self._home(canonical_aor(aor)), add, CAUSE)
 
     async def end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> int:
         """End a contact, by URI or contact id, or all of an AoR; return how many there were.
@@ -88,9 +93,11 @@ class LocationService:
         or never (rejected).
         """
         return await self._command(
-            canonical_aor(aor), lambda draft, now_ms: draft.remove(contact, event, retry_after), CAUSE
+            self._home(canonical_aor(aor)), lambda draft, now_ms: draft.remove(contact, event, retry_after), CAUSE
         )
 
     async def shorten(self, aor: str, contact: str | None, expires: int) -> int:
         """Let a contact, or all of an AoR, end within so many seconds (shortened); return how many lasted longer."""
-        return await self._command(canonical_aor(aor), lambda draft, now_ms: draft.shorten(contact, expires), CAUSE)
+        return await self._command(
+            self._home(canonical_aor(aor)), lambda draft, now_ms: draft.shorten(contact, expires), CAUSE
+        )

@@ -149,7 +149,7 @@ class Server:
         self._engine.authorizations.follow(open_accounts(config))
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
-        self.location = LocationService(self._store, self._command, gruus)
+        self.location = LocationService(self._store, self._command, gruus, self._engine.home)
         self._metrics = MetricsConsumer()
         self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
         for reader in self._readers:

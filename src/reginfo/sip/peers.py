@@ -127,14 +127,19 @@ def identity_of(request: SipMessage) -> str:
 class Sender:
     """Who a request is from: as proven, or as it says where nobody is asked for a proof."""
 
-    __slots__ = ("identity", "owns", "proven")
+    __slots__ = ("asserted", "identity", "owns", "proven")
 
-    def __init__(self, request: SipMessage, proof: Proof | None) -> None:
-        self.identity = identity_of(request) if proof is None else proof.identity
+    def __init__(self, request: SipMessage, proof: Proof | None, asserted: str | None = None) -> None:
+        """asserted is who a trusted peer says it is."""
+        self.asserted = asserted is not None
+        if asserted is not None:
+            self.identity = asserted
+        else:
+            self.identity = identity_of(request) if proof is None else proof.identity
         "A canonical address-of-record, as far as it is one."
         self.owns = self.identity.__eq__ if proof is None else proof.owns
         "Tell whether a canonical address-of-record is the sender's own (AUT-7)."
-        self.proven = proof is not None
+        self.proven = proof is not None or self.asserted
 
     def is_stranger_to(self, identity: str) -> bool:
         """Tell whether it has proven to be somebody else."""

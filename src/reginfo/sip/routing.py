@@ -5,6 +5,7 @@ for a response whose connection is gone and cannot be made again (TRN-5).
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from reginfo.config.values import PORTS
@@ -12,6 +13,11 @@ from reginfo.fast import Binding, Flow, SipMessage, SipParseError, parse_uri
 
 # A value of a list header: commas within quotes and angle brackets do not split (MSG-6).
 _LISTED: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
+
+# name-addr or addr-spec up to the next comma   RFC 3261 25.1; without backtracking, as anybody may have written it
+_ADDRESS: Final = re.compile(
+    r'\s*+(?:(?:"(?:[^"\\]|\\.)*+"|[^",<])*+<(?P<within>[^>]*)>|(?P<bare>[^,;"<\s][^,;"<]*+))[^,]*+,?'
+)
 
 
 class Hop(NamedTuple):
@@ -125,6 +131,15 @@ def target_of(binding: Binding, *, routed: bool = False) -> Target:
     """
     path = [] if routed else [value.strip() for value in _LISTED.findall(binding.path) if value.strip()]
     return Target(request_uri(binding.uri), tuple(path), binding.received, binding.flow, binding.q)
+
+
+def addresses(rows: Iterable[str]) -> Iterator[str]:
+    """Yield the URI of every address in rows of a header, as far as they are well-formed."""
+    for row in rows:
+        at = 0
+        while found := _ADDRESS.match(row, at):
+            yield (found["within"] or found["bare"] or "").strip()
+            at = found.end()
 
 
 def own_contact(flow: Flow, *, secure: bool = False) -> str:

@@ -1,6 +1,6 @@
 """What somebody has not been told yet about one address-of-record, and the documents that tell it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from reginfo.fast import Change, record_revision, reginfo_is_newer, reginfo_tail
@@ -56,11 +56,13 @@ class Untold:
         *,
         home: bool = False,
         mint: Callable[[int, bytes, int], bytes] | None = None,
+        identities: Sequence[tuple[str, str]] | None = None,
     ) -> bytes:
         """Return everything behind the version of a document: what is newer than revision since, or the full state.
 
         A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
-        here only, and so is whoever home says it of.  mint tells temporary GRUUs.  Empty if there is nothing newer.
+        here only, and so is whoever home says it of.  mint tells temporary GRUUs; identities are
+        told instead of the AoR, the same to all.  Empty if there is nothing newer.
         """
         audience = _audience(peer, home)
         key = (since, told if since is None else 0, audience, mint is not None)
@@ -81,6 +83,7 @@ class Untold:
                 kamailio=peer is not None and peer.is_kamailio,
                 temp_gruu=mint is not None,
                 mint=mint,
+                identities=identities,
             )
         return tail
 

@@ -4,8 +4,7 @@
     changes    -> read -> work (fan out) ────────────────────┤
     time       -> lapse, interval, back-off ─────────────────┴-> client.send -> request (NOTIFY) -> answered
 
-A NOTIFY says what is true when it leaves: changes wait, merged, behind the one that is outstanding, behind the interval
-and behind the window of the place it goes to.
+A NOTIFY says what is true when it leaves: changes wait, merged, for the outstanding one, the interval and the window.
 """
 
 import logging
@@ -17,8 +16,9 @@ from typing import Final
 from msgspec import structs
 
 from reginfo.config import NotifierSection
-from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError, write_headers
+from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError
 from reginfo.model import Now, Outcome, StateItem
+from reginfo.roles.notifier.notify import notify_rows
 from reginfo.roles.notifier.plan import Plan, plan_of
 from reginfo.roles.notifier.policy import (
     NO_SUBSCRIPTION,
@@ -39,12 +39,13 @@ from reginfo.roles.notifier.subscription import (
 )
 from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.client import Client
-from reginfo.sip.dialog import request_headers, way_of
+from reginfo.sip.dialog import way_of
 from reginfo.sip.exchange import Request
+from reginfo.sip.ims import ImplicitSets
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import kept_for_requests, next_hop, way_back
-from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, DOCUMENT_TYPE, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
+from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, retry_after_ms
 from reginfo.sip.unsaved import Unsaved
@@ -84,6 +85,8 @@ class Notifier:
         "NOTIFYs by subscription state and final answer."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
         "Makes temporary GRUUs, which are told to who may register the AoR (XML-11); None without GRUUs."
+        self.ims: ImplicitSets | None = None
+        "Who is told with whom, and may watch whom; None outside IMS."
         self.follow(section, domains, peers)
 
     def follow(self, section: NotifierSection, domains: Iterable[str], peers: Peers) -> None:
@@ -110,9 +113,11 @@ class Notifier:
             return BAD_EVENT
         if request.to.tag is not None:
             return self._take_in_dialog(request, event.id, sender)
-        aor = self._policy.refuse(request, flow, sender) or watched_aor(request)
+        aor = self._policy.refuse(request, flow, sender, self.ims) or watched_aor(request)
         if isinstance(aor, Outcome):
             return aor
+        if self.ims is not None:
+            aor = self.ims.home(aor)
         watched = self._watched.get(aor)
         return (
             self._policy.refuse_more(
@@ -149,7 +154,10 @@ class Notifier:
         if request.to.tag is not None and (known is None or known.ending is not None):
             work.outcome = NO_SUBSCRIPTION  # it ended while this one waited
             return
-        peer = self._policy.peer_name(work.flow, work.aor)
+        if self.ims is not None and (refusal := self._policy.refuse_unbound(work, draft, self.ims)):
+            work.outcome = refusal
+            return
+        peer = "" if work.sender.asserted else self._policy.peer_name(work.flow, work.aor)
         plan = work.plan = plan_of(work, id, known, granted, peer, draft.record, now)
         if granted:
             work.state = ((STATE + id.encode(), plan.octets),)
@@ -247,10 +255,13 @@ class Notifier:
     def terminate(self, subscription: Subscription, reason: str, now: Now) -> None:
         """End a subscription from this side; it is told so, and gone when it has answered."""
         if subscription.id in self._subscriptions and subscription.ending is None:
-            subscription.ending = reason
-            self._moved.pop(subscription, None)
-            self._forget(subscription.id)
+            self._end(subscription, reason)
             self._tell_all(subscription, now)
+
+    def _end(self, subscription: Subscription, reason: str) -> None:
+        subscription.ending = reason
+        self._moved.pop(subscription, None)
+        self._forget(subscription.id)
 
     def _on_time(self, subscription: Subscription, now: Now) -> None:
         subscription.is_timed = False
@@ -339,8 +350,11 @@ class Notifier:
         saved = subject.saved
         watched = subject.watched
         since = subject.sent if subject.owes == Owes.CHANGE else None
-        mint = self.mint if saved.watcher == saved.aor else None
-        tail = watched.document(since, subject.told, self._peers.named(saved.peer), now.ms, mint=mint)
+        home = saved.watcher if self.ims is None else self.ims.home(saved.watcher)
+        mint = self.mint if home == saved.aor else None
+        peer = self._peers.named(saved.peer)
+        identities = None if self.ims is None else self.ims.of(saved.aor).told
+        tail = watched.document(since, subject.told, peer, now.ms, mint=mint, identities=identities)
         if not tail:
             subject.is_busy = False
             subject.owes = Owes.NOTHING
@@ -354,23 +368,10 @@ class Notifier:
         subject.sent_empty = watched.record is None
         subject.owes = Owes.NOTHING
         subject.not_before = now.ms + self._interval_ms
-        if subject.ending is None:
-            left = max(0, subject.expires_at - now.ms) // 1000
-            state = f"active;expires={left}"
-        else:
-            state = f"terminated;reason={subject.ending}"
-        dialog = saved.dialog(subject.id)
-        way, subject.way = subject.way or way_of(dialog), None
-        rows = write_headers(
-            [
-                *request_headers(dialog, way.routes),
-                ("CSeq", f"{subject.cseq} NOTIFY"),
-                ("Contact", saved.contact),
-                ("Event", PACKAGE if saved.event_id is None else f"{PACKAGE};id={saved.event_id}"),
-                ("Subscription-State", state),
-                ("Content-Type", DOCUMENT_TYPE),
-            ]
-        )
+        if self.ims is not None and watched.record is None and subject.ending is None:
+            self._end(subject, "noresource")  # IMS-3: nobody is registered any more
+        way, subject.way = subject.way or way_of(saved.dialog(subject.id)), None
+        rows = notify_rows(subject, saved, way, now.ms)
         body = REGINFO_HEAD + str(subject.version).encode() + tail
         subject.version += 1
         return Request("NOTIFY", way.uri, rows, body)
@@ -379,8 +380,7 @@ class Notifier:
         """Give the next NOTIFY its CSeq; False while no number may be used that a restart would use again."""
         if subscription.ending is None:
             if subscription.is_used_up:
-                subscription.ending = "deactivated"  # the watcher comes back in a new dialog, which counts from 0
-                self._forget(subscription.id)
+                self._end(subscription, "deactivated")  # the watcher comes back in a new dialog, which counts from 0
             elif subscription.reserve():
                 self._save(subscription)
             elif subscription.is_in_last_block and subscription.key in self._unsaved:

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from reginfo.config import NotifierSection
-from reginfo.fast import Flow, SipMessage, SipParseError, canonical_aor
+from reginfo.fast import Draft, Flow, Registration, SipMessage, SipParseError, canonical_aor
 from reginfo.model import Outcome
+from reginfo.sip.ims import ImplicitSets, is_on_path
+from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Patterns, Peers, Sender
 from reginfo.sip.subscription import DOCUMENT_TYPE, accepts_documents
 
@@ -17,6 +19,7 @@ SHARED_DIALOG: Final = Outcome(403, "Dialog sharing not supported")
 NOT_YOURS: Final = Outcome(403, "Watcher is not authorised")
 
 _NO_SUCH_AOR: Final = Outcome(404, "No such address-of-record")
+_NOT_BOUND: Final = Outcome(480, "Not registered")
 _NO_CONTACT: Final = Outcome(400, "Contact: exactly one is needed")
 _NOT_ACCEPTABLE: Final = Outcome(406, headers=(("Accept", DOCUMENT_TYPE),))
 _TOO_MANY_WATCH: Final = Outcome(403, "Too many subscriptions for this address-of-record")
@@ -39,7 +42,7 @@ class Policy:
         self._allowed = Patterns(section.allow)
         self._brief = Outcome(423, headers=(("Min-Expires", str(section.min_expires)),))
 
-    def refuse(self, request: SipMessage, flow: Flow, sender: Sender) -> Outcome | None:
+    def refuse(self, request: SipMessage, flow: Flow, sender: Sender, ims: ImplicitSets | None) -> Outcome | None:
         """Return the refusal owed to a SUBSCRIBE outside a dialog, whatever the state (SUB-2, REV-3, REV-4)."""
         try:
             aor = watched_aor(request)
@@ -47,13 +50,31 @@ class Policy:
             return _NO_SUCH_AOR
         if "@" not in aor or aor.rpartition("@")[2] not in self._domains:
             return _NO_SUCH_AOR
-        if not (sender.owns(aor) or self._allowed.match(sender.identity) or self.peer_name(flow, aor)):
+        is_own = sender.owns(aor) if ims is None else ims.may_watch(aor, request, sender)
+        if not (is_own or self._allowed.match(sender.identity) or self.peer_name(flow, aor)):
             return NOT_YOURS
         if not accepts_documents(request.accept, request.header("Accept") is not None):
             return _NOT_ACCEPTABLE
         if request.contact_count != 1 or request.contact_star:
             return _NO_CONTACT
         return self.refuse_time(request)
+
+    def refuse_unbound(self, work: Incoming, draft: Draft, ims: ImplicitSets) -> Outcome | None:
+        """Return the refusal owed in IMS to a SUBSCRIBE outside a dialog for what is bound, or is not (IMS-2).
+
+        A peer that asserts somebody else's identity speaks for that one, not for itself, unless it is on the Path.
+        """
+        if work.request.to.tag is not None:
+            return None
+        if not draft.count:
+            return _NOT_BOUND
+        watcher = work.sender
+        if not watcher.asserted or ims.may_watch(work.aor, work.request, watcher):
+            return None
+        if self._allowed.match(watcher.identity):
+            return None
+        assert draft.record is not None
+        return None if is_on_path(watcher.identity, Registration(draft.record).bindings) else NOT_YOURS
 
     def refuse_time(self, request: SipMessage) -> Outcome | None:
         """Return the refusal of an interval that is too brief (SUB-3)."""
