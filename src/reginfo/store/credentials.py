@@ -15,8 +15,9 @@ from typing import Final, TypeVar
 
 from reginfo.config import AuthSection
 from reginfo.errors import ConfigError, StoreUnavailable
+from reginfo.fast import digest_ha1, digest_userhash
 from reginfo.store.database import ANSWER_S, RETRY_AFTER, Database, Row, TableMissing, WriteRefused
-from reginfo.store.ha1 import ALGORITHMS, HEX_DIGITS, ha1, names_of, userhash
+from reginfo.store.ha1 import ALGORITHMS, HEX_DIGITS, names_of
 from reginfo.store.postgres import PostgresDatabase
 from reginfo.store.sqlite import SqliteDatabase
 
@@ -151,7 +152,7 @@ class Credentials:
         try:
             while found := await self._rows(_TO_INDEX, self._indexed, INDEX_ROWS):
                 new = [
-                    (name, str(realm), algorithm, userhash(algorithm, name, str(realm)))
+                    (name, str(realm), algorithm, digest_userhash(algorithm, name, str(realm)))
                     for _, username, realm, known in found
                     if not known
                     for name in names_of(str(username), str(realm))
@@ -187,7 +188,7 @@ def _hashes(row: Row, ours: Sequence[Row], name: str, realm: str) -> dict[str, s
     """Return what there is for who gives name, a row of subscriber and the rows of ours for name."""
     username, password, plain, with_domain = (str(value or "") for value in row)
     if password:
-        return {algorithm: ha1(algorithm, name, realm, password) for algorithm in ALGORITHMS}
+        return {algorithm: digest_ha1(algorithm, name, realm, password) for algorithm in ALGORITHMS}
     found = {str(algorithm): str(value) for algorithm, value, made_with in ours if made_with == plain}
     found["MD5"] = plain if name == username else with_domain
     return {

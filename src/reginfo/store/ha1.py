@@ -1,15 +1,13 @@
-"""What is kept of a password: hashes per user, realm and algorithm (RFC 7616 section 3.4.2), never itself."""
+"""Which names and passwords there may be, and the algorithms their hashes are kept for, never themselves."""
 
-import hashlib
 import unicodedata
 from typing import Final
 
 from reginfo.errors import ReginfoError
 
-ALGORITHMS: Final = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
-"Name in a challenge -> name in hashlib; SHA-512-256 is the SHA-512/256 of FIPS 180-4, not SHA-512 cut short."
-
 HEX_DIGITS: Final = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
+
+ALGORITHMS: Final = tuple(HEX_DIGITS)
 
 MAX_NAME: Final = 64  # username and domain are VARCHAR(64) in Kamailio's table
 MAX_PASSWORD: Final = 1024  # characters; what is longer was not meant to be one
@@ -34,22 +32,6 @@ def checked_password(text: str) -> str:
     if not 0 < len(password) <= MAX_PASSWORD or not password.isprintable():
         raise BadUser(f"a password is 1 to {MAX_PASSWORD} printable characters")
     return password
-
-
-def digest(algorithm: str, text: str) -> str:
-    """Return H(text) in lower-case hex."""
-    # surrogateescape never: what is no UTF-8 was refused where it was read.
-    return hashlib.new(ALGORITHMS[algorithm], text.encode(), usedforsecurity=False).hexdigest()
-
-
-def ha1(algorithm: str, username: str, realm: str, password: str) -> str:
-    """Return H(username:realm:password), all that a server needs to check credentials."""
-    return digest(algorithm, f"{username}:{realm}:{password}")
-
-
-def userhash(algorithm: str, username: str, realm: str) -> str:
-    """Return H(username:realm), the name a client gives that hides it (RFC 7616 section 3.4.4)."""
-    return digest(algorithm, f"{username}:{realm}")
 
 
 def names_of(username: str, realm: str) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ overwritten.
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
+from reginfo.fast import digest_ha1, digest_userhash
 from reginfo.store.credentials import Credentials
 from reginfo.store.database import RETRY_AFTER, Database, Statement, TableMissing, WriteRefused
-from reginfo.store.ha1 import ALGORITHMS, ha1, names_of, userhash
+from reginfo.store.ha1 import ALGORITHMS, names_of
 
 PAGE: Final = 500  # users read at a time
 
@@ -83,14 +84,21 @@ class Users:
         ours, theirs = [], []
         for username, password in passwords:
             hashes = {
-                (name, algorithm): ha1(algorithm, name, realm, password)
+                (name, algorithm): digest_ha1(algorithm, name, realm, password)
                 for name in names_of(username, realm)
                 for algorithm in ALGORITHMS
             }
             plain = hashes[username, "MD5"]
             theirs.append((username, realm, plain, hashes[names_of(username, realm)[-1], "MD5"]))
             ours += [
-                (name, realm, algorithm, userhash(algorithm, name, realm), "" if algorithm == "MD5" else value, plain)
+                (
+                    name,
+                    realm,
+                    algorithm,
+                    digest_userhash(algorithm, name, realm),
+                    "" if algorithm == "MD5" else value,
+                    plain,
+                )
                 for (name, algorithm), value in hashes.items()
             ]
         await self._database.write([(_PUT, theirs), (_PUT_OURS, ours)])
