@@ -23,6 +23,22 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
     assert run("serve", "--check-config", "-c", "other.toml") == (0, "other.toml: ok\n", "")
 
 
+@pytest.mark.parametrize("action", [[], ["--check-config"]])
+def test_a_public_address_without_users_is_refused_with_the_reason(run: Run, action: list[str]) -> None:
+    ran = run("serve", "--listen", "udp:0.0.0.0:0", "--store", "memory:", *action)
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err == (
+        "reginfo: auth.db_url: subscriber.db does not exist; reginfo user add makes it "
+        "(users are asked for because udp:0.0.0.0:0 is reachable from the network)\n"
+    )
+
+
+def test_check_config_finds_users_that_are_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    run("user", "add", "alice", "--password-stdin")
+    assert run("serve", "--check-config", "--listen", "udp:0.0.0.0:0") == (0, "defaults: ok\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -321,12 +321,13 @@ def spoil(files: Files) -> dict[str, tuple[TlsSection, str]]:
         "locked": (section(good, locked), r"tls.key .*locked.key is encrypted"),
         "over": (section(*over), r"tls.certificate .*over.pem is refused: certificate has expired"),
         "ca": (section(good, key, ca=str(text)), r"tls.ca .*text.pem holds no certificate that can be read"),
+        "null": (TlsSection(certificate="a\0b"), r"tls.certificate 'a\\x00b' cannot be read: embedded null byte"),
         "no ca": (section(good, key, ca=str(folder / "no")), r"tls.ca .*no cannot be read: No such file"),
     }
 
 
 @pytest.mark.parametrize(
-    "case", ["absent", "no key file", "text", "no key", "broken", "other key", "locked", "over", "ca", "no ca"]
+    "case", ["absent", "no key file", "text", "no key", "broken", "other key", "locked", "over", "null", "ca", "no ca"]
 )
 def test_what_is_wrong_with_a_certificate_is_said(files: Files, case: str) -> None:
     """SEC-1: in words, with the key of the configuration and the file."""

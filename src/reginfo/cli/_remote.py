@@ -38,7 +38,7 @@ config_option = click.option(
     "--config",
     "file",
     type=click.Path(path_type=Path),
-    help="Configuration of the server: its first address, its socket.",
+    help="Configuration of the server; default: as for serve.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
 

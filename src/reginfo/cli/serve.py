@@ -7,14 +7,15 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from reginfo.admin import logs
-from reginfo.config import AdminSection, Config, Listener, Loaded, load_config, render
+from reginfo.config import AdminSection, AuthSection, Config, Listener, Loaded, load_config, render
 from reginfo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory i
 
 @click.command()
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="TOML file; see docs/configuration.md.")
-@click.option("--listen", multiple=True, metavar="udp:ADDRESS:PORT", help="Address to serve; may be repeated.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="TRANSPORT:ADDRESS:PORT",
+    help="Address to serve by udp, tcp, tls, ws or wss; may be repeated.",
+)
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="Domain to serve; may be repeated.")
 @click.option("--store", metavar="URL", help='"rocksdb:FOLDER" or "memory:".')
 @click.option("--durability", metavar="LEVEL", help="memory, batched, committed or synced.")
@@ -60,9 +66,35 @@ def serve(
 
         tls_of(loaded.config)
         open_accounts(loaded.config)
+        with _explained(loaded):
+            asyncio.run(_find_users(loaded.config.auth))
         click.echo(f"{loaded.file or 'defaults'}: ok")
     else:
         _run(loaded, options)
+
+
+async def _find_users(section: AuthSection) -> None:
+    from reginfo.store.credentials import open_credentials
+
+    if section.enabled:
+        credentials = open_credentials(section)
+        try:
+            await credentials.start()
+        finally:
+            await credentials.close()
+
+
+@contextmanager
+def _explained(loaded: Loaded) -> Iterator[None]:
+    """Say why there have to be users, where nothing that was configured says so."""
+    try:
+        yield
+    except ConfigError as error:
+        exposed = [listener for listener in loaded.config.listeners if not listener.is_loopback]
+        if error.key != "auth.db_url" or loaded.origins["auth.enabled"] != "default" or not exposed:
+            raise
+        reason = f"users are asked for because {exposed[0]} is reachable from the network"
+        raise ConfigError(f"{error} ({reason})", key=error.key) from None
 
 
 def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
@@ -82,7 +114,8 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
         show_box(loaded, server.listeners)
 
-    uvloop.run(server.run(ready))
+    with _explained(loaded):
+        uvloop.run(server.run(ready))
     click.echo(summary(server))
 
 

@@ -95,6 +95,8 @@ def _readable(key: str, file: str) -> None:
             pass
     except OSError as error:
         raise _refusal(key, file, f"cannot be read: {os.strerror(error.errno or 0)}") from None
+    except ValueError as error:  # no name of a file
+        raise _refusal(key, repr(file), f"cannot be read: {error}") from None
 
 
 def _holds(key: str, file: str, mark: bytes, what: str) -> None:
