@@ -44,6 +44,12 @@ def test_silence_is_an_unreachable_server(run: Run, silent: str, hurry: None) ->
     assert run("ping", silent) == (4, "", f"reginfo: udp:{silent.removeprefix('sip:')} does not answer\n")
 
 
+@pytest.mark.parametrize("uri", ["sips:example.com", "sip:192.0.2.1;transport=tls", "sip:192.0.2.1;transport=ws"])
+def test_what_these_commands_do_not_speak_is_said(run: Run, uri: str) -> None:
+    ran = run("ping", uri)
+    assert ran == (2, "", f"reginfo: URI '{uri}' leads over neither UDP nor TCP, which is all these commands speak\n")
+
+
 @pytest.mark.parametrize("uri", ["", "sip:", "tel:+15551234", "a b", "sip:host;transport=pigeon"])
 def test_what_is_no_sip_uri_is_wrong_usage(run: Run, uri: str) -> None:
     ran = run("ping", uri)

@@ -69,9 +69,13 @@ def server_hop(server: str | None, file: Path | None, name: str = "--server") ->
         return Hop(first.transport, first.host, first.port)
     uri = server if server.lower().startswith(("sip:", "sips:")) else f"sip:{server}"
     try:
-        return next_hop(uri)
+        hop = next_hop(uri)
     except (SipParseError, UnicodeEncodeError) as error:
         raise Failed(f"{name} {server!r} is no SIP URI: {error}", EXIT_USAGE) from None
+    if hop.transport not in ("sip", "udp", "tcp"):
+        reason = "leads over neither UDP nor TCP, which is all these commands speak"
+        raise Failed(f"{name} {server!r} {reason}", EXIT_USAGE)
+    return hop
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
