@@ -6,7 +6,7 @@ from typing import Final
 from reginfo.fast import Binding, Draft, Registration, canonical_aor
 from reginfo.model import ContactEvent
 from reginfo.sip.gruu import Gruus, is_instance
-from reginfo.sip.routing import Target, target_of
+from reginfo.sip.routing import ContactTarget, target_of
 from reginfo.store.base import Store
 
 CALL_ID: Final = "operator"  # of bindings that no REGISTER made
@@ -37,7 +37,7 @@ class LocationService:
         [record] = await self._store.load([self._home(canonical_aor(aor))])
         return None if record is None else Registration(record)
 
-    async def targets(self, uri: str) -> list[Target] | None:
+    async def targets(self, uri: str) -> list[ContactTarget] | None:
         """Return what leads to each contact of an AoR, the preferred one first (RFC 3261 section 16.6).
 
         Of a GRUU it is what leads to the instance, the contact registered last first; None if the GRUU is not good,

@@ -59,7 +59,7 @@ def default_port(transport: str) -> int:
     return PORTS.get(transport, PORTS["tcp"])
 
 
-class Target(NamedTuple):
+class ContactTarget(NamedTuple):
     """What leads to one contact: where a request for it goes, and through whom."""
 
     uri: str
@@ -123,14 +123,14 @@ def request_uri(contact: str) -> str:
     return head + at + ";".join([host, *kept])
 
 
-def target_of(binding: Binding, *, routed: bool = False) -> Target:
+def target_of(binding: Binding, *, routed: bool = False) -> ContactTarget:
     """Return what leads to a contact (PTH-3).
 
     routed says that a request inside a dialog names its GRUU and has Route values left: those lead there, not the
     Path that was registered (RFC 5627 section 6.1).
     """
     path = [] if routed else [value.strip() for value in _LISTED.findall(binding.path) if value.strip()]
-    return Target(request_uri(binding.uri), tuple(path), binding.received, binding.flow, binding.q)
+    return ContactTarget(request_uri(binding.uri), tuple(path), binding.received, binding.flow, binding.q)
 
 
 def addresses(rows: Iterable[str]) -> Iterator[str]:
