@@ -101,7 +101,7 @@ cdef enum Field:                # the octet that marks it in a template
     RESPONSE
     COUNT
 
-CNONCE = "0a4f113b"
+cdef str _CNONCE = "0a4f113b"
 
 cdef struct Patch:
     uint32_t offset
@@ -398,7 +398,7 @@ cdef class RegisterLoad:
         cdef bytes secret = f"u{'0' * USER_WIDTH}:{domain}:{password}".encode()
         cdef str ha2 = hashlib.md5(f"REGISTER:sip:{domain}".encode()).hexdigest()
         cdef str blanks = ":".join(["0" * width for width in (DIGITS_WIDTH, NONCE_WIDTH, COUNT_WIDTH)])
-        cdef bytes proof = f"{blanks}:{CNONCE}:auth:{ha2}".encode()
+        cdef bytes proof = f"{blanks}:{_CNONCE}:auth:{ha2}".encode()
         self.nonces = "".join(nonces).encode()
         self.nonce = self.nonces
         if len(nonces) != self.aors or {len(nonce) for nonce in nonces} != {NONCE_WIDTH}:
@@ -412,7 +412,7 @@ cdef class RegisterLoad:
         response, count = "\6" * DIGITS_WIDTH, "\7" * COUNT_WIDTH
         return (
             f'Authorization: Digest username="u{user}",realm="{domain}",nonce="{nonce}",uri="sip:{domain}",'
-            f'response="{response}",algorithm=MD5,cnonce="{CNONCE}",qop=auth,nc={count}'
+            f'response="{response}",algorithm=MD5,cnonce="{_CNONCE}",qop=auth,nc={count}'
         )
 
     cdef int prepare(self, bytes text) except -1:
