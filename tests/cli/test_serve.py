@@ -87,6 +87,16 @@ def test_the_start_up_box_says_what_listens_and_what_to_try() -> None:
     assert "  sipp 127.0.0.1:5062 -sf benchmarks/sipp/register.xml " in hints_text(loaded.config, LISTENERS)
 
 
+def test_what_to_try_gives_a_user_where_users_are_asked_for() -> None:
+    Path("benchmarks/sipp").mkdir(parents=True)
+    Path("benchmarks/sipp/register.xml").touch()
+    loaded = load_config(environ={"REGINFO_AUTH__ENABLED": "true"})
+    hints = hints_text(loaded.config, LISTENERS)
+    assert " watch alice@example.com --server 127.0.0.1:5062 --user alice\n" in hints
+    assert " register alice@example.com sip:alice@192.0.2.7:5060 --server 127.0.0.1:5062 --user alice\n" in hints
+    assert "sipp" not in hints  # whose scenario knows no password
+
+
 def test_what_to_try_names_a_control_socket_that_is_not_the_default() -> None:
     Path("c.toml").write_text('[admin]\nsocket = "other.sock"')
     assert " ul show --socket other.sock" in hints_text(load_config(Path("c.toml"), environ={}).config, LISTENERS)
