@@ -12,7 +12,7 @@ import pytest
 
 from reginfo.cli.serve import hints_text, reload, show_box, status_text, summary
 from reginfo.config import Config, Listener, load_config
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Spawn
 
 LISTENERS = [Listener("udp", "127.0.0.1", 5062), Listener("tcp", "127.0.0.1", 5062)]
 
@@ -24,10 +24,11 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
 
 
 @pytest.mark.parametrize("action", [[], ["--check-config"]])
-def test_a_public_address_without_users_is_refused_with_the_reason(run: Run, action: list[str]) -> None:
-    ran = run("serve", "--listen", "udp:0.0.0.0:0", "--store", "memory:", *action)
-    assert (ran.code, ran.out) == (78, "")
-    assert ran.err == (
+def test_a_public_address_without_users_is_refused_with_the_reason(spawn: Spawn, action: list[str]) -> None:
+    process = spawn("serve", "--listen", "udp:0.0.0.0:0", "--store", "memory:", *action)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (78, "")
+    assert err == (
         "reginfo: auth.db_url: subscriber.db does not exist; reginfo user add makes it "
         "(users are asked for because udp:0.0.0.0:0 is reachable from the network)\n"
     )
