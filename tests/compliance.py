@@ -25,7 +25,8 @@ HEAD: Final = """\
 # Requirements, code and tests
 
 Written by `make compliance`. Each requirement is a rule of an RFC, in the project's own count. *Code* cites the id or,
-where nothing does, is what the tests are about; *tests* are files that name it.
+where nothing does, is what the tests are about; *tests* are files that name it. An empty row is not met yet, or asks
+for nothing that a test could name.
 """
 
 

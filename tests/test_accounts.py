@@ -58,6 +58,12 @@ def test_a_file_that_has_none_is_named(tmp_path: Path, content: bytes | None, re
     assert "hunter2" not in str(caught.value)
 
 
+def test_what_is_no_name_of_a_file_is_refused() -> None:
+    """AUT-11: also on SIGHUP, where nothing else than ConfigError leaves all as it is."""
+    with pytest.raises(ConfigError, match=r"^peer\.password_file: 'a\\x00b': embedded null byte"):
+        open_accounts(config(Path("a\0b")))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -1985,15 +1985,6 @@ cdef class Draft:
                 ended += 1
         return ended
 
-    def has_origin(self, origin: str) -> bool:
-        """Tell whether a row of this origin lives, behind a tombstone or not."""
-        cdef Py_ssize_t i, n
-        cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(origin, &n)
-        for i in range(self._used):
-            if self._lives(&self._slots[i]) and has_text(self._row(&self._slots[i]), ORIGIN, octets, n):
-                return True
-        return False
-
     @property
     def count(self) -> int:
         """Number of contacts as decided so far that a REGISTER is answered with: local ones and those of peers."""

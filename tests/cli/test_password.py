@@ -109,6 +109,12 @@ def test_a_password_that_is_refused_is_said(
     assert ran == (77, "", "reginfo: the server does not take the password of alice\n")
 
 
+def test_a_password_that_is_refused_is_said_once(spawn: Spawn, asking: Registrar) -> None:
+    """SEC-6: by the command, and not by the log beside it."""
+    process = spawn("register", "alice@example.com", "--server", asking.udp, "--user", "alice", "--password-stdin")
+    assert process.communicate("wrong\n") == ("", "reginfo: the server does not take the password of alice\n")
+
+
 def test_the_password_is_asked_for_on_a_terminal(asking: Registrar) -> None:
     """Once, and not echoed."""
     near, far = pty.openpty()

@@ -12,7 +12,7 @@ import pytest
 
 from reginfo.cli.serve import hints_text, reload, show_box, status_text, summary
 from reginfo.config import Config, Listener, load_config
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Spawn
 
 LISTENERS = [Listener("udp", "127.0.0.1", 5062), Listener("tcp", "127.0.0.1", 5062)]
 
@@ -24,10 +24,11 @@ def test_check_config_says_what_it_checked(run: Run) -> None:
 
 
 @pytest.mark.parametrize("action", [[], ["--check-config"]])
-def test_a_public_address_without_users_is_refused_with_the_reason(run: Run, action: list[str]) -> None:
-    ran = run("serve", "--listen", "udp:0.0.0.0:0", "--store", "memory:", *action)
-    assert (ran.code, ran.out) == (78, "")
-    assert ran.err == (
+def test_a_public_address_without_users_is_refused_with_the_reason(spawn: Spawn, action: list[str]) -> None:
+    process = spawn("serve", "--listen", "udp:0.0.0.0:0", "--store", "memory:", *action)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (78, "")
+    assert err == (
         "reginfo: auth.db_url: subscriber.db does not exist; reginfo user add makes it "
         "(users are asked for because udp:0.0.0.0:0 is reachable from the network)\n"
     )
@@ -85,6 +86,16 @@ def test_the_start_up_box_says_what_listens_and_what_to_try() -> None:
     Path("benchmarks/sipp").mkdir(parents=True)
     Path("benchmarks/sipp/register.xml").touch()
     assert "  sipp 127.0.0.1:5062 -sf benchmarks/sipp/register.xml " in hints_text(loaded.config, LISTENERS)
+
+
+def test_what_to_try_gives_a_user_where_users_are_asked_for() -> None:
+    Path("benchmarks/sipp").mkdir(parents=True)
+    Path("benchmarks/sipp/register.xml").touch()
+    loaded = load_config(environ={"REGINFO_AUTH__ENABLED": "true"})
+    hints = hints_text(loaded.config, LISTENERS)
+    assert " watch alice@example.com --server 127.0.0.1:5062 --user alice\n" in hints
+    assert " register alice@example.com sip:alice@192.0.2.7:5060 --server 127.0.0.1:5062 --user alice\n" in hints
+    assert "sipp" not in hints  # whose scenario knows no password
 
 
 def test_what_to_try_names_a_control_socket_that_is_not_the_default() -> None:

@@ -1,6 +1,7 @@
 """A SIP user agent for the length of one command: it sends requests, and answers what it is sent."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -82,6 +83,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine."""
     import uvloop
 
+    # What goes wrong is the command's to say: without a handler, warnings of the log would stand beside it.
+    logging.getLogger("reginfo.sip").addHandler(logging.NullHandler())
     result: T = uvloop.run(work)
     return result
 

@@ -171,6 +171,8 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
         if plain.transport != "udp":
             server = f" --server 'sip:{first.partition(':')[2]};transport={plain.transport}'"
         alice = f"alice@{config.domains[0]}"
+        if config.auth.enabled:
+            server += " --user alice"
         suggestions += [
             f"{_program()} watch {alice}{server}",
             f"{_program()} register {alice} sip:alice@192.0.2.7:5060{server}",
@@ -180,7 +182,7 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
         option = "" if default else f" --socket {config.admin.socket}"
         suggestions.append(f"{_program()} ul show{option}")
     udp = next((listener for listener in listeners if listener.transport == "udp"), None)
-    if udp is not None and SCENARIO.is_file():
+    if udp is not None and SCENARIO.is_file() and not config.auth.enabled:
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from reginfo.fast import Draft, Registration, SipMessage, canonical_aor
+from reginfo.fast import Draft, Proof, Registration, SipMessage, canonical_aor
 from reginfo.model import Now, Outcome
 from reginfo.sip.gruu import Gruu, Gruus, is_instance
 from reginfo.sip.incoming import Arrival, Incoming, Role
@@ -42,14 +42,14 @@ class Instances:
         gruu = self._read(request)
         return role if gruu is None else _Guarded(gruu, role)
 
-    def options(self, arrival: Arrival, sender: Sender) -> Incoming | None:
+    def options(self, arrival: Arrival, proof: Proof | None) -> Incoming | None:
         """Return an OPTIONS as work if only the record of the AoR shows whether somebody is there."""
         request = arrival.request
         gruu = self._read(request) if request.method == "OPTIONS" else None
         if gruu is None or not gruu.may_be_public:
             return None
         role = _Guarded(gruu, _Options(self._options_answer))
-        return Incoming(arrival, self._home(canonical_aor(request.request_uri)), role, sender)
+        return Incoming(arrival, self._home(canonical_aor(request.request_uri)), role, Sender(request, proof))
 
     def _read(self, request: SipMessage) -> Gruu | None:
         return None if self._gruus is None else self._gruus.read(request.request_uri)

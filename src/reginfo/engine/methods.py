@@ -56,7 +56,7 @@ class Methods:
         elif method == "NOTIFY":
             outcome = self._notify(arrival, now)
         else:
-            work = self.instances.options(arrival, Sender(request, proof))
+            work = self.instances.options(arrival, proof)
             outcome = self._answer_at_once(request)
             if work is not None and outcome.status == 200:
                 outcome = self._refuse_or_put(work, arrival, info)

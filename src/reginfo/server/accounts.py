@@ -33,3 +33,5 @@ def _password(path: Path) -> str:
     except (UnicodeDecodeError, BadUser) as error:
         reason = error if isinstance(error, BadUser) else "not UTF-8"  # what does not decode may be the password
         raise ConfigError(f"{KEY}: {path}: {reason}", key=KEY) from None
+    except ValueError as error:  # no name of a file
+        raise ConfigError(f"{KEY}: {str(path)!r}: {error}", key=KEY) from None

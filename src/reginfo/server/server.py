@@ -36,6 +36,7 @@ from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
 from reginfo.server.sockets import Sockets
+from reginfo.server.tasks import ended
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
@@ -67,12 +68,6 @@ def _taker(done: asyncio.Future[T]) -> Callable[[T], None]:
             done.set_result(result)
 
     return take
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 class Server:
@@ -205,7 +200,7 @@ class Server:
         listener = ChangeListener(self._store, callback, name)
         self._listeners.append(listener)
         task = self._loop.create_task(listener.run())
-        self._open.push_async_callback(_ended, task)
+        self._open.push_async_callback(ended, task)
 
     async def reginfo_subscribe(self, uri: str, expires: int = FOLLOWED_EXPIRES) -> int:
         """Follow the registration of a SIP URI at another server; return at how many servers it is followed.

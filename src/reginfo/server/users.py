@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from msgspec import structs
 
@@ -11,6 +11,7 @@ from reginfo.config import AuthSection, Config
 from reginfo.engine import Engine
 from reginfo.errors import StoreUnavailable
 from reginfo.model import Now
+from reginfo.server.tasks import ended
 from reginfo.sip.digest import Query
 from reginfo.store.credentials import Credentials, open_credentials
 
@@ -116,11 +117,5 @@ async def open_users(
         stack.push_async_callback(credentials.close)
         await credentials.start()
         task = asyncio.get_running_loop().create_task(users.watch())
-        stack.push_async_callback(_ended, task)
+        stack.push_async_callback(ended, task)
     return users
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
