@@ -574,7 +574,7 @@ def digest(value: bytes) -> DigestCredentials:
     if not match[2]:
         raise Refused("Authorization: Digest without parameters")
     found: dict[str, str] = {}
-    for piece in re.findall(rb"(?:" + QUOTED + rb'|[^",])+|(?<=,)\Z|"', value[match.end() :]) or [b""]:
+    for piece in re.findall(rb"(?:" + QUOTED + rb'|[^",])+|\A(?=,)|(?<=,)(?=,|\Z)|"', value[match.end() :]) or [b""]:
         pair = re.fullmatch(
             SWS + rb"(" + TOKEN + rb")" + SWS + rb"=" + SWS + rb"(" + QUOTED + rb"|" + CREDENTIAL + rb")" + SWS, piece
         )
