@@ -147,7 +147,7 @@ SANITIZED := tests/fast tests/torture
 sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and UndefinedBehaviorSanitizer
 	REGINFO_SAN=address,undefined $(BIN)/python setup.py -q build
 	PYTHONPATH=$(CURDIR)/build/sanitize/lib PYTHONMALLOC=malloc \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0:intercept_strstr=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
 
