@@ -469,6 +469,30 @@ def test_a_publish_whose_answer_was_lost_is_put_right_after_a_crash(stays: bool)
     assert len(compositor.roles.compositor) == 1
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("crash", [True, False])
+def test_what_has_ended_since_a_publish_whose_answer_was_lost_is_taken_back(known: bool, crash: bool) -> None:
+    """EPA-2, ESC-4: neither silence nor 412 says that the compositor has nothing."""
+    net, registrar, compositor = chain()
+    phone = Phone()
+    net.add(phone)
+    if known:
+        phone.register(B)
+    net.run(2)
+    net.faults.append(lambda sender, receiver, _: 0 if (sender, receiver) == (OTHER, SERVER) else 1)
+    phone.register(A)
+    net.run(0.1)
+    assert A in compositor.contacts()
+    if crash:
+        compositor.crash()  # a repetition is a request like any other to it then
+    phone.register(f"{A};expires=0")
+    phone.register(f"{B};expires=0")
+    net.run(0.1 if crash else 40)
+    net.faults.clear()
+    net.run(200)
+    assert compositor.contacts() == registrar.contacts() == []
+
+
 @pytest.mark.parametrize("fault", ["crash", "cut", "412"])
 def test_after_any_outage_the_compositor_ends_with_the_true_state(fault: str) -> None:
     """EPA-2, ESC-4"""

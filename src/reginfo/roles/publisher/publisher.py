@@ -181,18 +181,18 @@ class Publisher:
             self._advance(publication, now)
             self._arm(publication, now)
 
-    def _lapsed(self, publication: Publication) -> None:
-        """Begin anew: the compositor has no state of this publication any more."""
+    def _lapsed(self, publication: Publication, *, is_empty: bool = True) -> None:
+        """Begin anew: the compositor has no state under this entity-tag any more, and none at all if is_empty."""
         publication.entity_tag = None
         publication.refresh_at = NEVER_MS
         publication.is_due = False
         if publication.is_news:
-            publication.told_empty = True
+            publication.told_empty = is_empty
             return
         if publication.told_empty:
             self._forget(publication)
         else:
-            publication.told, publication.told_empty = 0, True
+            publication.told, publication.told_empty = 0, is_empty
             self._wanted[publication.aor] = None
 
     def take_recalls(self) -> list[str]:
@@ -277,8 +277,12 @@ class Publisher:
             self._accepted(subject, entity_tag, response.expires, now)
         elif status == CONDITION_FAILED and subject.entity_tag is not None:
             subject.is_news |= subject.has_body
-            self._lapsed(subject)  # it is published anew, with the full state
+            # It is published anew, with the full state.  An earlier PUBLISH may have changed the tag and its answer
+            # been lost: the compositor has another publication then, which the new one replaces by its Call-ID.
+            self._lapsed(subject, is_empty=subject.told_empty and subject.sent_empty)
         else:
+            if response is None and subject.has_body and not subject.sent_empty:
+                subject.told_empty = False  # it may have arrived all the same
             self._refused(subject, status, response, now)
         if subject.aor in self._publications:
             self._advance(subject, now)
