@@ -49,6 +49,19 @@ class Peer:
 
 
 @on_uvloop
+async def test_what_has_come_in_meanwhile_is_read_in_one_turn_of_the_loop_up_to_a_bound() -> None:
+    """TRN-10: after some milliseconds of other work a queue of more than one batch is not left for later turns."""
+    async with Peer() as a, Peer() as b:
+        for waiting in (200, udp.MAX_READS * udp.MAX_BATCH + 1):
+            a.endpoint.send([(b"%d" % number, a.flow_to(b)) for number in range(waiting)])
+            first = await b.batches.get()
+            rest = [b.batches.get_nowait() for _ in range(b.batches.qsize())]
+            in_one_turn = sum(map(len, [first, *rest]))
+            assert in_one_turn == min(waiting, udp.MAX_READS * udp.MAX_BATCH)
+            await b.take(waiting - in_one_turn)
+
+
+@on_uvloop
 async def test_a_batch_comes_with_its_flows_and_the_answers_go_back() -> None:
     """TRN-4: an answer leaves from the address and port of the request."""
     async with Peer() as a, Peer() as b:

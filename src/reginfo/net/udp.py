@@ -10,15 +10,17 @@ from reginfo.net.addresses import carries
 
 logger = logging.getLogger(__name__)
 
+MAX_BATCH = 64  # datagrams of one system call
+MAX_READS = 16  # batches of one turn, while there are more: what has come in during some milliseconds of other work
 MAX_BACKLOG = 16384  # answers kept while the socket is full; a peer that misses one repeats its request
 
 
 class UdpEndpoint:
     """Hand the datagrams of one local address to a callback, and send the answers.
 
-    `on_batch(batch)` gets up to 64 `(octets, flow)` in order of arrival, once per turn of the loop at most.
-    `on_error(flow)` gets each flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called
-    from within send().  The host is an IP literal; port 0 takes a free one.
+    `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
+    of the loop while there are more.  `on_error(flow)` gets each flow whose peer was reported unreachable (RFC 3261 section 18.4).
+    Neither is called from within send().  The host is an IP literal; port 0 takes a free one.
     """
 
     def __init__(
@@ -113,10 +115,13 @@ class UdpEndpoint:
             del self._backlog[:done]
             if not self._backlog:
                 self._watch(select.EPOLLIN)
-        batch = self.socket.receive()
+        for _ in range(MAX_READS):
+            batch = self.socket.receive(MAX_BATCH)
+            if batch:
+                self._on_batch(batch)
+            if len(batch) < MAX_BATCH:
+                break
         self._hear()
-        if batch:
-            self._on_batch(batch)
 
     def _hear(self) -> None:
         if self.socket.notices != self._notices:
