@@ -19,8 +19,9 @@ class UdpEndpoint:
     """Hand the datagrams of one local address to a callback, and send the answers.
 
     `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
-    of the loop while there are more.  `on_error(flow)` gets each flow whose peer was reported unreachable (RFC 3261 section 18.4).
-    Neither is called from within send().  The host is an IP literal; port 0 takes a free one.
+    of the loop while there are more.  `on_error(flow)` gets each flow whose peer was reported
+    unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host is an IP literal;
+    port 0 takes a free one.
     """
 
     def __init__(

@@ -14,10 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from reginfo.admin.control import ControlServer
 from reginfo.admin.event_log import LogConsumer
 from reginfo.admin.metrics import MetricsConsumer
-from reginfo.admin.rpc import Commands, Rpc
 from reginfo.config import Config, Listener
 from reginfo.engine import MAX_PENDING, Engine, Hook
 from reginfo.engine.roles import FOLLOWED_EXPIRES
@@ -31,6 +29,7 @@ from reginfo.fast import (
 )
 from reginfo.model import ACCEPTED, Command
 from reginfo.server.accounts import open_accounts
+from reginfo.server.administration import Administration
 from reginfo.server.lag import LoopLag
 from reginfo.server.listener import ChangeListener, OnChange
 from reginfo.server.location import LocationService
@@ -160,20 +159,9 @@ class Server:
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        commands = Commands(
-            lookup=self.location.lookup,
-            page=self.location.page,
-            create=self._create,
-            end=self.location.end,
-            shorten=self.location.shorten,
-            subscribe=self.reginfo_subscribe,
-            unsubscribe=self.reginfo_unsubscribe,
-            followed=self.followed,
-            statistics=self.statistics,
-        )
-        control = ControlServer(config.admin.socket, Rpc(commands, self._clock.now).methods())
-        await control.start()
-        self._open.push_async_callback(control.close)
+        administration = Administration(self, self._clock)
+        self._open.push_async_callback(administration.close)
+        await administration.start()
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
@@ -217,13 +205,6 @@ class Server:
         ended = self._engine.roles.subscriber.unfollow(self._with_domain(uri), self._clock.now())
         self._schedule()
         return ended
-
-    async def _create(self, aor: str, contact: str, expires: int, q: float | None) -> int:
-        """Bind a contact by hand, where a phone could; no request ever reaches an AoR of another domain."""
-        user, _, domain = aor.rpartition("@")
-        if not user or domain not in self.config.domains:
-            raise ValueError(f"{aor} is not of {' or '.join(self.config.domains)}")
-        return await self.location.create(aor, contact, expires, q)
 
     def _with_domain(self, uri: str) -> str:
         scheme, _, rest = uri.partition(":")
