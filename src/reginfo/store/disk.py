@@ -7,6 +7,7 @@ from pathlib import Path
 from rocksdict import (
     DBCompressionType,
     DBRecoveryMode,
+    Env,
     Options,
     Rdict,
     RdictIter,
@@ -48,6 +49,12 @@ def _options(create: bool) -> Options:
     options.set_max_log_file_size(1 << 20)
     options.set_stats_dump_period_sec(0)
     options.set_stats_persist_period_sec(0)
+    # What is written to files and merged in the background is nobody's answer: on a full processor it waits.  Should
+    # it fall behind, writes wait for it and leave it the processor.
+    background = Env()
+    background.lower_thread_pool_cpu_priority()
+    background.lower_high_priority_thread_pool_cpu_priority()
+    options.set_env(background)
     # One thread writes: the machinery for several costs and gives nothing.
     options.set_allow_concurrent_memtable_write(False)
     options.set_enable_write_thread_adaptive_yield(False)
