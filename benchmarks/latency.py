@@ -29,6 +29,7 @@ TOP_REQUESTS = 100_000  # at full load, to find the highest rate
 CALM_SECONDS = 4.0  # of each run without the disturbance
 MOST_SECONDS = 8.0  # of each run with it: less than the server remembers the lag of its loop
 SLICE_SECONDS = 0.5  # between two looks whether the disturbance is over
+LATE_MS = 2.0  # a slice in which the generator itself was later than that says nothing about the server
 PATIENCE = 60.0  # seconds it may last when nobody else wants anything any more
 
 T = TypeVar("T")
@@ -87,13 +88,19 @@ class Bystanders:
         return cls(load, top / 2)
 
     def p99_ms(self, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
-        """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds."""
+        """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds.
+
+        Slices in which the generator came late itself are left out, unless nearly all are.
+        """
         until = time.monotonic() + seconds
-        histograms: list[list[int]] = []
-        while not histograms or (time.monotonic() < until and lasts()):
-            report = _answered(self.load.run(round(self.rate * SLICE_SECONDS), rate=self.rate))
-            histograms.append(report.histogram)
-        return percentile_ms(numpy.sum(histograms, axis=0), 99)
+        reports: list[LoadReport] = []
+        while not reports or (time.monotonic() < until and lasts()):
+            reports.append(_answered(self.load.run(round(self.rate * SLICE_SECONDS), rate=self.rate)))
+        punctual = [report for report in reports if report.late <= LATE_MS / 1e3]
+        if len(punctual) < len(reports):
+            click.echo(f"  generator late in {len(reports) - len(punctual)} of {len(reports)} slices", err=True)
+        counted = punctual if len(punctual) >= len(reports) / 4 else reports
+        return percentile_ms(numpy.sum([report.histogram for report in counted], axis=0), 99)
 
 
 def _answered(report: LoadReport) -> LoadReport:

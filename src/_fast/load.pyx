@@ -201,6 +201,7 @@ cdef class LoadReport:
     cdef readonly uint64_t receive_drops
     cdef readonly int last_failure
     cdef readonly double seconds
+    cdef readonly double late       # seconds by which a request that had room left after it was due, at most
     cdef readonly object histogram
 
     @property
@@ -271,6 +272,8 @@ cdef class RegisterLoad:
     cdef int last_failure
     cdef uint64_t buckets[BUCKETS]
     cdef uint64_t scanned_ns
+    cdef double late_ns
+    cdef bint held              # what was due last found no room
 
     def __cinit__(self) -> None:
         self.descriptor = -1
@@ -335,6 +338,8 @@ cdef class RegisterLoad:
         cdef uint32_t drops = self.kernel_drops()
         self.issued = self.answered = self.failed = self.lost = self.retransmissions = self.strays = 0
         self.last_failure = 0
+        self.late_ns = 0
+        self.held = False
         memset(self.buckets, 0, sizeof(self.buckets))
         start = self.scanned_ns = now_ns()
         deadline = start + <uint64_t> (timeout * 1e9)
@@ -346,6 +351,7 @@ cdef class RegisterLoad:
             if now_ns() >= deadline:
                 break
         report.seconds = (now_ns() - start) / 1e9
+        report.late = self.late_ns / 1e9
         self.abandon()
         report.requests = self.issued
         report.answered = self.answered
@@ -472,10 +478,13 @@ cdef class RegisterLoad:
             due = target
             if per_ns > 0:
                 due = min(target, <uint64_t> ((now - start) * per_ns) + 1)
+                if self.issued < due and not self.held:
+                    self.late_ns = max(self.late_ns, <double> (now - start) - self.issued / per_ns)
             while self.issued < due and self.free_count > 0:
                 if self.slot_of[self.next_aor] >= 0:
                     break       # the round has caught up with a request that is late
                 self.issue(start + <uint64_t> (self.issued / per_ns) if per_ns > 0 else now, now)
+            self.held = self.issued < due
             if now - self.scanned_ns >= SCAN_NS:
                 self.repeat(now)
             self.flush()

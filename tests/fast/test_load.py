@@ -1,8 +1,10 @@
 """The load generator against a registrar of a few lines (standards.md: REG-10; RFC 6076 and RFC 7501 words)."""
 
 import math
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +14,8 @@ from reginfo._fast.load import RegisterLoad
 from tests.reference import digest
 
 pytestmark = pytest.mark.network
+
+HELD_UP = 0.2  # seconds
 
 Answer = Callable[[bytes], list[bytes]]
 
@@ -181,6 +185,31 @@ def test_open_loop_keeps_the_rate() -> None:
         report = RegisterLoad(*address, aors=50, seed=1, window=50).run(100, rate=500.0)
     assert report.answered == 100
     assert report.seconds >= 99 / 500
+
+
+def test_a_generator_that_was_held_up_says_so() -> None:
+    """RFC 7502: what the generator itself was late by is none of the registrar's delay."""
+    before = signal.signal(signal.SIGALRM, lambda *_: time.sleep(HELD_UP))
+    try:
+        with answering(accept) as (address, _):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            report = RegisterLoad(*address, aors=500, seed=1, window=500).run(200, rate=1_000.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert report.answered == 200
+    assert HELD_UP / 2 < report.late <= report.percentile(100)
+
+
+def test_a_slow_registrar_does_not_make_the_generator_late() -> None:
+    """RFC 6076: what waits for room in the window waits for the registrar."""
+
+    def hesitate(request: bytes) -> list[bytes]:
+        time.sleep(HELD_UP)
+        return accept(request)
+
+    with answering(hesitate) as (address, _):
+        report = RegisterLoad(*address, aors=5, seed=1, window=1).run(3, rate=1_000.0)
+    assert report.late < HELD_UP <= report.percentile(100) * 1.05
 
 
 def test_percentiles_rise_and_lie_within_the_run() -> None:
