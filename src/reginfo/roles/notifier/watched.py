@@ -26,7 +26,10 @@ class Watched(Untold):
 
     def add(self, subscription: "Subscription") -> None:
         subscription.place = len(self.subscriptions)
-        self.subscriptions.append(subscription)
+        if subscription.place:
+            self.subscriptions.append(subscription)
+        else:
+            self.subscriptions = [subscription]  # no room for others: most AoRs have one watcher
 
     def remove(self, subscription: "Subscription") -> None:
         """Let go of a subscription; the last one takes its place, so that it costs the same however many there are."""
