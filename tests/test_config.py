@@ -20,7 +20,7 @@ from reginfo.config import (
     parse_listener,
     render,
 )
-from reginfo.config.sources import PEER_KEYS, _toml
+from reginfo.config.sources import LISTED_KEYS, _toml
 from reginfo.errors import ConfigError
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
@@ -473,9 +473,10 @@ def test_every_key_is_documented_with_its_default() -> None:
         section, _, name = key.rpartition(".")
         value = line.split(" = ")[1].split("  # from")[0].strip()
         assert f"| `{name}` | `{value}` |" in sections[section], key
-    for name, entry in PEER_KEYS.items():
-        assert f"| `{name}` | " in sections["peer"], name
-        assert entry.default is msgspec.NODEFAULT or f"| `{name}` | `{_toml(entry.default)}` |" in sections["peer"]
+    for listed, keys in LISTED_KEYS.items():
+        for name, entry in keys.items():
+            assert f"| `{name}` | " in sections[listed], name
+            assert entry.default is msgspec.NODEFAULT or f"| `{name}` | `{_toml(entry.default)}` |" in sections[listed]
 
 
 # ---- what belongs together

@@ -8,6 +8,7 @@ import pytest
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
 from reginfo.admin.rpc import Commands, Rpc
+from reginfo.admin.webhooks import Webhooks
 from reginfo.fast import Binding, Draft, Registration
 from reginfo.model import ContactEvent
 
@@ -74,6 +75,10 @@ def table() -> Table:
     return Table()
 
 
+async def nothing() -> None:
+    """End what never began."""
+
+
 @pytest.fixture
 def call(table: Table) -> Callable[..., Any]:
     commands = Commands(
@@ -87,7 +92,8 @@ def call(table: Table) -> Callable[..., Any]:
         lambda: [(ALICE, "udp:192.0.2.1:5060", "active", 2)] if table.followed else [],
         table.statistics,
     )
-    methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
+    hooks = Webhooks(lambda webhook: nothing, lambda patterns: bool, lambda engine_ms: engine_ms)
+    methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000), hooks).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
         async def once() -> Any:

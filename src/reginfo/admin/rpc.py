@@ -15,6 +15,9 @@ from msgspec import Meta
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
 from reginfo.admin.views import registration_fields
+from reginfo.admin.webhooks import BadWebhook, Webhooks
+from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
+from reginfo.errors import ConfigError
 from reginfo.fast import Registration, SipParseError, canonical_aor, parse_uri
 from reginfo.model import ContactEvent
 
@@ -93,6 +96,19 @@ class _Subscribe(_Uri, forbid_unknown_fields=True):
     expires: Annotated[int, Meta(ge=1, lt=2**32)] = 3600
 
 
+class _Webhook(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    secret: Annotated[str, Meta(min_length=16, max_length=1024)]
+    name: str = ""
+    events: tuple[EventWord, ...] = ()
+    aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
 class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
 
@@ -103,9 +119,10 @@ _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], tuple[int, float]]) -> None:
+    def __init__(self, commands: Commands, clock: Callable[[], tuple[int, float]], webhooks: Webhooks) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
+        self._webhooks = webhooks
         self._clock = clock
         self._up_since = clock()
 
@@ -128,6 +145,9 @@ class Rpc:
             "ul.lookup": self._lookup,
             "ul.rm": self._rm,
             "ul.rm_contact": self._rm_contact,
+            "webhook.add": self._add_webhook,
+            "webhook.list": self._list_webhooks,
+            "webhook.remove": self._remove_webhook,
         }
 
         async def list_methods(params: Params) -> Json:
@@ -227,6 +247,27 @@ class Rpc:
         if values is None or (name and name not in values):
             raise RpcError(NOT_FOUND, f"no statistics {wanted}")
         return {group: {name: values[name]} if name else values}
+
+    async def _list_webhooks(self, params: Params) -> Json:
+        _arguments(params, _Nothing)
+        return self._webhooks.describe()
+
+    async def _add_webhook(self, params: Params) -> Json:
+        given = _arguments(params, _Webhook)
+        try:
+            section = WebhookSection(
+                url=given.url, name=given.name, events=given.events, aors=given.aors, feature_tags=given.feature_tags
+            )
+            self._webhooks.add(section, given.secret.encode())
+        except (ConfigError, BadWebhook) as error:
+            raise RpcError(INVALID_PARAMS, str(error)) from None
+        return {"name": section.name}
+
+    async def _remove_webhook(self, params: Params) -> Json:
+        name = _arguments(params, _Name).name
+        if not await self._webhooks.remove(name):
+            raise RpcError(NOT_FOUND, f"no temporary webhook {name}")
+        return {"name": name}
 
     async def _uptime(self, params: Params) -> Json:
         _arguments(params, _Nothing)

@@ -63,9 +63,11 @@ def serve(
     elif check_config:
         from reginfo.net.tls import tls_of
         from reginfo.server.accounts import open_accounts
+        from reginfo.server.webhooks import open_secrets
 
         tls_of(loaded.config)
         open_accounts(loaded.config)
+        open_secrets(loaded.config)
         with _explained(loaded):
             asyncio.run(_find_users(loaded.config.auth))
         click.echo(f"{loaded.file or 'defaults'}: ok")

@@ -16,6 +16,8 @@ from reginfo.config.values import (
     check_database,
     check_route,
     check_uri,
+    check_url,
+    endpoint_of,
     is_network,
     parse_listener,
     parse_network,
@@ -30,12 +32,32 @@ MAX_REALM = 64  # it is in every challenge, as the header above; and Kamailio's 
 
 Durability = Literal["memory", "batched", "committed", "synced"]
 DigestAlgorithm = Literal["MD5", "SHA-256", "SHA-512-256"]
+EventWord = Literal[
+    "registered",
+    "created",
+    "refreshed",
+    "shortened",
+    "expired",
+    "deactivated",
+    "probation",
+    "unregistered",
+    "rejected",
+]
+
+MAX_WEBHOOKS = 32  # each reads every change
+MAX_PATTERNS = 100  # each is held against every change
 
 Seconds = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Octets = Annotated[int, Meta(ge=512, le=2**24)]
 
 # It is part of an origin and of keys; a dot ends it there.
 _PEER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+# It is part of the key of a cursor.
+_WEBHOOK_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# token of RFC 3261 section 25.1, as far as feature tags need it
+_FEATURE_TAG = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}")
 
 # scheme "://" host [ ":" port ]   RFC 6454 section 6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|null")
@@ -324,6 +346,36 @@ class ImsSection(Section, frozen=True, kw_only=True):
         ]
 
 
+class WebhookSection(Section, frozen=True, kw_only=True):
+    """An application that is told of contact events by HTTP."""
+
+    url: str
+    name: str = ""
+    "Within a Config never empty: unset, it is host and path of the URL."
+    events: tuple[EventWord, ...] = ()
+    aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    secret_file: str = ""
+    secret_env: str = ""
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 10.0
+    max_pending: Annotated[int, Meta(ge=1, le=50_000)] = 10_000
+    max_in_flight: Annotated[int, Meta(ge=1, le=64)] = 16
+
+    def __post_init__(self) -> None:
+        check_url(self.url, "webhook.url")
+        if not self.name:
+            msgspec.structs.force_setattr(self, "name", endpoint_of(self.url))
+        elif not _WEBHOOK_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"webhook.name {self.name!r} must be 1 to 64 letters, digits, -, _, or .", key="webhook.name"
+            )
+        for tag in self.feature_tags:
+            if not _FEATURE_TAG.fullmatch(tag):
+                raise ConfigError(
+                    f"webhook.feature_tags: {tag!r} is no name of a Contact parameter", key="webhook.feature_tags"
+                )
+
+
 class LogSection(Section, frozen=True, kw_only=True):
     """Lines on standard error."""
 
@@ -351,6 +403,7 @@ class Config(Section, frozen=True, kw_only=True):
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
     peer: tuple[PeerSection, ...] = ()
+    webhook: tuple[WebhookSection, ...] = ()
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
@@ -369,6 +422,20 @@ class Config(Section, frozen=True, kw_only=True):
         names = [peer.name for peer in self.peer]
         if len(set(names)) < len(names):
             raise ConfigError("peer.name must be unique", key="peer")
+        hooks = [webhook.name for webhook in self.webhook]
+        if len(set(hooks)) < len(hooks):
+            raise ConfigError(
+                "webhook.name must be unique: it is host and path of the URL if none is given", key="webhook"
+            )
+        for webhook in self.webhook:
+            if bool(webhook.secret_file) == bool(webhook.secret_env):
+                raise ConfigError(
+                    f"webhook {webhook.name} needs secret_file, a file with the secret its deliveries are signed with, "
+                    "or secret_env, the environment variable that holds it",
+                    key="webhook",
+                )
+        if len(hooks) > MAX_WEBHOOKS:
+            raise ConfigError(f"at most {MAX_WEBHOOKS} webhooks are possible", key="webhook")
 
     def _decide_auth(self) -> None:
         """Fill in what [auth] leaves to the rest, and refuse a public address where nobody is authenticated."""

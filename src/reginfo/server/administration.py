@@ -1,10 +1,17 @@
 """What operators reach of a running server: the one place where it hands its commands to `admin`."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from reginfo.admin.control import ControlServer
 from reginfo.admin.rpc import Commands, Rpc
+from reginfo.admin.webhooks import Webhook, Webhooks
+from reginfo.config import Config
+from reginfo.server.webhooks import WebhookListener
+from reginfo.sip.peers import Patterns
+from reginfo.store.base import Store
 from reginfo.store.clock import Clock
 
 if TYPE_CHECKING:
@@ -14,16 +21,36 @@ if TYPE_CHECKING:
 class Administration:
     """The administrative services of one started server."""
 
-    def __init__(self, server: "Server", clock: Clock) -> None:
+    def __init__(self, server: "Server", store: Store, clock: Clock) -> None:
         self._server = server
+        self._store = store
         self._clock = clock
         self._open = AsyncExitStack()
+        self.webhooks = Webhooks(
+            self._follow_feed,
+            lambda patterns: Patterns(patterns).match,
+            lambda engine_ms: engine_ms + clock.offset_ms,
+        )
 
-    async def start(self) -> None:
-        """Open every service that is configured; ReginfoError if one cannot be.  close() is owed also then."""
-        control = ControlServer(self._server.config.admin.socket, Rpc(self._commands(), self._clock.now).methods())
+    async def start(self, secrets: Mapping[str, bytes]) -> None:
+        """Open every service that is configured; ReginfoError if one cannot be.  close() is owed also then.
+
+        secrets are those of the webhooks, by name.
+        """
+        config = self._server.config
+        self._open.push_async_callback(self.webhooks.close)
+        await self.webhooks.configure(config.webhook, secrets)
+        methods = Rpc(self._commands(), self._clock.now, self.webhooks).methods()
+        control = ControlServer(config.admin.socket, methods)
         self._open.push_async_callback(control.close)
         await control.start()
+
+    def follow(self, config: Config, secrets: Mapping[str, bytes]) -> None:
+        """Follow another configuration as far as that is possible while serving."""
+        self._configuring = asyncio.create_task(self.webhooks.configure(config.webhook, secrets))
+
+    def _follow_feed(self, webhook: Webhook) -> Callable[[], Awaitable[None]]:
+        return self._server.listen(WebhookListener(self._store, webhook))
 
     async def close(self) -> None:
         """Hang up and stop listening."""

@@ -9,7 +9,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ from reginfo.model import ACCEPTED, Command
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
 from reginfo.server.lag import LoopLag
-from reginfo.server.listener import ChangeListener, OnChange
+from reginfo.server.listener import ChangeListener, FeedListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
 from reginfo.server.sockets import Sockets
@@ -39,6 +39,7 @@ from reginfo.server.tasks import ended
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
+from reginfo.server.webhooks import open_secrets
 from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
@@ -77,7 +78,7 @@ class Server:
         self.config = config
         self._on_request = on_request
         self._wanted_listeners: list[tuple[OnChange, str | None]] = []
-        self._listeners: list[ChangeListener] = []
+        self._listeners: list[FeedListener] = []
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
         self.location: LocationService
@@ -114,11 +115,13 @@ class Server:
 
         Domains, what is granted, the limits of a message, the Server header and what new connections are shown move,
         users and the passwords at peers are read again, and certificates as soon as they can be used; addresses, store,
-        user table, realm, control socket and the limits of connections need a restart.  ConfigError if a password
-        cannot be read: nothing moves then.
+        user table, realm, control socket and the limits of connections need a restart.  Webhooks come, go
+        and change.  ConfigError if a password or secret cannot be read: nothing moves then.
         """
-        self._engine.authorizations.follow(open_accounts(config))
+        accounts, hook_secrets = open_accounts(config), open_secrets(config)
+        self._engine.authorizations.follow(accounts)
         self._sockets.follow(config)
+        self._administration.follow(config, hook_secrets)
         self._engine.follow(self._users.kept(config), self._clock.now())
         self._schedule()
 
@@ -126,7 +129,8 @@ class Server:
         """Open the store and the sockets; close() is owed also if this raises."""
         config = self.config
         self._loop = asyncio.get_running_loop()
-        # A certificate that cannot be used is found before anything is open.
+        # A certificate or a secret that cannot be used is found before anything is open.
+        hook_secrets = open_secrets(config)
         self._locator = Locator({listener.transport for listener in config.listeners} - {"ws", "wss"})
         self._sockets = Sockets(
             self._loop, config, self._locator, self._on_batch, self._on_error, self._on_lost, self._on_bad
@@ -159,9 +163,9 @@ class Server:
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        administration = Administration(self, self._clock)
-        self._open.push_async_callback(administration.close)
-        await administration.start()
+        self._administration = Administration(self, self._store, self._clock)
+        self._open.push_async_callback(self._administration.close)
+        await self._administration.start(hook_secrets)
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
@@ -185,10 +189,18 @@ class Server:
             self._listen_to_changes(callback, name)
 
     def _listen_to_changes(self, callback: OnChange, name: str | None) -> None:
-        listener = ChangeListener(self._store, callback, name)
+        self._open.push_async_callback(self.listen(ChangeListener(self._store, callback, name)))
+
+    def listen(self, listener: FeedListener) -> Callable[[], Awaitable[None]]:
+        """Let a listener follow the feed until what is returned is awaited."""
         self._listeners.append(listener)
         task = self._loop.create_task(listener.run())
-        self._open.push_async_callback(ended, task)
+
+        async def end() -> None:
+            self._listeners.remove(listener)
+            await ended(task)
+
+        return end
 
     async def reginfo_subscribe(self, uri: str, expires: int = FOLLOWED_EXPIRES) -> int:
         """Follow the registration of a SIP URI at another server; return at how many servers it is followed.
@@ -407,5 +419,6 @@ class Server:
             "events": dict(self._metrics.events),
             "subscriptions": {"notifier": len(roles.notifier), "subscriber": len(roles.subscriber)},
             "publications": {"compositor": len(roles.compositor), "publisher": len(roles.publisher)},
+            "webhooks": self._administration.webhooks.statistics(),
             "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
         }
