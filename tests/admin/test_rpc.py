@@ -1,14 +1,14 @@
 """The methods of control: what they take, what they return, and the words of Kamailio."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
 from reginfo.admin.rpc import Commands, Rpc
-from reginfo.admin.webhooks import Webhooks
+from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.fast import Binding, Draft, Registration
 from reginfo.model import ContactEvent
 
@@ -75,8 +75,9 @@ def table() -> Table:
     return Table()
 
 
-async def nothing() -> None:
-    """End what never began."""
+async def no_feed(webhook: Webhook) -> Callable[[], Awaitable[None]]:
+    """Refuse to be followed."""
+    raise AssertionError(webhook.name)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def call(table: Table) -> Callable[..., Any]:
         lambda: [(ALICE, "udp:192.0.2.1:5060", "active", 2)] if table.followed else [],
         table.statistics,
     )
-    hooks = Webhooks(lambda webhook: nothing, lambda patterns: bool, lambda engine_ms: engine_ms)
+    hooks = Webhooks(no_feed, lambda patterns: bool, lambda engine_ms: engine_ms)
     methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000), hooks).methods()
 
     def run(method: str, params: Params | None = None) -> Any:

@@ -113,7 +113,7 @@ class Outbox(Generic[T]):
             line = self._lines[aor] = _Line()
             self._ready.append(line)
         line.entries.append(entry)
-        if len(self._pending) > self._max_pending:
+        if len(self._pending) - self._in_flight > self._max_pending:
             self._drop_oldest()
 
     def forget_before(self, key: Key) -> None:
@@ -138,9 +138,7 @@ class Outbox(Generic[T]):
 
     def _drop_oldest(self) -> None:
         """Give up the oldest event that is not under way: what is, may have been received."""
-        entry = next((one for one in self._pending.values() if one.started < 0), None)
-        if entry is None:
-            return  # no more than may be under way at once
+        entry = next(one for one in self._pending.values() if one.started < 0)
         del self._pending[entry.key]
         line = self._lines[entry.aor]
         line.entries.remove(entry)
@@ -205,7 +203,7 @@ class Outbox(Generic[T]):
         entry.started = -1.0
         due = now + self._delay(entry.attempts)
         heapq.heappush(self._later, (due, entry.key[0], self._lines[entry.aor]))
-        if len(self._pending) > self._max_pending:
+        if len(self._pending) - self._in_flight > self._max_pending:
             self._drop_oldest()
 
     def _settle(self, entry: Entry[T]) -> None:
@@ -218,5 +216,5 @@ class Outbox(Generic[T]):
 
     def _delay(self, failures: int) -> float:
         """Return a back-off: twice as long each time, between half of it and all of it."""
-        longest = min(MAX_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
+        longest = min(MAX_DELAY, FIRST_DELAY * (1 << min(failures - 1, 16)))
         return longest * (0.5 + 0.5 * self._chance())

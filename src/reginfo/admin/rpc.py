@@ -258,7 +258,7 @@ class Rpc:
             section = WebhookSection(
                 url=given.url, name=given.name, events=given.events, aors=given.aors, feature_tags=given.feature_tags
             )
-            self._webhooks.add(section, given.secret.encode())
+            await self._webhooks.add(section, given.secret.encode())
         except (ConfigError, BadWebhook) as error:
             raise RpcError(INVALID_PARAMS, str(error)) from None
         return {"name": section.name}

@@ -47,7 +47,6 @@ class Happening(NamedTuple):
     """What there is to tell: one contact of one change."""
 
     change: Change
-    index: int
     binding: Binding
     event: str
 
@@ -104,7 +103,7 @@ class Webhook:
             for index, (binding, event) in enumerate(change.contacts):
                 takes = outbox.takes((change.seq, index))
                 if takes if takes is not None else is_wanted and self._wants(binding, event):
-                    outbox.add((change.seq, index), aor, Happening(change, index, binding, event))
+                    outbox.add((change.seq, index), aor, Happening(change, binding, event))
         if changes:
             self.read_up_to(changes[-1].seq)
         self._news.set()
@@ -166,7 +165,9 @@ class Webhook:
 
     async def _deliver(self, session: aiohttp.ClientSession, entry: Entry[Happening]) -> None:
         try:
-            body = msgspec.json.encode(event_fields(*entry.content, self._wall_ms))
+            change, binding, event = entry.content
+            fields = event_fields(change, entry.key[1], binding, event, self._wall_ms)
+            body = msgspec.json.encode(fields)
             headers = {
                 "Idempotency-Key": event_key(*entry.key),
                 HEADER: sign_webhook(body, self.secret, time.time()),
@@ -236,8 +237,8 @@ class BadWebhook(ReginfoError):
     """A webhook that cannot be added, or is not there."""
 
 
-Follow = Callable[[Webhook], Callable[[], Awaitable[None]]]
-"Has a webhook read the feed until what it returns is awaited; then its place is saved."
+Follow = Callable[[Webhook], Awaitable[Callable[[], Awaitable[None]]]]
+"Has a webhook read the feed, from where it was, until what it returns is called; then its place is saved."
 
 
 class _Running(NamedTuple):
@@ -270,15 +271,16 @@ class Webhooks:
                     await self._end(name)
             for name, section in wanted.items():
                 if name not in self._running:
-                    self._begin(section, secrets[name])
+                    await self._begin(section, secrets[name])
 
-    def add(self, section: WebhookSection, secret: bytes) -> None:
+    async def add(self, section: WebhookSection, secret: bytes) -> None:
         """Add a temporary webhook, which is told of what happens from now on; raises BadWebhook."""
-        if section.name in self._running:
-            raise BadWebhook(f"there is a webhook {section.name} already")
-        if sum(one.webhook.temporary for one in self._running.values()) >= MAX_TEMPORARY:
-            raise BadWebhook(f"more than {MAX_TEMPORARY} temporary webhooks")
-        self._begin(section, secret, temporary=True)
+        async with self._moving:
+            if section.name in self._running:
+                raise BadWebhook(f"there is a webhook {section.name} already")
+            if sum(one.webhook.temporary for one in self._running.values()) >= MAX_TEMPORARY:
+                raise BadWebhook(f"more than {MAX_TEMPORARY} temporary webhooks")
+            await self._begin(section, secret, temporary=True)
 
     async def remove(self, name: str) -> bool:
         """End a temporary webhook; False if there is none of that name."""
@@ -306,11 +308,12 @@ class Webhooks:
         totals = {name: sum(getattr(one, name) for one in counts) for name in Counts.__struct_fields__}
         return {"webhooks": len(outboxes), "pending": sum(map(len, outboxes)), **totals}
 
-    def _begin(self, section: WebhookSection, secret: bytes, *, temporary: bool = False) -> None:
+    async def _begin(self, section: WebhookSection, secret: bytes, *, temporary: bool = False) -> None:
         matches = self._matcher(section.aors or ("*",))
         webhook = Webhook(section, secret, matches, self._wall_ms, temporary=temporary)
+        unfollow = await self._follow(webhook)
         task = asyncio.create_task(webhook.run())
-        self._running[section.name] = _Running(webhook, self._follow(webhook), task)
+        self._running[section.name] = _Running(webhook, unfollow, task)
         task.add_done_callback(lambda task: self._ended_by_itself(webhook, task))
 
     def _ended_by_itself(self, webhook: Webhook, task: asyncio.Task[None]) -> None:

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "probation": "reginfo.cli.verbs",
     "reject": "reginfo.cli.verbs",
     "stats": "reginfo.cli.stats",
+    "webhook": "reginfo.cli.webhook",
     "parse": "reginfo.cli.parse",
     "lint": "reginfo.cli.lint",
     "diff": "reginfo.cli.diff",

@@ -49,8 +49,10 @@ class Administration:
         """Follow another configuration as far as that is possible while serving."""
         self._configuring = asyncio.create_task(self.webhooks.configure(config.webhook, secrets))
 
-    def _follow_feed(self, webhook: Webhook) -> Callable[[], Awaitable[None]]:
-        return self._server.listen(WebhookListener(self._store, webhook))
+    async def _follow_feed(self, webhook: Webhook) -> Callable[[], Awaitable[None]]:
+        listener = WebhookListener(self._store, webhook)
+        await listener.attach()
+        return self._server.listen(listener)
 
     async def close(self) -> None:
         """Hang up and stop listening."""

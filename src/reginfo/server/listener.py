@@ -30,14 +30,21 @@ class FeedListener(ABC):
         """With a name, what was not dealt with is read again after a restart."""
         self.cursor = FeedCursor(store, name, wants_refreshes)
         self._news = asyncio.Event()
+        self._attached = False
 
     def wake(self) -> None:
         """Say that there may be changes."""
         self._news.set()
 
+    async def attach(self) -> None:
+        """Go where the last run has come to; run() does unless it is done."""
+        if not self._attached:
+            self.restore(await self.cursor.attach())
+            self._attached = True
+
     async def run(self) -> None:
         """Listen until cancelled; what was dealt with by then is remembered."""
-        self.restore(await self.cursor.attach())
+        await self.attach()
         try:
             while True:
                 self._news.clear()

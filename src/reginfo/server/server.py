@@ -192,7 +192,7 @@ class Server:
         self._open.push_async_callback(self.listen(ChangeListener(self._store, callback, name)))
 
     def listen(self, listener: FeedListener) -> Callable[[], Awaitable[None]]:
-        """Let a listener follow the feed until what is returned is awaited."""
+        """Have a listener follow the feed until what is returned is called."""
         self._listeners.append(listener)
         task = self._loop.create_task(listener.run())
 
