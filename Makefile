@@ -106,15 +106,17 @@ bench-connections: $(TESTING) $(BUILT)  ## memory and idle CPU of 15,000 phones 
 instructions: $(TESTING) $(BUILT)  ## instructions of the compiled paths beside those of the parent commit; a rise of 5 % fails
 	$(BIN)/python -m benchmarks.instructions --against HEAD^
 
-soak: $(TESTING) $(BUILT)  ## 100 kills under load, of one server and of a chain, thousands of models, ten minutes of mutated traffic
+soak: $(TESTING) $(BUILT)  ## 100 kills under load, of one server and of a chain, a minute without receiver of webhooks, thousands of models, ten minutes of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 100
 	$(BIN)/python -m tests.soak.chain --kills 100
+	$(BIN)/python -m tests.soak.webhook --seconds 60
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/roles/test_convergence.py
 	$(BIN)/python -m tests.soak.mutate --seconds 600
 
 soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills of each kind, one minute of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 10
 	$(BIN)/python -m tests.soak.chain --kills 10
+	$(BIN)/python -m tests.soak.webhook --seconds 5
 	$(BIN)/python -m tests.soak.mutate --seconds 60
 
 lint: $(LINTING) types  ## formatting, ruff, cython-lint, mypy
