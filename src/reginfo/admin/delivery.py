@@ -10,9 +10,10 @@ before, only those that were owed then are taken.
 """
 
 import heapq
-from collections import OrderedDict, deque
+from array import array
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -24,7 +25,15 @@ MAX_RETRY_AFTER: Final = 3600.0  # seconds: what a receiver may ask for
 Key = tuple[int, int]
 "Sequence number of a change, index of the contact in it."
 
+SETTLED_ENTRIES: Final = 1024  # kept behind one that is not settled, at most
+INDEX_BITS: Final = 20  # of the number of an event; an AoR has no more contacts
+
 T = TypeVar("T")
+
+
+def _number(key: Key) -> int:
+    """Return a key as one number of the same order."""
+    return key[0] << INDEX_BITS | key[1]
 
 
 class Counts(msgspec.Struct):
@@ -44,27 +53,31 @@ class _Snapshot(msgspec.Struct, array_like=True):
     counts: Counts
     seen: int
     "Sequence number of the last change that was read."
-    pending: list[Key]
+    pending: bytes
+    "Of 8 octets each, the numbers of events that are owed."
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
-    """An event that is owed."""
+    """An event that is owed, until it is settled."""
 
     key: Key
+    number: int
+    "The key as one number of the same order."
     aor: str
     content: T
     started: float = -1.0
     "Time at which the attempt under way began; negative while it waits."
     attempts: int = 0
     "Attempts that failed."
+    is_settled: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Line(Generic[T]):
     """The events owed about one AoR.  It is under way, or waits in `_ready` or `_later`, once."""
 
-    entries: deque[Entry[T]] = field(default_factory=deque)
+    entries: list[Entry[T]]
 
 
 class Outbox(Generic[T]):
@@ -76,7 +89,8 @@ class Outbox(Generic[T]):
         self._max_in_flight = max_in_flight
         self._chance = chance
         self.counts = Counts()
-        self._pending: OrderedDict[Key, Entry[T]] = OrderedDict()
+        self._entries: deque[Entry[T]] = deque()  # those owed, and among them some that are settled; the first is owed
+        self._pending = 0
         self._lines: dict[str, _Line[T]] = {}
         self._ready: deque[_Line[T]] = deque()
         self._later: list[tuple[float, int, _Line[T]]] = []
@@ -85,11 +99,11 @@ class Outbox(Generic[T]):
         self._failed_at = -1.0
         self._resume_at = 0.0
         self._seen = 0
-        self._owed: deque[Key] = deque()
+        self._owed: deque[int] = deque()
 
     def __len__(self) -> int:
         """Number of events owed, those under way included."""
-        return len(self._pending)
+        return self._pending
 
     # -- the feed -------------------------------------------------------------------------------------------
 
@@ -101,48 +115,55 @@ class Outbox(Generic[T]):
         if key[0] > self._seen:
             return None
         self.forget_before(key)
-        return bool(self._owed) and self._owed[0] == key
+        return bool(self._owed) and self._owed[0] == _number(key)
 
     def add(self, key: Key, aor: str, content: T) -> None:
         """Owe an event, which follows all that were added before; the oldest is given up if there are too many."""
-        if self._owed and self._owed[0] == key:
+        number = _number(key)
+        if self._owed and self._owed[0] == number:
             self._owed.popleft()
-        entry = self._pending[key] = Entry(key, aor, content)
+        entry = Entry(key, number, aor, content)
+        self._entries.append(entry)
+        self._pending += 1
         line = self._lines.get(aor)
         if line is None:
-            line = self._lines[aor] = _Line()
+            line = self._lines[aor] = _Line([entry])
             self._ready.append(line)
-        line.entries.append(entry)
-        if len(self._pending) - self._in_flight > self._max_pending:
+        else:
+            line.entries.append(entry)
+        if self._pending - self._in_flight > self._max_pending:
             self._drop_oldest()
 
     def forget_before(self, key: Key) -> None:
         """Give up what is still owed from before a restart and comes before an event that was, or can be, read."""
-        while self._owed and self._owed[0] < key:
+        while self._owed and self._owed[0] < _number(key):
             self._owed.popleft()
             self.counts.dropped += 1
 
     def cursor(self, seq: int) -> int:
         """Return up to where everything is settled, where the feed was read up to seq."""
-        first = next(iter(self._pending), None)
-        return seq if first is None else min(seq, first[0] - 1)
+        return min(seq, self._entries[0].key[0] - 1) if self._entries else seq
 
     def snapshot(self, seq: int) -> bytes:
         """Return what restore() needs, where the feed was read up to seq."""
-        return msgspec.msgpack.encode(_Snapshot(self.counts, max(seq, self._seen), [*self._pending, *self._owed]))
+        pending = array("q", [entry.number for entry in self._entries if not entry.is_settled])
+        pending.extend(self._owed)
+        return msgspec.msgpack.encode(_Snapshot(self.counts, max(seq, self._seen), pending.tobytes()))
 
     def restore(self, state: bytes) -> None:
         """Go on from a snapshot, before anything is added; raises ValueError if it is none."""
         saved = msgspec.msgpack.decode(state, type=_Snapshot)
-        self.counts, self._seen, self._owed = saved.counts, saved.seen, deque(saved.pending)
+        pending = array("q")
+        pending.frombytes(saved.pending)
+        self.counts, self._seen, self._owed = saved.counts, saved.seen, deque(pending)
 
     def _drop_oldest(self) -> None:
         """Give up the oldest event that is not under way: what is, may have been received."""
-        entry = next(one for one in self._pending.values() if one.started < 0)
-        del self._pending[entry.key]
+        entry = next(one for one in self._entries if one.started < 0 and not one.is_settled)
         line = self._lines[entry.aor]
         line.entries.remove(entry)
         self._end_if_empty(entry.aor, line)
+        self._settle(entry)
         self.counts.dropped += 1
         if len(self._ready) > 2 * len(self._lines) + 64:  # lines whose events were all given up
             self._ready = deque(line for line in self._ready if line.entries)
@@ -180,15 +201,13 @@ class Outbox(Generic[T]):
 
     def delivered(self, entry: Entry[T]) -> None:
         """Take note that the receiver has an event."""
-        self._failures = 0
         self.counts.delivered += 1
-        self._settle(entry)
+        self._answered(entry)
 
     def refused(self, entry: Entry[T]) -> None:
         """Take note that the receiver will never take an event."""
-        self._failures = 0
         self.counts.failed += 1
-        self._settle(entry)
+        self._answered(entry)
 
     def failed(self, entry: Entry[T], now: float, retry_after: float = 0.0) -> None:
         """Take note that an attempt failed; retry_after is how many seconds the receiver wants to be left alone."""
@@ -203,16 +222,26 @@ class Outbox(Generic[T]):
         entry.started = -1.0
         due = now + self._delay(entry.attempts)
         heapq.heappush(self._later, (due, entry.key[0], self._lines[entry.aor]))
-        if len(self._pending) - self._in_flight > self._max_pending:
+        if self._pending - self._in_flight > self._max_pending:
             self._drop_oldest()
 
-    def _settle(self, entry: Entry[T]) -> None:
+    def _answered(self, entry: Entry[T]) -> None:
+        self._failures = 0
         self._in_flight -= 1
-        del self._pending[entry.key]
         line = self._lines[entry.aor]
-        line.entries.popleft()
+        del line.entries[0]
         if not self._end_if_empty(entry.aor, line):
             self._ready.append(line)
+        self._settle(entry)
+
+    def _settle(self, entry: Entry[T]) -> None:
+        entry.is_settled = True
+        self._pending -= 1
+        entries = self._entries
+        while entries and entries[0].is_settled:
+            entries.popleft()
+        if len(entries) > self._pending + SETTLED_ENTRIES:
+            self._entries = deque(one for one in entries if not one.is_settled)
 
     def _delay(self, failures: int) -> float:
         """Return a back-off: twice as long each time, between half of it and all of it."""

@@ -45,11 +45,14 @@ class FeedListener(ABC):
     async def run(self) -> None:
         """Listen until cancelled; what was dealt with by then is remembered."""
         await self.attach()
+        save_at = 0.0
         try:
             while True:
                 self._news.clear()
                 await self._read()
-                await self._save()
+                if time.monotonic() >= save_at:
+                    await self._save()
+                    save_at = time.monotonic() + SAVE_SECONDS
                 try:
                     async with asyncio.timeout(SAVE_SECONDS):
                         await self._news.wait()
