@@ -307,3 +307,20 @@ def test_every_event_is_delivered_in_order_or_counted(steps: list[tuple[str, int
         assert first_times == sorted(first_times)
     assert len({key for told in acknowledged.values() for key in told}) >= counts.delivered
     assert len(box) <= max_pending + len(under_way)
+
+
+def test_what_was_settled_behind_an_event_that_always_fails_is_let_go() -> None:
+    box = outbox(max_pending=10_000, max_in_flight=64)
+    fill(box, ALICE)
+    now = 0.0
+    for seq in range(2, 5_000):
+        box.add((seq, 0), BOB, "")
+        now += 1.0
+        for entry in list(taken(box, now)):
+            if entry.aor == ALICE:
+                box.failed(entry, now)
+            else:
+                box.delivered(entry)
+    assert box.counts.delivered > 4_000
+    assert len(box._entries) <= len(box) + 1024
+    assert box.cursor(5_000) == 0

@@ -363,11 +363,11 @@ class WebhookSection(Section, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_url(self.url, "webhook.url")
-        if not self.name:
-            msgspec.structs.force_setattr(self, "name", endpoint_of(self.url))
-        elif not _WEBHOOK_NAME.fullmatch(self.name):
+        unnamed = endpoint_of(self.url)
+        msgspec.structs.force_setattr(self, "name", self.name or unnamed)
+        if self.name != unnamed and not _WEBHOOK_NAME.fullmatch(self.name):
             raise ConfigError(
-                f"webhook.name {self.name!r} must be 1 to 64 letters, digits, -, _, or .", key="webhook.name"
+                f"webhook.name {self.name!r} must be 1 to 64 letters, digits, -, _ or .", key="webhook.name"
             )
         for tag in self.feature_tags:
             if not _FEATURE_TAG.fullmatch(tag):
