@@ -197,3 +197,19 @@ def test_the_summary_shows_what_was_counted() -> None:
     assert "REGISTER 5" in text
     assert "OPTIONS" not in text
     assert "errors" not in text
+
+
+@pytest.mark.parametrize("action", [[], ["--check-config"]])
+def test_a_secret_of_a_webhook_that_cannot_be_used_is_named(run: Run, action: list[str]) -> None:
+    Path("reginfo.toml").write_text('[[webhook]]\nurl = "https://h/"\nsecret_file = "hook.secret"\n')
+    missing = "reginfo: webhook.secret_file: hook.secret: No such file or directory\n"
+    assert run("serve", *action) == (78, "", missing)
+    Path("hook.secret").write_text("too short\n")
+    short = "reginfo: webhook.secret_file: hook.secret holds no secret of at least 16 characters\n"
+    assert run("serve", *action) == (78, "", short)
+
+
+def test_a_secret_of_a_webhook_that_can_be_used_is_ok(run: Run) -> None:
+    Path("reginfo.toml").write_text('[[webhook]]\nurl = "https://h/"\nsecret_file = "hook.secret"\n')
+    Path("hook.secret").write_text("0123456789abcdef\n")
+    assert run("serve", "--check-config") == (0, "reginfo.toml: ok\n", "")

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TEMPORARY: Final = 16  # webhooks added at run time
 MAX_ANSWER: Final = 65_536  # octets read of an answer, so that its connection can be used again
+KEEPALIVE_SECONDS: Final = 1.5  # receivers close idle connections after 2 s or more: a request into that would fail
 FINISH_SECONDS: Final = 2.0  # for what is under way when a webhook ends; it is delivered again otherwise
 ABANDON_SECONDS: Final = 60.0  # a temporary webhook nobody has answered for is removed
 WARN_SECONDS: Final = 60.0  # between two lines about events that were dropped
@@ -135,6 +136,7 @@ class Webhook:
                         task = asyncio.create_task(self._deliver(session, entry))
                         self._sending.add(task)
                         task.add_done_callback(self._sent)
+                        await asyncio.sleep(0)  # one in a turn of the loop: to send takes some tenths of a millisecond
                     due = self.outbox.next_take(time.monotonic())
                     with suppress(TimeoutError):
                         async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
@@ -144,6 +146,7 @@ class Webhook:
                     await asyncio.wait(self._sending, timeout=FINISH_SECONDS)
                 for task in self._sending:
                     task.cancel()
+                await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _is_abandoned(self) -> bool:
         return self.temporary and self._is_failing and time.monotonic() - self._answered_at > ABANDON_SECONDS
@@ -155,7 +158,7 @@ class Webhook:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.section.max_in_flight),
+            connector=aiohttp.TCPConnector(limit=self.section.max_in_flight, keepalive_timeout=KEEPALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self.section.timeout),
             headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
@@ -294,8 +297,7 @@ class Webhooks:
     async def close(self) -> None:
         """End all; what is owed to those that are configured is told after the next start."""
         async with self._moving:
-            for name in list(self._running):
-                await self._end(name, final=True)
+            await asyncio.gather(*(self._end(name, final=True) for name in self._running))
 
     def describe(self) -> list[dict[str, Json]]:
         """Return the webhooks, with their figures."""

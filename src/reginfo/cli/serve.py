@@ -182,7 +182,7 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
     if config.admin.socket:
         default = config.admin.socket == AdminSection().socket
         option = "" if default else f" --socket {config.admin.socket}"
-        suggestions.append(f"{_program()} ul show{option}")
+        suggestions += [f"{_program()} webhook listen{option}", f"{_program()} ul show{option}"]
     udp = next((listener for listener in listeners if listener.transport == "udp"), None)
     if udp is not None and SCENARIO.is_file() and not config.auth.enabled:
         target = str(udp).removeprefix("udp:")

@@ -1,6 +1,7 @@
 """What operators reach of a running server: the one place where it hands its commands to `admin`."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from reginfo.admin.control import ControlServer
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.config import Config
+from reginfo.errors import StoreUnavailable
 from reginfo.server.webhooks import WebhookListener
 from reginfo.sip.peers import Patterns
 from reginfo.store.base import Store
@@ -16,6 +18,8 @@ from reginfo.store.clock import Clock
 
 if TYPE_CHECKING:
     from reginfo.server.server import Server
+
+logger = logging.getLogger(__name__)
 
 
 class Administration:
@@ -47,7 +51,13 @@ class Administration:
 
     def follow(self, config: Config, secrets: Mapping[str, bytes]) -> None:
         """Follow another configuration as far as that is possible while serving."""
-        self._configuring = asyncio.create_task(self.webhooks.configure(config.webhook, secrets))
+        self._configuring = asyncio.create_task(self._configure_webhooks(config, secrets))
+
+    async def _configure_webhooks(self, config: Config, secrets: Mapping[str, bytes]) -> None:
+        try:
+            await self.webhooks.configure(config.webhook, secrets)
+        except StoreUnavailable as error:
+            logger.error("webhooks not all followed reason=%s", error)
 
     async def _follow_feed(self, webhook: Webhook) -> Callable[[], Awaitable[None]]:
         listener = WebhookListener(self._store, webhook)
