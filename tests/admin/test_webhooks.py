@@ -15,11 +15,18 @@ from reginfo import Config, Server, verify_webhook
 from reginfo.admin import webhooks
 from reginfo.admin.delivery import Outbox
 from reginfo.admin.signatures import sign_webhook
+from reginfo.admin.webhooks import Webhook
 from reginfo.config import AdminSection, StoreSection, WebhookSection
-from reginfo.errors import ConfigError
+from reginfo.errors import ConfigError, FeedGap
+from reginfo.fast import Change
 from reginfo.model import ContactEvent
+from reginfo.server.webhooks import WebhookListener
+from reginfo.store.base import Cursor
+from reginfo.store.embedded import EmbeddedStore
+from reginfo.store.table import TableStore
 from tests.admin.receiver import SECRET, Receiver, receiving
 from tests.server_fixture import PATIENCE, free_port
+from tests.store.samples import aor, bound
 
 pytestmark = pytest.mark.network
 
@@ -87,7 +94,7 @@ async def test_an_event_is_one_signed_request(tmp_path: Path) -> None:
         assert (event["contact"]["uri"], event["contact"]["expires"], event["contact"]["q"]) == (CONTACT, 600, 0.5)
         assert event["contact"]["instance"] is None
         assert abs(webhooks_time(event["time"]) - before) < PATIENCE
-        assert figures(server)["delivered"] == 1
+        await until(lambda: figures(server)["delivered"] == 1)
 
 
 def webhooks_time(text: str) -> float:
@@ -168,7 +175,7 @@ async def test_a_refusal_is_counted_and_not_tried_again(tmp_path: Path, status: 
         )
         await server.location.create(ALICE, CONTACT, 600)
         await server.location.create(BOB, CONTACT, 600)
-        await until(lambda: bool(receiver.acknowledged) and figures(server)["failed"] == 1)
+        await until(lambda: figures(server)["failed"] == figures(server)["delivered"] == 1)
         assert told(receiver) == [(BOB, "created")]
         assert len(receiver.seen) == 2
         [listed] = server._administration.webhooks.describe()
@@ -221,14 +228,87 @@ async def test_what_a_receiver_has_not_taken_is_told_after_a_restart(tmp_path: P
         await until(lambda: figures(server)["pending"] == 2)
     async with receiving(port) as receiver:
         async with serving(section, store=store) as server:
-            await until(lambda: len(receiver.acknowledged) == 2)
+            await until(lambda: figures(server)["delivered"] == 2)
             await server.location.end(ALICE, None, ContactEvent.REJECTED)
-            await until(lambda: len(receiver.acknowledged) == 3)
+            await until(lambda: figures(server)["delivered"] == 3)
         async with serving(section, store=store) as server:
             assert figures(server) == {**figures(server), "delivered": 3, "pending": 0}
             await server.location.end(BOB, None, ContactEvent.REJECTED)
             await until(lambda: figures(server)["delivered"] == 4)
     assert told(receiver) == [(ALICE, "created"), (BOB, "created"), (ALICE, "rejected"), (BOB, "rejected")]
+
+
+async def test_the_feed_is_held_before_anything_of_a_start_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends with its connection is committed then, and a commit cuts the journal behind who is attached."""
+    attached, attach = [], TableStore.attach
+
+    async def noted(self: TableStore, name: str, wants_refreshes: bool) -> Cursor | None:
+        attached.append((name, wants_refreshes))
+        return await attach(self, name, wants_refreshes)
+
+    monkeypatch.setattr(TableStore, "attach", noted)
+    every = hook(tmp_path, "http://127.0.0.1:9/all", events=("refreshed",), name="all")
+    async with serving(every, hook(tmp_path, "http://127.0.0.1:9/some", name="some")):
+        assert attached[:2] == [("webhook:all", True), ("webhook:some", False)]
+
+
+def pending_webhook(**keys: Any) -> Webhook:
+    """Return a webhook that nobody delivers."""
+    section = WebhookSection(url="http://127.0.0.1:9/", name="app", **keys)
+    return Webhook(section, SECRET.encode(), lambda aor: True, lambda engine_ms: engine_ms)
+
+
+async def test_what_the_journal_no_longer_holds_after_a_restart_is_dropped_and_counted(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "db", ring=2, journal=8, journal_step=2)
+    listener = WebhookListener(store, webhook := pending_webhook())
+    await listener.attach()
+    await store.commit([bound(aor(number)) for number in range(5)])
+    await listener._read()
+    await listener._save()
+    assert len(webhook.outbox) == 5
+    await store.commit(
+        [bound(aor(number)) for number in range(5, 11)]
+    )  # by a server that was killed before it read them
+    await store.close()
+
+    store = EmbeddedStore(tmp_path / "db", ring=2, journal=8, journal_step=2)
+    listener = WebhookListener(store, webhook := pending_webhook())
+    await listener.attach()
+    await listener._read()
+    oldest = 11 - len(await changes_held(store)) + 1
+    assert oldest > 1
+    assert webhook.outbox.counts.dropped == oldest - 1
+    assert len(webhook.outbox) == 11 - webhook.outbox.counts.dropped
+    await store.close()
+
+
+async def changes_held(store: EmbeddedStore) -> list[Change]:
+    try:
+        return await store.changes(0, 100)
+    except FeedGap as gap:
+        return await store.changes(gap.oldest - 1, 100)
+
+
+async def test_who_asks_for_refreshes_later_misses_nothing_else(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "db", ring=1)
+    listener = WebhookListener(store, pending_webhook())
+    await listener.attach()
+    await listener._save()
+    first = bound(aor(1))
+    await store.commit([first])
+    await store.commit([refresh := bound(aor(1), first.record, 2)])
+    await store.commit([bound(aor(2))])
+    await store.close()
+
+    store = EmbeddedStore(tmp_path / "db", ring=1)
+    listener = WebhookListener(store, webhook := pending_webhook(events=("created", "refreshed")))
+    await listener.attach()
+    await store.commit([bound(aor(1), refresh.record, 3)])
+    await listener._read()
+    assert [entry.key[0] for entry in webhook.outbox._entries] == [1, 3, 4]
+    await store.close()
 
 
 async def test_another_filter_does_not_change_what_is_owed(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from reginfo.server.tasks import ended
 from reginfo.server.telling import Telling
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
-from reginfo.server.webhooks import open_secrets
+from reginfo.server.webhooks import hold_feed, open_secrets
 from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
@@ -139,6 +139,7 @@ class Server:
             Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
         )
         self._open.push_async_callback(self._store.close)
+        await hold_feed(self._store, config)
         self._clock = Clock(self._store.clock_offset)
         gruus = Gruus(await kept_secret(self._store, GRUU_KEYS, KEYS), self._store.find_gruu)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32), gruus)

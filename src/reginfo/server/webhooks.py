@@ -9,6 +9,7 @@ from reginfo.admin.webhooks import Webhook
 from reginfo.config import Config
 from reginfo.errors import ConfigError
 from reginfo.fast import Change
+from reginfo.model import ContactEvent
 from reginfo.server.accounts import read_secret
 from reginfo.server.listener import FeedListener
 from reginfo.store.base import Store
@@ -32,6 +33,12 @@ def open_secrets(config: Config) -> dict[str, bytes]:
             raise ConfigError(f"{key}: {where} holds no secret of at least {MIN_SECRET} characters", key=key)
         secrets[webhook.name] = secret.encode()
     return secrets
+
+
+async def hold_feed(store: Store, config: Config) -> None:
+    """Have the feed kept from where each webhook is; what is committed before that may have it cut."""
+    for webhook in config.webhook:
+        await store.attach(PREFIX + webhook.name, ContactEvent.REFRESHED in webhook.events)
 
 
 class WebhookListener(FeedListener):
