@@ -14,6 +14,7 @@ from aiohttp import web
 from reginfo import Config, Server, verify_webhook
 from reginfo.admin import webhooks
 from reginfo.admin.delivery import Outbox
+from reginfo.admin.posting import seconds_of
 from reginfo.admin.signatures import sign_webhook
 from reginfo.admin.webhooks import Webhook
 from reginfo.config import AdminSection, StoreSection, WebhookSection
@@ -188,7 +189,7 @@ async def test_a_refusal_is_counted_and_not_tried_again(tmp_path: Path, status: 
 )
 def test_retry_after_is_seconds_or_a_date(header: str, least: float, most: float) -> None:
     value = email.utils.formatdate(time.time() + 29, usegmt=True) if header == "date" else header
-    assert least <= webhooks._seconds(value) <= most
+    assert least <= seconds_of(value) <= most
 
 
 async def test_a_receiver_that_does_not_answer_delays_nobody_else(tmp_path: Path) -> None:

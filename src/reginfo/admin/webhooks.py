@@ -5,17 +5,14 @@ receiver, and one receiver does not wait for another.
 """
 
 import asyncio
-import email.utils
 import logging
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import aiohttp
 import msgspec
 
 from reginfo.admin.contact_events import WallMs, event_fields, event_key
@@ -27,16 +24,16 @@ from reginfo.errors import ReginfoError
 from reginfo.fast import Binding, Change
 from reginfo.model import ContactEvent
 
+if TYPE_CHECKING:
+    from reginfo.admin.posting import Poster
+
 logger = logging.getLogger(__name__)
 
 MAX_TEMPORARY: Final = 16  # webhooks added at run time
-MAX_ANSWER: Final = 65_536  # octets read of an answer, so that its connection can be used again
-KEEPALIVE_SECONDS: Final = 1.5  # receivers close idle connections after 2 s or more: a request into that would fail
 FINISH_SECONDS: Final = 2.0  # for what is under way when a webhook ends; it is delivered again otherwise
 ABANDON_SECONDS: Final = 60.0  # a temporary webhook nobody has answered for is removed
-WARN_SECONDS: Final = 60.0  # between two lines about events that were dropped
+WARN_SECONDS: Final = 60.0  # between two lines about events that were dropped, or refused
 MAX_ERROR: Final = 200  # characters of what went wrong
-USER_AGENT: Final = f"reginfo/{version('reginfo')}"
 
 RETRYABLE: Final = frozenset({408, 429})  # and every 5xx
 
@@ -79,8 +76,8 @@ class Webhook:
         self._last_error: str | None = None
         self._is_failing = False
         self._answered_at = time.monotonic()
-        self._warned_at = -WARN_SECONDS
-        self._warned_of = 0
+        self._said: dict[str, float] = {}
+        self._dropped = 0
 
     @property
     def name(self) -> str:
@@ -91,7 +88,7 @@ class Webhook:
     def restore(self, state: bytes) -> None:
         """Go on from a saved state; raises ValueError if it is none."""
         self.outbox.restore(state)
-        self._warned_of = self.outbox.counts.dropped
+        self._dropped = self.outbox.counts.dropped
 
     def read(self, changes: Sequence[Change]) -> None:
         """Take committed changes, in feed order; what is wanted of them is delivered from now on."""
@@ -112,10 +109,18 @@ class Webhook:
     def read_up_to(self, seq: int) -> None:
         """Take note that there is nothing to read up to a change, that one included."""
         self.outbox.forget_before((seq + 1, 0))
-        dropped = self.outbox.counts.dropped - self._warned_of
-        if dropped and time.monotonic() - self._warned_at >= WARN_SECONDS:
-            self._warned_at, self._warned_of = time.monotonic(), self.outbox.counts.dropped
-            logger.warning("webhook events dropped name=%s count=%d", self.name, dropped)
+        dropped = self.outbox.counts.dropped
+        if dropped > self._dropped and self._may_say("dropped"):
+            self._dropped = dropped
+            logger.warning("webhook events dropped name=%s dropped=%d", self.name, dropped)
+
+    def _may_say(self, what: str) -> bool:
+        """Tell whether it is time for another line about what may happen a thousand times a second."""
+        now = time.monotonic()
+        if now - self._said.get(what, -WARN_SECONDS) < WARN_SECONDS:
+            return False
+        self._said[what] = now
+        return True
 
     def _wants(self, binding: Binding, event: str) -> bool:
         if event not in self._events:
@@ -128,12 +133,17 @@ class Webhook:
 
     async def run(self) -> None:
         """Deliver until cancelled; what is temporary returns when nobody answers for it any more."""
-        async with self._session() as session:
+        from reginfo.admin.posting import (
+            Poster,  # an HTTP client is weight that a server without webhooks does not carry
+        )
+
+        section = self.section
+        async with Poster(section.url, section.timeout, section.max_in_flight) as poster:
             try:
                 while not self._is_abandoned():
                     self._news.clear()
                     while (entry := self.outbox.take(time.monotonic())) is not None:
-                        task = asyncio.create_task(self._deliver(session, entry))
+                        task = asyncio.create_task(self._deliver(poster, entry))
                         self._sending.add(task)
                         task.add_done_callback(self._sent)
                         await asyncio.sleep(0)  # one in a turn of the loop: to send takes some tenths of a millisecond
@@ -155,18 +165,7 @@ class Webhook:
         self._sending.discard(task)
         self._news.set()
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self.section.max_in_flight, keepalive_timeout=KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self.section.timeout),
-            headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
-            skip_auto_headers=["Accept-Encoding"],  # of what is answered only the status matters
-        ) as session:
-            yield session
-
-    async def _deliver(self, session: aiohttp.ClientSession, entry: Entry[Happening]) -> None:
+    async def _deliver(self, poster: "Poster", entry: Entry[Happening]) -> None:
         try:
             change, binding, event = entry.content
             fields = event_fields(change, entry.key[1], binding, event, self._wall_ms)
@@ -175,22 +174,18 @@ class Webhook:
                 "Idempotency-Key": event_key(*entry.key),
                 HEADER: sign_webhook(body, self.secret, time.time()),
             }
-            async with session.post(self.section.url, data=body, headers=headers, allow_redirects=False) as response:
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
-                await response.content.read(MAX_ANSWER)
-        except TimeoutError:
-            self._failed(entry, f"no answer within {self.section.timeout:g} s", 0.0)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            self._failed(entry, str(error) or type(error).__name__, 0.0)
+            answer = await poster.post(body, headers)
+        except ReginfoError as error:
+            self._failed(entry, str(error), 0.0)
         except Exception:  # an event that is never settled would hold up all that follow it
             logger.exception("webhook delivery failed name=%s", self.name)
             self._failed(entry, "internal error, see the log", 0.0)
         else:
-            self._answered(entry, status, retry_after)
+            self._answered(entry, answer.status, answer.retry_after)
 
-    def _answered(self, entry: Entry[Happening], status: int, retry_after: str) -> None:
+    def _answered(self, entry: Entry[Happening], status: int, retry_after: float) -> None:
         if status in RETRYABLE or status >= 500:
-            self._failed(entry, f"answered {status}", _seconds(retry_after))
+            self._failed(entry, f"answered {status}", retry_after)
             return
         if self._is_failing:
             self._is_failing = False
@@ -200,11 +195,17 @@ class Webhook:
             self.outbox.delivered(entry)
             return
         self._last_error = f"answered {status}"
-        change = entry.content.change
-        logger.warning(
-            "webhook event refused name=%s seq=%d aor=%s status=%d", self.name, change.seq, change.aor, status
-        )
         self.outbox.refused(entry)
+        if self._may_say("refused"):
+            change, failed = entry.content.change, self.outbox.counts.failed
+            logger.warning(
+                "webhook event refused name=%s seq=%d aor=%s status=%d failed=%d",
+                self.name,
+                change.seq,
+                change.aor,
+                status,
+                failed,
+            )
 
     def _failed(self, entry: Entry[Happening], reason: str, retry_after: float) -> None:
         reason = reason[:MAX_ERROR]
@@ -225,15 +226,6 @@ class Webhook:
             "last_error": self._last_error,
             "next_try": None if due is None else round(max(0.0, due - time.monotonic()), 1),
         }
-
-
-def _seconds(retry_after: str) -> float:
-    """Return what Retry-After says (RFC 9110 section 10.2.3), in seconds; 0 if it says nothing."""
-    if re.fullmatch(r"[0-9]{1,9}", retry_after, re.ASCII):
-        return float(retry_after)
-    with suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    return 0.0
 
 
 class BadWebhook(ReginfoError):
