@@ -100,16 +100,16 @@ def run(seconds: float, seed: int, max_pending: int, share: float) -> Report:
         process = start(folder, phones)
         with up(receiver, port):
             load(phones, UP_SECONDS, share)
+            if max_pending == ROOM_FOR_ALL:
+                process.kill()
+                process = start(folder, phones)
+                load(phones, UP_SECONDS, share)
         load(phones, max(SAVED_SECONDS, seconds / 2), share)
         process.kill()
         process = start(folder, phones)
         load(phones, seconds / 2, share)
         with up(receiver, port):
             load(phones, UP_SECONDS, share)
-            if max_pending == ROOM_FOR_ALL:
-                process.kill()
-                process = start(folder, phones)
-                load(phones, UP_SECONDS, share)
             phones.verify()
             report = settled(folder, receiver)
         process.stop()
