@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from reginfo.admin.arguments import BadArgument
 from reginfo.errors import ReginfoError, ServerUnreachable, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ TOO_MANY_CLIENTS: Final = -32000
 NOT_FOUND: Final = 404  # as Kamailio's ul.lookup
 UNAVAILABLE: Final = 503
 
-Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+Json = bool | int | float | str | msgspec.Raw | Sequence["Json"] | Mapping[str, "Json"] | None
 Params = list[Any] | dict[str, Any]
 "Positional or named, as it came: nothing about it is checked yet."
 Method = Callable[[Params], Awaitable[Json]]
@@ -152,6 +153,8 @@ async def answer(line: bytes, methods: Mapping[str, Method]) -> bytes:
         result = await method(request.params)
     except RpcError as error:
         return _failure(identifier, error) if wanted else b""
+    except BadArgument as error:
+        return _failure(identifier, RpcError(INVALID_PARAMS, str(error))) if wanted else b""
     except StoreUnavailable as error:
         refusal = RpcError(UNAVAILABLE, str(error), {"retry_after": error.retry_after})
         return _failure(identifier, refusal) if wanted else b""

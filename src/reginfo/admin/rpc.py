@@ -13,12 +13,14 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
+from reginfo.admin.arguments import BadArgument, aor_of, contact_of
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
+from reginfo.admin.pages import pages
 from reginfo.admin.views import registration_fields
 from reginfo.admin.webhooks import BadWebhook, Webhooks
 from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
 from reginfo.errors import ConfigError
-from reginfo.fast import Registration, SipParseError, canonical_aor, parse_uri
+from reginfo.fast import Registration
 from reginfo.model import ContactEvent
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
@@ -159,45 +161,45 @@ class Rpc:
 
     async def _dump(self, params: Params) -> Json:
         page = _arguments(params, _Page)
-        cursor, registrations = await self._commands.page(page.cursor, page.limit)
-        now_ms, _ = self._clock()
-        return {
-            "AoRs": [registration_fields(registration, now_ms) for registration in registrations],
-            "Cursor": cursor or None,
-        }
+        cursor, aors = page.cursor, []
+        async for following, registrations in pages(self._commands.page, page.cursor, page.limit):
+            cursor = following
+            now_ms, _ = self._clock()
+            aors += [msgspec.Raw(msgspec.json.encode(registration_fields(one, now_ms))) for one in registrations]
+        return {"AoRs": aors, "Cursor": cursor or None}
 
     async def _lookup(self, params: Params) -> Json:
-        return await self._show(_aor(_arguments(params, _Aor).aor))
+        return await self._show(aor_of(_arguments(params, _Aor).aor))
 
     async def _add(self, params: Params) -> Json:
         given = _arguments(params, _Add)
-        aor = _aor(given.aor)
-        contact = _contact(given.contact)
+        aor = aor_of(given.aor)
+        contact = contact_of(given.contact)
         try:
             await self._commands.create(aor, contact, given.expires, given.q)
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"aor: {error}") from None
+            raise BadArgument(f"aor: {error}") from None
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
-        aor = _aor(_arguments(params, _Aor).aor)
+        aor = aor_of(_arguments(params, _Aor).aor)
         return await self._end(aor, None, ContactEvent.DEACTIVATED)
 
     async def _rm_contact(self, params: Params) -> Json:
         given = _arguments(params, _AorContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _deactivate(self, params: Params) -> Json:
         given = _arguments(params, _AorAnyContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _probation(self, params: Params) -> Json:
         given = _arguments(params, _Probation)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
 
     async def _reject(self, params: Params) -> Json:
         given = _arguments(params, _AorAnyContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.REJECTED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.REJECTED)
 
     async def _end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> Json:
         removed = await self._commands.end(aor, contact, event, retry_after)
@@ -207,7 +209,7 @@ class Rpc:
 
     async def _shorten(self, params: Params) -> Json:
         given = _arguments(params, _Shorten)
-        aor = _aor(given.aor)
+        aor = aor_of(given.aor)
         shortened = await self._commands.shorten(aor, given.contact, given.expires)
         if not shortened:
             raise RpcError(NOT_FOUND, f"{aor} has no such contact that lasts longer")
@@ -218,14 +220,14 @@ class Rpc:
         try:
             return {"Servers": await self._commands.subscribe(given.uri, given.expires)}
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+            raise BadArgument(f"uri: {error}") from None
 
     async def _unsubscribe(self, params: Params) -> Json:
         uri = _arguments(params, _Uri).uri
         try:
             ended = await self._commands.unsubscribe(uri)
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+            raise BadArgument(f"uri: {error}") from None
         if not ended:
             raise RpcError(NOT_FOUND, f"{uri} is not followed")
         return {"Servers": ended}
@@ -298,19 +300,3 @@ def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
         raise RpcError(INVALID_PARAMS, str(error)) from None
-
-
-def _aor(text: str) -> str:
-    """Return the canonical AoR; `alice@example.com` is taken for a SIP URI."""
-    uri = text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}"
-    try:
-        return canonical_aor(uri)
-    except SipParseError as error:
-        raise RpcError(INVALID_PARAMS, f"aor: {error.reason}") from None
-
-
-def _contact(text: str) -> str:
-    try:
-        return parse_uri(text).text
-    except SipParseError as error:
-        raise RpcError(INVALID_PARAMS, f"contact: {error.reason}") from None

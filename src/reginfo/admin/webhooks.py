@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from reginfo.admin.contact_events import WallMs, event_fields, event_key
+from reginfo.admin.contact_events import WallMs, event_key, event_view
 from reginfo.admin.control import Json
 from reginfo.admin.delivery import Counts, Entry, Outbox
 from reginfo.admin.signatures import HEADER, sign_webhook
@@ -168,8 +168,8 @@ class Webhook:
     async def _deliver(self, poster: "Poster", entry: Entry[Happening]) -> None:
         try:
             change, binding, event = entry.content
-            fields = event_fields(change, entry.key[1], binding, event, self._wall_ms)
-            body = msgspec.json.encode(fields)
+            view = event_view(change, entry.key[1], binding, event, self._wall_ms)
+            body = msgspec.json.encode(view)
             headers = {
                 "Idempotency-Key": event_key(*entry.key),
                 HEADER: sign_webhook(body, self.secret, time.time()),

@@ -38,6 +38,7 @@ SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory i
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="Domain to serve; may be repeated.")
 @click.option("--store", metavar="URL", help='"rocksdb:FOLDER" or "memory:".')
 @click.option("--durability", metavar="LEVEL", help="memory, batched, committed or synced.")
+@click.option("--admin", metavar="ADDRESS:PORT", help="Address to serve the dashboard and HTTP interface at.")
 @click.option("--check-config", is_flag=True, help="Check the configuration and exit (78 if it cannot be used).")
 @click.option("--print-config", is_flag=True, help="Print each value and where it came from, as TOML, and exit.")
 def serve(
@@ -46,6 +47,7 @@ def serve(
     domains: tuple[str, ...],
     store: str | None,
     durability: str | None,
+    admin: str | None,
     check_config: bool,
     print_config: bool,
 ) -> None:
@@ -55,6 +57,7 @@ def serve(
         "domains": domains or None,
         "store.url": store,
         "store.durability": durability,
+        "admin.listen": admin,
     }
     options = {key: value for key, value in given.items() if value is not None}
     loaded = load_config(file, options=options)
@@ -114,7 +117,7 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
     def ready() -> None:
         gc.freeze()  # what is there now stays
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
-        show_box(loaded, server.listeners)
+        show_box(loaded, server.listeners, server.dashboard)
 
     with _explained(loaded):
         uvloop.run(server.run(ready))
@@ -133,9 +136,9 @@ def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -
     logger.info("configuration read again file=%s", file)
 
 
-def show_box(loaded: Loaded, listeners: Sequence[Listener]) -> None:
-    """Say what listens, in a box on a terminal, and what to try."""
-    status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners)
+def show_box(loaded: Loaded, listeners: Sequence[Listener], dashboard: str) -> None:
+    """Say what listens, in a box on a terminal, and what to try; dashboard is its address, empty without one."""
+    status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners, dashboard)
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.panel import Panel
@@ -163,7 +166,7 @@ def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
     return "\n".join(["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows)])
 
 
-def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
+def hints_text(config: Config, listeners: Sequence[Listener], dashboard: str) -> str:
     """Return what to try; every line can be pasted as it stands."""
     suggestions = []
     plain = next((listener for listener in listeners if listener.transport in ("udp", "tcp")), None)
@@ -188,6 +191,8 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
+    if dashboard:
+        suggestions.append(f"dashboard  {dashboard}")
     return "" if not suggestions else "\n".join(["try now", *(f"  {line}" for line in suggestions)])
 
 

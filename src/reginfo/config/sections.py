@@ -19,6 +19,7 @@ from reginfo.config.values import (
     check_url,
     endpoint_of,
     is_network,
+    parse_address,
     parse_listener,
     parse_network,
 )
@@ -214,10 +215,19 @@ class AdminSection(Section, frozen=True, kw_only=True):
     """Control of the running server."""
 
     socket: str = "reginfo.sock"
+    listen: str = ""
+    token_file: str = "reginfo.token"
 
     def __post_init__(self) -> None:
+        if self.listen:
+            parse_address(self.listen, "admin.listen")
         if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH or "\0" in self.socket:
             raise ConfigError(f"admin.socket must be a path of at most {MAX_SOCKET_PATH} octets", key="admin.socket")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where HTTP is served; None: nowhere."""
+        return parse_address(self.listen, "admin.listen") if self.listen else None
 
 
 class PuaReginfoSection(Section, frozen=True, kw_only=True):

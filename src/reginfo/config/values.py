@@ -70,6 +70,17 @@ def parse_listener(text: str) -> Listener:
     )
 
 
+def parse_address(text: str, key: str) -> tuple[str, int]:
+    """Return the host and port that `127.0.0.1:8080` or `[::1]:8080` names."""
+    try:
+        where = parse_listener(f"tcp:{text}")
+    except ConfigError:
+        where = None
+    if where is None or not text.endswith(f":{where.port}"):
+        raise ConfigError(f"{key} {text!r} must be ADDRESS:PORT, IPv6 in brackets (127.0.0.1:8080)", key=key)
+    return where.host, where.port
+
+
 def canonical_domain(text: str) -> str:
     """Return a domain as the host of a canonical AoR is written: lower case, IPv6 in brackets."""
     domain = text.lower()

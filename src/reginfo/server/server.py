@@ -164,7 +164,7 @@ class Server:
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        self._administration = Administration(self, self._store, self._clock)
+        self._administration = Administration(self, self._engine.roles, self._store, self._clock)
         self._open.push_async_callback(self._administration.close)
         await self._administration.start(hook_secrets)
         for work in (self._tick(), self._feed()):
@@ -176,6 +176,11 @@ class Server:
     async def close(self) -> None:
         """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
         await self._open.aclose()
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the page that shows the server, with the token in it; empty if there is none."""
+        return self._administration.dashboard
 
     # -- what embedding programs do -----------------------------------------------------------------------
 

@@ -99,6 +99,14 @@ class Notifier:
         """Return the number of subscriptions."""
         return len(self._subscriptions)
 
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._subscriptions.values())
+
+    def of_aor(self, aor: str) -> Sequence[Subscription]:
+        """Return the subscriptions to an address-of-record."""
+        watched = self._watched.get(aor)
+        return () if watched is None else watched.subscriptions
+
     @property
     def is_busy(self) -> bool:
         """Whether work() has something to do."""

@@ -107,6 +107,13 @@ class Publisher:
         """Return the number of publications."""
         return len(self._publications)
 
+    def __iter__(self) -> Iterator[Publication]:
+        return iter(self._publications.values())
+
+    def of_aor(self, aor: str) -> list[Publication]:
+        """Return the publication of an address-of-record, if there is one."""
+        return [self._publications[aor]] if aor in self._publications else []
+
     # -- changes ----------------------------------------------------------------------------------------
 
     def read(self, changes: Sequence[Change], now: Now) -> None:

@@ -123,6 +123,11 @@ class Subscriber:
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._subscriptions.values())
 
+    def down_since_ms(self, hop: Hop) -> int | None:
+        """Return since when a server does not answer; None if it does, or nothing was asked of it."""
+        outage = self._outages.get(hop)
+        return outage.down_since_ms if outage is not None and outage.is_down else None
+
     # -- following --------------------------------------------------------------------------------------
 
     def follow(
