@@ -182,7 +182,11 @@ if __name__ == "__main__":
             "reginfo.store",
         ],
         package_dir={"": "src", "reginfo._fast": str(PACKAGE)},
-        package_data={"reginfo": ["py.typed"], "reginfo._fast": ["*.pyi", "*.pxd"]},
+        package_data={
+            "reginfo": ["py.typed"],
+            "reginfo._fast": ["*.pyi", "*.pxd"],
+            "reginfo.admin": ["dashboard/*"],
+        },
         ext_modules=extensions(),
         options={
             "build": {"build_base": str(BUILD), "build_lib": str(BUILD / "lib")},
