@@ -67,7 +67,7 @@ $(BUILT): $(TOOLS)
 	@rm -f .venv/.built-* .venv/.installed-* && touch $(INSTALLED) $@
 
 run: $(BUILT)  ## registrar for example.com on 127.0.0.1:5060, UDP and TCP, bindings kept in the folder reginfo.db
-	@exec $(BIN)/reginfo serve
+	@exec $(BIN)/reginfo serve --admin 127.0.0.1:8080
 
 demo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
 	@$(BIN)/reginfo demo

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
+from reginfo.admin.pages import PIECE
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.fast import Binding, Draft, Registration
@@ -189,13 +191,29 @@ def test_dump_walks_the_table_in_pages(call: Callable[..., Any]) -> None:
     cursor: int | None = 0
     seen: list[str] = []
     for expected in (2, 2, 1):
-        page = call("ul.dump", {"cursor": cursor, "limit": 2})
+        page = decoded(call("ul.dump", {"cursor": cursor, "limit": 2}))
         assert len(page["AoRs"]) == expected
         seen += [registration["AoR"] for registration in page["AoRs"]]
         cursor = page["Cursor"]
     assert cursor is None
     assert seen == users
     assert len(call("ul.dump")["AoRs"]) == 5
+
+
+def test_a_page_longer_than_a_piece_is_shown_whole(call: Callable[..., Any]) -> None:
+    users = [f"sip:u{number}@example.com" for number in range(PIECE + 3)]
+    for user in users:
+        call("ul.add", [user, "sip:a@192.0.2.7"])
+    page = decoded(call("ul.dump", {"limit": PIECE + 1}))
+    assert [one["AoR"] for one in page["AoRs"]] == users[: PIECE + 1]
+    page = decoded(call("ul.dump", {"cursor": page["Cursor"], "limit": PIECE}))
+    assert [one["AoR"] for one in page["AoRs"]] == users[PIECE + 1 :]
+    assert page["Cursor"] is None
+
+
+def decoded(result: Any) -> Any:
+    """Return a result as its caller reads it."""
+    return msgspec.json.decode(msgspec.json.encode(result))
 
 
 def test_rm_removes_all_contacts_and_rm_contact_one(call: Callable[..., Any]) -> None:

@@ -1,11 +1,7 @@
 """What operators give by hand, as this project writes it."""
 
-from reginfo.errors import ReginfoError
+from reginfo.admin.control import BadArgument
 from reginfo.fast import SipParseError, canonical_aor, parse_uri
-
-
-class BadArgument(ReginfoError):
-    """Something that was given is not what it should be."""
 
 
 def aor_of(text: str) -> str:

@@ -17,7 +17,6 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from reginfo.admin.arguments import BadArgument
 from reginfo.errors import ReginfoError, ServerUnreachable, StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -50,6 +49,13 @@ class RpcError(ReginfoError):
         super().__init__(message)
         self.code = code
         self.data = data
+
+
+class BadArgument(RpcError):
+    """Something that was given is not what it should be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(INVALID_PARAMS, message)
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -153,8 +159,6 @@ async def answer(line: bytes, methods: Mapping[str, Method]) -> bytes:
         result = await method(request.params)
     except RpcError as error:
         return _failure(identifier, error) if wanted else b""
-    except BadArgument as error:
-        return _failure(identifier, RpcError(INVALID_PARAMS, str(error))) if wanted else b""
     except StoreUnavailable as error:
         refusal = RpcError(UNAVAILABLE, str(error), {"retry_after": error.retry_after})
         return _failure(identifier, refusal) if wanted else b""

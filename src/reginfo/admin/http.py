@@ -15,8 +15,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import hdrs, web
 
-from reginfo.admin.arguments import BadArgument
-from reginfo.admin.control import MAX_REQUEST, Method, answer
+from reginfo.admin.control import MAX_REQUEST, BadArgument, Method, answer
 from reginfo.admin.openapi import ACCEPT, HEADERS, JSON, PROBLEM, ProblemView, describe
 from reginfo.admin.rest import EVENTS, Problem, Route, Stream
 from reginfo.admin.token import Token

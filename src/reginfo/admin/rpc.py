@@ -13,8 +13,8 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from reginfo.admin.arguments import BadArgument, aor_of, contact_of
-from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
+from reginfo.admin.arguments import aor_of, contact_of
+from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
 from reginfo.admin.pages import pages
 from reginfo.admin.views import registration_fields
 from reginfo.admin.webhooks import BadWebhook, Webhooks
@@ -262,7 +262,7 @@ class Rpc:
             )
             await self._webhooks.add(section, given.secret.encode())
         except (ConfigError, BadWebhook) as error:
-            raise RpcError(INVALID_PARAMS, str(error)) from None
+            raise BadArgument(str(error)) from None
         return {"name": section.name}
 
     async def _remove_webhook(self, params: Params) -> Json:
@@ -294,9 +294,9 @@ def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:
         names = kind.__struct_fields__
         values = params[1:] if params and params[0] == TABLE else params
         if len(values) > len(names):
-            raise RpcError(INVALID_PARAMS, f"at most {len(names)} parameters: {', '.join(names) or 'none'}")
+            raise BadArgument(f"at most {len(names)} parameters: {', '.join(names) or 'none'}")
         params = dict(zip(names, values, strict=False))
     try:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
-        raise RpcError(INVALID_PARAMS, str(error)) from None
+        raise BadArgument(str(error)) from None

@@ -136,7 +136,7 @@ def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -
     logger.info("configuration read again file=%s", file)
 
 
-def show_box(loaded: Loaded, listeners: Sequence[Listener], dashboard: str) -> None:
+def show_box(loaded: Loaded, listeners: Sequence[Listener], dashboard: str = "") -> None:
     """Say what listens, in a box on a terminal, and what to try; dashboard is its address, empty without one."""
     status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners, dashboard)
     if sys.stdout.isatty():
@@ -166,7 +166,7 @@ def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
     return "\n".join(["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows)])
 
 
-def hints_text(config: Config, listeners: Sequence[Listener], dashboard: str) -> str:
+def hints_text(config: Config, listeners: Sequence[Listener], dashboard: str = "") -> str:
     """Return what to try; every line can be pasted as it stands."""
     suggestions = []
     plain = next((listener for listener in listeners if listener.transport in ("udp", "tcp")), None)
