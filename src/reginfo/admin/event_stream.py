@@ -186,7 +186,7 @@ class EventStream:
             client.is_live = True
             return
         # The change that it may have in part is read again.
-        before = client.after.seq - (client.after.contact < LAST)
+        before = max(0, client.after.seq - (client.after.contact < LAST))
         try:
             changes = await self._changes(before, CHANGES_PER_READ)
         except FeedGap as gap:

@@ -23,6 +23,9 @@ from reginfo.errors import ReginfoError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
+_protocol = logging.getLogger(f"{__name__}.protocol")
+_protocol.disabled = True  # what is no request is answered; a line with a traceback for each would be a gift to strangers
+
 MAX_CONNECTIONS: Final = 512
 FIRST_REQUEST_SECONDS: Final = 10.0  # for a connection to say what it wants
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -77,6 +80,7 @@ class HttpServer:
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_protocol,
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             shutdown_timeout=FINISH_SECONDS,
