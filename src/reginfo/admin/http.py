@@ -24,7 +24,7 @@ from reginfo.errors import ReginfoError, StoreUnavailable
 logger = logging.getLogger(__name__)
 
 _protocol = logging.getLogger(f"{__name__}.protocol")
-_protocol.disabled = True  # what is no request is answered; a line with a traceback for each would be a gift to strangers
+_protocol.disabled = True  # what is no request is answered; it needs no line with a traceback each
 
 MAX_CONNECTIONS: Final = 512
 FIRST_REQUEST_SECONDS: Final = 10.0  # for a connection to say what it wants
