@@ -1,7 +1,7 @@
 """The methods of control: what they take, what they return, and the words of Kamailio."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ class Table:
         self.now_ms = NOW_MS
         self.followed: dict[str, int] = {}
         self.ended: list[tuple[ContactEvent, int]] = []
+        self.drained: list[bool] = []
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
         draft = Draft(aor, self.records.get(aor), self.now_ms)
@@ -65,6 +66,17 @@ class Table:
     async def unsubscribe(self, uri: str) -> int:
         return int(self.followed.pop(uri, None) is not None)
 
+    async def bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
+        return [
+            bool(self.change(aor, lambda draft, one=binding: draft.add(one)))
+            if aor.endswith("@example.com")
+            else ValueError(f"{aor} is not of example.com")
+            for aor, binding in bindings
+        ]
+
+    async def drain(self, final: bool) -> None:
+        self.drained.append(final)
+
     def statistics(self) -> dict[str, dict[str, int]]:
         return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
 
@@ -86,6 +98,8 @@ def call(table: Table) -> Callable[..., Any]:
         table.unsubscribe,
         lambda: [(ALICE, "udp:192.0.2.1:5060", "active", 2)] if table.followed else [],
         table.statistics,
+        table.bind,
+        table.drain,
     )
     methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
 

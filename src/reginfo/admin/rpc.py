@@ -8,12 +8,13 @@ import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
+from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported
 from reginfo.admin.views import registration_fields
 from reginfo.fast import Registration, SipParseError, canonical_aor, parse_uri
 from reginfo.model import ContactEvent
@@ -45,6 +46,10 @@ the AoR is none of this server's."
     "-> AoR, server, state and known contacts of every subscription at another server."
     statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
+    bind: Bind
+    "Bindings by AoR, in one commit: `created`, or what replaces a contact (RFC 3680 5.2)."
+    drain: Callable[[bool], Awaitable[None]]
+    "Whether it leaves for good: subscriptions and publications end then.  The server stops after it returns."
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,6 +98,14 @@ class _Subscribe(_Uri, forbid_unknown_fields=True):
     expires: Annotated[int, Meta(ge=1, lt=2**32)] = 3600
 
 
+class _Import(msgspec.Struct, forbid_unknown_fields=True):
+    contacts: Annotated[list[Any], Meta(min_length=1, max_length=MAX_IMPORT)]
+
+
+class _Drain(msgspec.Struct, forbid_unknown_fields=True):
+    final: bool = False
+
+
 class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
 
@@ -116,6 +129,9 @@ class Rpc:
             "core.version": self._version,
             "reg.create": self._add,
             "reg.deactivate": self._deactivate,
+            "reg.drain": self._drain,
+            "reg.export": self._export,
+            "reg.import": self._import,
             "reg.probation": self._probation,
             "reg.reject": self._reject,
             "reg.shorten": self._shorten,
@@ -145,6 +161,52 @@ class Rpc:
             "AoRs": [registration_fields(registration, now_ms) for registration in registrations],
             "Cursor": cursor or None,
         }
+
+    async def _export(self, params: Params) -> Json:
+        page = _arguments(params, _Page)
+        cursor, registrations = await self._commands.page(page.cursor, page.limit)
+        now_ms, wall = self._clock()
+        return {
+            "AoRs": [exported(registration, now_ms, wall) for registration in registrations],
+            "Cursor": cursor or None,
+        }
+
+    async def _import(self, params: Params) -> Json:
+        """Bind contacts as far as they can be; what is wrong with one is no matter of the others."""
+        rows = _arguments(params, _Import).contacts
+        now_ms, wall = self._clock()
+        failed: dict[int, str] = {}
+        expired = 0
+        places = []
+        bindings = []
+        for index, row in enumerate(rows):
+            try:
+                bound = binding_of(row, now_ms, wall)
+            except ValueError as error:
+                failed[index] = str(error)
+                continue
+            if bound is None:
+                expired += 1
+            else:
+                places.append(index)
+                bindings.append(bound)
+        results = await self._commands.bind(bindings)
+        for index, result in zip(places, results, strict=True):
+            if isinstance(result, ValueError):
+                failed[index] = str(result)
+            elif isinstance(result, Exception):
+                raise result
+        return {
+            "Added": sum(result is True for result in results),
+            "Replaced": sum(result is False for result in results),
+            "Expired": expired,
+            "Failed": [{"Index": index, "Error": failed[index]} for index in sorted(failed)],
+        }
+
+    async def _drain(self, params: Params) -> Json:
+        final = _arguments(params, _Drain).final
+        await self._commands.drain(final)
+        return {"Final": final}
 
     async def _lookup(self, params: Params) -> Json:
         return await self._show(_aor(_arguments(params, _Aor).aor))
