@@ -1,6 +1,7 @@
 """How the tests call the command line: in process through its entry point, or as a process of its own."""
 
 import asyncio
+import io
 import os
 import socket
 import subprocess
@@ -146,6 +147,13 @@ def serve() -> Iterator[Serve]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+class Typed(io.StringIO):
+    """Standard input with somebody at it."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture

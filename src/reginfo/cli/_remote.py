@@ -65,6 +65,26 @@ def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
             raise Failed(printable(error), _EXITS.get(error.code, EXIT_FAILED)) from error
 
 
+def walk(call: Call, method: str = "ul.dump") -> Iterator[dict[str, Any]]:
+    """Yield every registration, a page of the server at a time."""
+    cursor = 0
+    while True:
+        page = call(method, {"cursor": cursor})
+        yield from page["AoRs"]
+        cursor = page["Cursor"]
+        if not cursor:
+            return
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Return if the user wants it; without a terminal to ask on, -y has to say so."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failed(f"{question} There is no terminal to ask on: give -y", EXIT_USAGE)
+    click.confirm(question, abort=True, err=True)
+
+
 def print_json(document: object) -> None:
     # ASCII only: no octet a phone has sent reaches the terminal as it is.
     click.echo(json.dumps(document).replace("\x7f", "\\u007f"))

@@ -1,14 +1,13 @@
 """`reginfo ul`: look into the location table of a running server, and change it."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from reginfo.cli._remote import (
-    Call,
     config_option,
+    confirm,
     connected,
     json_option,
     print_json,
@@ -16,7 +15,9 @@ from reginfo.cli._remote import (
     printable,
     socket_option,
     utf8,
+    walk,
 )
+from reginfo.cli.transfer import export_contacts, import_contacts
 
 DUMP_FIELDS: Final = ("Address", "Expires", "Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path")
 
@@ -44,7 +45,7 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
     AOR is written sip:alice@example.com or alice@example.com.
     """
     with connected(socket, file) as call:
-        for registration in [call("ul.lookup", [aor])] if aor else _walk(call):
+        for registration in [call("ul.lookup", [aor])] if aor else walk(call):
             if as_json:
                 print_json(registration)
             else:
@@ -58,7 +59,7 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
 def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
     """Print one line per contact, fields separated by tabs; one line per AoR with --json."""
     with connected(socket, file) as call:
-        for registration in _walk(call):
+        for registration in walk(call):
             if as_json:
                 print_json(registration)
                 continue
@@ -95,20 +96,12 @@ def add(aor: str, contact: str, expires: int, q: float | None, socket: str | Non
 @config_option
 def rm(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
     """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts."""
-    if not yes:
-        click.confirm(f"Remove {contact or 'all contacts'} of {aor}?", abort=True, err=True)
+    confirm(f"Remove {contact or 'all contacts'} of {aor}?", yes)
     with connected(socket, file) as call:
         removed = call("ul.rm_contact", [aor, contact]) if contact else call("ul.rm", [aor])
         count = removed["Removed"]
         click.echo(f"removed {count} contact{'' if count == 1 else 's'}")
 
 
-def _walk(call: Call) -> Iterator[dict[str, Any]]:
-    """Yield every registration, a page of the server at a time."""
-    cursor = 0
-    while True:
-        page = call("ul.dump", {"cursor": cursor})
-        yield from page["AoRs"]
-        cursor = page["Cursor"]
-        if not cursor:
-            return
+ul.add_command(import_contacts)
+ul.add_command(export_contacts)

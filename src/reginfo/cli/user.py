@@ -9,7 +9,7 @@ import click
 
 from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed
 from reginfo.cli._password import read_password, stdin_option
-from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
+from reginfo.cli._remote import config_option, confirm, json_option, print_json, printable, utf8
 from reginfo.cli._user_file import BadRow, rows_of
 from reginfo.config import Config, load_config
 from reginfo.store.credentials import open_database
@@ -72,8 +72,7 @@ def rm(name: str, yes: bool, file: Path | None) -> None:
     """Remove USER; what is registered stays until it expires."""
     config = load_config(file).config
     username = _username(name, config)
-    if not yes:
-        click.confirm(f"Remove {printable(name)}?", abort=True, err=True)
+    confirm(f"Remove {printable(name)}?", yes)
 
     async def work(users: Users) -> None:
         await _existing(users, username, config)

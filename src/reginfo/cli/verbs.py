@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reginfo.cli._remote import config_option, connected, print_registration, printable, socket_option, utf8
+from reginfo.cli._remote import config_option, confirm, connected, print_registration, printable, socket_option, utf8
 from reginfo.cli.ul import preference
 
 _aor = click.argument("aor", callback=utf8)
@@ -91,8 +91,7 @@ def _end(
     socket: str | None,
     file: Path | None,
 ) -> None:
-    if not yes:
-        click.confirm(f"{verb} {contact or 'all contacts'} of {aor}?", abort=True, err=True)
+    confirm(f"{verb} {contact or 'all contacts'} of {aor}?", yes)
     with connected(socket, file) as call:
         count = call(method, [aor, contact, *more])["Removed"]
         click.echo(f"ended {count} contact{'' if count == 1 else 's'} of {printable(aor)}")

@@ -259,7 +259,7 @@ class Notifier:
             self._tell_all(subscription, now)
 
     def leave(self, aor: str, record: bytes | None, now: Now) -> None:
-        """End all subscriptions to an AoR, whose record this is: this server leaves, another may be there (deactivated)."""
+        """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
         watched = self._watched.get(aor)
         if watched is not None:
             watched.see(record)
