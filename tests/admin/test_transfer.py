@@ -56,6 +56,7 @@ def test_what_was_exported_is_imported_as_it_was(call: Callable[..., Any], table
     after = call("reg.export")["AoRs"]
     for one in (*before, *after):
         del one["Revision"]
+        one["Contacts"].sort(key=lambda contact: contact["Address"])
         for contact in one["Contacts"]:
             del contact["Contact-Id"]
     assert after == before

@@ -61,6 +61,10 @@ class _Page(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
 
 
+class _Export(_Page, forbid_unknown_fields=True):
+    aor: str | None = None
+
+
 class _Aor(msgspec.Struct, forbid_unknown_fields=True):
     aor: str
 
@@ -163,8 +167,12 @@ class Rpc:
         }
 
     async def _export(self, params: Params) -> Json:
-        page = _arguments(params, _Page)
-        cursor, registrations = await self._commands.page(page.cursor, page.limit)
+        page = _arguments(params, _Export)
+        if page.aor is None:
+            cursor, registrations = await self._commands.page(page.cursor, page.limit)
+        else:
+            registration = await self._commands.lookup(_aor(page.aor))
+            cursor, registrations = 0, [] if registration is None else [registration]
         now_ms, wall = self._clock()
         return {
             "AoRs": [exported(registration, now_ms, wall) for registration in registrations],

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import click
 
-from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, ControlClient, Params, RpcError
-from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE, Failed
+from reginfo.admin.control import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, ControlClient, Params, RpcError
+from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_PASSWORD, EXIT_USAGE, Failed
 from reginfo.config import load_config
 from reginfo.errors import ConfigError
 
 Call = Callable[[str, Params], Any]
 
-_EXITS = {NOT_FOUND: EXIT_NOT_FOUND, INVALID_PARAMS: EXIT_USAGE}
+_EXITS = {NOT_FOUND: EXIT_NOT_FOUND, INVALID_PARAMS: EXIT_USAGE, METHOD_NOT_FOUND: EXIT_USAGE, 401: EXIT_PASSWORD}
 
 DETAILS: Final = (
     ("Expires", "Q", "CSeq", "Event", "Origin"),
@@ -31,7 +31,9 @@ DETAILS: Final = (
 "What is shown of a contact, a line each."
 
 socket_option = click.option(
-    "--socket", metavar="PATH", help="Control socket; default: admin.socket of the configuration."
+    "--socket",
+    metavar="PATH|URL",
+    help="Control socket, or http://HOST:PORT/#token-file=PATH; default: admin.socket of the configuration.",
 )
 config_option = click.option(
     "-c",
@@ -58,11 +60,29 @@ def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
     path = socket or load_config(file).config.admin.socket
     if not path:
         raise ConfigError("admin.socket is empty: the server has no control socket", key="admin.socket")
-    with ControlClient(path) as client:
+    with reached(path) as call:
+        yield call
+
+
+@contextmanager
+def reached(server: str) -> Iterator[Call]:
+    """Give a way to call the server at a control socket or URL; its errors leave as exit codes."""
+    if is_url(server):
+        from reginfo.admin.http_client import HttpControlClient
+
+        client: ControlClient | HttpControlClient = HttpControlClient(server)
+    else:
+        client = ControlClient(server)
+    with client:
         try:
             yield client.call
         except RpcError as error:
             raise Failed(printable(error), _EXITS.get(error.code, EXIT_FAILED)) from error
+
+
+def is_url(server: str) -> bool:
+    """Tell whether a server is named by the URL of its admin interface."""
+    return server.lower().startswith(("http://", "https://"))
 
 
 def walk(call: Call, method: str = "ul.dump") -> Iterator[dict[str, Any]]:
@@ -94,6 +114,11 @@ def printable(value: object) -> str:
     """Return text on one line without control characters: what it shows was written by strangers."""
     text = "-" if value is None else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_plain() -> bool:
+    """Tell whether results are for a pipe or a file, or a terminal that cannot move its cursor."""
+    return not sys.stdout.isatty() or os.environ.get("TERM") == "dumb"
 
 
 def bold(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from reginfo.cli import HelpfulGroup
 from reginfo.cli._measurements import Measurement, middle, report, write_csv, write_plot
 from reginfo.cli._peers import Peer, registrar
 from reginfo.config import Listener, parse_listener
@@ -108,7 +109,7 @@ def udp_address(ctx: click.Context, param: click.Parameter, value: str | None) -
     return listener
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def bench() -> None:
     """Measure what a REGISTER costs."""
 

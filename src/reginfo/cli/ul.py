@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from reginfo.cli import HelpfulGroup
 from reginfo.cli._remote import (
     config_option,
     confirm,
@@ -29,7 +30,7 @@ def preference(_context: click.Context, _parameter: click.Parameter, value: floa
     return value
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def ul() -> None:
     """Show and change the bindings of a running server."""
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 
-from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed
+from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed, HelpfulGroup
 from reginfo.cli._password import read_password, stdin_option
 from reginfo.cli._remote import config_option, confirm, json_option, print_json, printable, utf8
 from reginfo.cli._user_file import BadRow, rows_of
@@ -21,7 +21,7 @@ BATCH: Final = 1000  # users written at once: some 50 ms in which others wait fo
 T = TypeVar("T")
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def user() -> None:
     """Users with their passwords: the table `subscriber`."""
 
