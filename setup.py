@@ -183,6 +183,7 @@ if __name__ == "__main__":
         ],
         package_dir={"": "src", "reginfo._fast": str(PACKAGE)},
         package_data={"reginfo": ["py.typed"], "reginfo._fast": ["*.pyi", "*.pxd"]},
+        data_files=[("share/man/man1", ["docs/man/reginfo.1"])],
         ext_modules=extensions(),
         options={
             "build": {"build_base": str(BUILD), "build_lib": str(BUILD / "lib")},

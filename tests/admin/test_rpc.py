@@ -67,12 +67,12 @@ class Table:
         return int(self.followed.pop(uri, None) is not None)
 
     async def bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
-        return [
-            bool(self.change(aor, lambda draft, one=binding: draft.add(one)))
-            if aor.endswith("@example.com")
-            else ValueError(f"{aor} is not of example.com")
-            for aor, binding in bindings
-        ]
+        return [self._bind(aor, binding) for aor, binding in bindings]
+
+    def _bind(self, aor: str, binding: Binding) -> bool | Exception:
+        if not aor.endswith("@example.com"):
+            return ValueError(f"{aor} is not of example.com")
+        return bool(self.change(aor, lambda draft: draft.add(binding)))
 
     async def drain(self, final: bool) -> None:
         self.drained.append(final)

@@ -34,7 +34,9 @@ pytestmark = pytest.mark.network
         (["NaN", "[", '"5"'], ["NaN", "[", "5"]),
     ],
 )
-def test_arguments_are_json_where_they_can_be(run: Run, serve: Serve, arguments: list[str], params: Params) -> None:
+def test_arguments_are_json_where_they_can_be(
+    run: Run, serve: Serve, arguments: list[str], params: Params | None
+) -> None:
     seen: list[Params] = []
 
     async def method(given: Params) -> Json:

@@ -72,9 +72,9 @@ class HelpfulGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             close = get_close_matches(args[0], self.list_commands(ctx), 1)
-            if close and repr(close[0]) not in error.format_message():  # newer versions of click name it themselves
-                error.message = f"{error.message} Did you mean {close[0]!r}?"
-            raise
+            if not close or repr(close[0]) in error.format_message():  # newer versions of click name it themselves
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
 
 
 class LazyGroup(HelpfulGroup):

@@ -76,9 +76,7 @@ def _compiled() -> Finding:
         parse_reginfo(b'<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="0" state="full"/>')
     except (ImportError, ValueError) as error:
         return Finding("compiled", False, str(error), f"{sys.executable} -m pip install --force-reinstall reginfo")
-    from reginfo._fast import binding
-
-    built = Path(binding.__file__)
+    built = Path(sys.modules[parse_message.__module__].__file__ or "")
     kind = next((one for one in ("sanitize", "debug", "trace") if f"build/{one}" in built.as_posix()), None)
     if kind is not None:
         return Finding("compiled", False, f"a {kind} build: {built.parent}", "unset PYTHONPATH")

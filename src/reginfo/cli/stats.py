@@ -13,7 +13,13 @@ from reginfo.cli._remote import config_option, connected, json_option, print_jso
 @socket_option
 @config_option
 def stats(which: str, as_json: bool, socket: str | None, file: Path | None) -> None:
-    """Print counters: all, those of a group, or one."""
+    """Print counters: all, those of a group, or one.
+
+    \b
+    Examples:
+      reginfo stats
+      reginfo stats core:loop_lag_ms
+    """
     with connected(socket, file) as call:
         statistics = call("stats.get_statistics", [which])
     if as_json:

@@ -78,7 +78,7 @@ def _samples(call: Call, interval: float, count: int | None) -> Iterator[Sample]
 
 def _sample(before: Any, after: Any, seconds: float) -> Sample:
     def rate(group: str, names: Any) -> float:
-        gained = sum(after[group].get(name, 0) - before[group].get(name, 0) for name in names)
+        gained: int = sum(after[group].get(name, 0) - before[group].get(name, 0) for name in names)
         return round(max(0, gained) / seconds, 1)
 
     events = [name for name in after["events"] if name not in _MADE]

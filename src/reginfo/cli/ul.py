@@ -44,6 +44,11 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
     """Show the contacts of AOR, or of all.
 
     AOR is written sip:alice@example.com or alice@example.com.
+
+    \b
+    Examples:
+      reginfo ul show alice@example.com
+      reginfo ul show --json
     """
     with connected(socket, file) as call:
         for registration in [call("ul.lookup", [aor])] if aor else walk(call):
@@ -58,7 +63,12 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
 @socket_option
 @config_option
 def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
-    """Print one line per contact, fields separated by tabs; one line per AoR with --json."""
+    """Print one line per contact, fields separated by tabs; one line per AoR with --json.
+
+    \b
+    Examples:
+      reginfo ul dump | cut -f 1,2
+    """
     with connected(socket, file) as call:
         for registration in walk(call):
             if as_json:
@@ -84,7 +94,12 @@ def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
 @socket_option
 @config_option
 def add(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
-    """Bind the URI CONTACT to AOR, or refresh it, as the operator."""
+    """Bind the URI CONTACT to AOR, or refresh it, as the operator.
+
+    \b
+    Examples:
+      reginfo ul add alice@example.com sip:desk@192.0.2.10 --expires 600
+    """
     with connected(socket, file) as call:
         print_registration(call("ul.add", [aor, contact, expires, q]))
 
@@ -96,7 +111,13 @@ def add(aor: str, contact: str, expires: int, q: float | None, socket: str | Non
 @socket_option
 @config_option
 def rm(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
-    """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts."""
+    """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts.
+
+    \b
+    Examples:
+      reginfo ul rm alice@example.com sip:desk@192.0.2.10
+      reginfo ul rm -y alice@example.com
+    """
     confirm(f"Remove {contact or 'all contacts'} of {aor}?", yes)
     with connected(socket, file) as call:
         removed = call("ul.rm_contact", [aor, contact]) if contact else call("ul.rm", [aor])
