@@ -4,14 +4,18 @@ import csv
 import json
 import sqlite3
 import time
-from contextlib import closing
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reginfo.cli import _kamailio_table as kamailio
-from reginfo.cli.transfer import MAX_OCTETS
+from reginfo.cli._contact_files import read_contacts, write_contacts
+from reginfo.cli._locations import DumpedLocation, fingerprints, key_of
+from reginfo.cli.transfer import MAX_OCTETS, batches
 from tests.cli.conftest import Registrar, Run, Typed
 from tests.server_fixture import running_server
 
@@ -159,3 +163,46 @@ def test_csv_has_the_columns_and_the_instants_of_a_sql_client(run: Run, registra
     assert list(row) == list(kamailio.COLUMNS)
     assert row["domain"] == "example.com"
     assert time.mktime(time.strptime(row["expires"], "%Y-%m-%d %H:%M:%S")) == pytest.approx(time.time() + 600, abs=60)
+
+
+ROWS = 5_000
+
+
+def registrations() -> Iterator[dict[str, Any]]:
+    """Yield what a server exports, one AoR after the other."""
+    for number in range(ROWS):
+        bound = contact(f"user{number}") | {"Expires-At": 2e9, "Last-Modified": 1e9, "Contact-Id": "1", "CSeq": number}
+        absent = dict.fromkeys(("Q", "Call-ID", "User-Agent", "Received", "Path", "Params", "Instance", "Reg-Id"))
+        yield {"AoR": bound.pop("AoR"), "Id": f"{number:016x}", "Contacts": [{**absent, **bound, "Origin": "local"}]}
+
+
+@contextmanager
+def little_memory(octets: int) -> Iterator[None]:
+    """Fail if the block held more at any time; all ROWS at once take some ten million."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < octets
+
+
+@pytest.mark.parametrize(("name", "form"), [("out", "ndjson"), ("out", "kamailio"), ("sqlite:out", "kamailio")])
+def test_memory_does_not_grow_with_the_number_of_contacts(name: str, form: str) -> None:
+    with little_memory(3_000_000):
+        write_contacts(name, form, registrations())
+    totals = {"skipped": 0, "failed": 0}
+    with little_memory(3_000_000):
+        found = sum(len(batch) for batch in batches(read_contacts(name, form, "example.com", 0.0), totals))
+    assert (found, totals) == (ROWS, {"skipped": 0, "failed": 0})
+
+
+def test_a_comparison_holds_some_octets_for_each_aor() -> None:
+    write_contacts("out", "ndjson", registrations())
+    dump = DumpedLocation("out")
+    with little_memory(1_000_000 + 64 * ROWS):
+        keys, _ = fingerprints(dump)
+        assert dump.find("sip:user77@example.com", key_of("sip:user77@example.com"))
+    dump.close()
+    assert len(keys) == ROWS

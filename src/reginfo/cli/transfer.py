@@ -69,7 +69,7 @@ def import_contacts(
     totals = {"added": 0, "replaced": 0, "expired": 0, "skipped": 0, "failed": 0}
     found = read_contacts(source, _form(source, form), domain, time.time())
     with connected(socket, file) as call, counted("contacts imported") as count:
-        for batch in _batches(found, totals):
+        for batch in batches(found, totals):
             _bind(call, batch, totals)
             count(len(batch))
     if as_json:
@@ -85,7 +85,7 @@ def _form(name: str, form: str | None) -> str:
     return form or "ndjson"
 
 
-def _batches(found: Iterable[Found], totals: dict[str, int]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def batches(found: Iterable[Found], totals: dict[str, int]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Yield contacts as many at a time as one request may hold; count and report those that are none."""
     batch: list[tuple[str, dict[str, Any]]] = []
     octets = 0
