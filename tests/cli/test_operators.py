@@ -182,12 +182,15 @@ def on_a_terminal(*arguments: str) -> str:
     return shown.decode()
 
 
-def test_top_and_doctor_are_tables_on_a_terminal(registrar: Registrar) -> None:
+def test_top_doctor_and_stats_are_tables_on_a_terminal(registrar: Registrar) -> None:
     shown = on_a_terminal("top", "--interval", "0.05", "--count", "1", "--socket", registrar.socket)
     assert "loop lag ms" in shown
     shown = on_a_terminal("doctor")
     assert "ok     configuration " in shown
     assert "\x1b[3" not in shown  # NO_COLOR
+    shown = on_a_terminal("stats", "usrloc:", "--socket", registrar.socket)
+    assert "usrloc  registered_aors" in shown
+    assert " = " not in shown
 
 
 # -- doctor ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reginfo.cli._contact_files import MAX_LINE
-from reginfo.cli._remote import Call, is_url, printable, reached, walk
+from reginfo.cli._remote import BULK_TIMEOUT, Call, is_url, printable, reached, walk
 from reginfo.errors import ReginfoError
 
 COMPARED: Final = ("Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path", "Display-Name", "Params")
@@ -101,7 +101,7 @@ class DumpedLocation:
 def opened(name: str) -> Iterator[RunningLocation | DumpedLocation]:
     """Give the location service that a control socket, URL or file name stands for."""
     if is_url(name) or Path(name).is_socket():
-        with reached(name) as call:
+        with reached(name, BULK_TIMEOUT) as call:
             yield RunningLocation(name.partition("#")[0], call)
         return
     dump = DumpedLocation(name)

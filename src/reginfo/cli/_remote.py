@@ -10,7 +10,15 @@ from typing import Any, Final
 
 import click
 
-from reginfo.admin.control import INVALID_PARAMS, METHOD_NOT_FOUND, NOT_FOUND, ControlClient, Params, RpcError
+from reginfo.admin.control import (
+    CLIENT_TIMEOUT,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    NOT_FOUND,
+    ControlClient,
+    Params,
+    RpcError,
+)
 from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_PASSWORD, EXIT_USAGE, Failed
 from reginfo.config import load_config
 from reginfo.errors import ConfigError
@@ -42,6 +50,9 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="Configuration of the server; default: as for serve.",
 )
+BULK_TIMEOUT: Final = 60.0
+"Seconds for an answer where there are thousands to come: a server that is busy then must not end it half-way."
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
 
 
@@ -55,24 +66,24 @@ def utf8(_context: click.Context, _parameter: click.Parameter, value: str | None
 
 
 @contextmanager
-def connected(socket: str | None, file: Path | None) -> Iterator[Call]:
-    """Give a way to call the server; its errors leave as exit codes."""
+def connected(socket: str | None, file: Path | None, timeout: float = CLIENT_TIMEOUT) -> Iterator[Call]:
+    """Give a way to call the server, which has timeout seconds for each answer; its errors leave as exit codes."""
     path = socket or load_config(file).config.admin.socket
     if not path:
         raise ConfigError("admin.socket is empty: the server has no control socket", key="admin.socket")
-    with reached(path) as call:
+    with reached(path, timeout) as call:
         yield call
 
 
 @contextmanager
-def reached(server: str) -> Iterator[Call]:
+def reached(server: str, timeout: float = CLIENT_TIMEOUT) -> Iterator[Call]:
     """Give a way to call the server at a control socket or URL; its errors leave as exit codes."""
     if is_url(server):
         from reginfo.admin.http_client import HttpControlClient
 
-        client: ControlClient | HttpControlClient = HttpControlClient(server)
+        client: ControlClient | HttpControlClient = HttpControlClient(server, timeout=timeout)
     else:
-        client = ControlClient(server)
+        client = ControlClient(server, timeout=timeout)
     with client:
         try:
             yield client.call

@@ -14,6 +14,7 @@ from reginfo.cli._contact_files import FORMATS, STANDARD, Found, read_contacts, 
 from reginfo.cli._kamailio_table import rows_in
 from reginfo.cli._progress import counted
 from reginfo.cli._remote import (
+    BULK_TIMEOUT,
     Call,
     config_option,
     confirm,
@@ -68,7 +69,7 @@ def import_contacts(
     domain = domain or load_config(file).config.default_domain
     totals = {"added": 0, "replaced": 0, "expired": 0, "skipped": 0, "failed": 0}
     found = read_contacts(source, _form(source, form), domain, time.time())
-    with connected(socket, file) as call, counted("contacts imported") as count:
+    with connected(socket, file, BULK_TIMEOUT) as call, counted("contacts imported") as count:
         for batch in batches(found, totals):
             _bind(call, batch, totals)
             count(len(batch))
@@ -149,7 +150,7 @@ def export_contacts(
     if there:
         confirm(f"Replace what is in {target}?", yes)
     totals = {"aors": 0, "contacts": 0}
-    with connected(socket, file) as call, counted("contacts exported") as count:
+    with connected(socket, file, BULK_TIMEOUT) as call, counted("contacts exported") as count:
         write_contacts(target, form, _counting(walk(call, "reg.export"), totals, count))
     if target == STANDARD:
         return
