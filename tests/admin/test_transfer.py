@@ -48,7 +48,7 @@ def test_an_imported_contact_is_created_with_all_it_had(call: Callable[..., Any]
 
 
 def test_what_was_exported_is_imported_as_it_was(call: Callable[..., Any], table: Table) -> None:
-    call("reg.import", {"contacts": [CONTACT, {**CONTACT, "Address": "sip:alice@192.0.2.2", "Q": None}]})
+    call("reg.import", {"contacts": [CONTACT, {**CONTACT, "Address": "sip:alice@192.0.2.2", "Q": None, "Reg-Id": 2}]})
     before = call("reg.export")["AoRs"]
     table.records.clear()
     contacts = [{"AoR": one["AoR"], **contact} for one in before for contact in one["Contacts"]]
