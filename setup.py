@@ -187,6 +187,7 @@ if __name__ == "__main__":
             "reginfo._fast": ["*.pyi", "*.pxd"],
             "reginfo.admin": ["dashboard/*"],
         },
+        data_files=[("share/man/man1", ["docs/man/reginfo.1"])],
         ext_modules=extensions(),
         options={
             "build": {"build_base": str(BUILD), "build_lib": str(BUILD / "lib")},

@@ -114,7 +114,12 @@ def test_wheel_holds_extensions_stubs_and_shared_declarations(wheel: Path) -> No
 def test_only_reginfo_is_installed_at_top_level(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"reginfo"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"reginfo"}
+
+
+def test_wheel_has_the_manual_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert [name for name in archive.namelist() if name.endswith(".data/data/share/man/man1/reginfo.1")]
 
 
 def test_every_package_of_the_tree_is_in_the_wheel(wheel: Path) -> None:

@@ -4,7 +4,7 @@ import io
 import logging
 import signal
 import tomllib
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,16 +146,6 @@ class Server:
         return {"requests": {"REGISTER": 5, "OPTIONS": 0}, "errors": {}}
 
 
-@pytest.fixture
-def _log_state() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("_log_state")
 def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
     server, file = Server(), Path("c.toml")
     file.write_text('domains = ["a.example"]\n[log]\nlevel = "error"')
@@ -165,7 +155,6 @@ def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
     assert logging.getLogger().level == logging.ERROR
 
 
-@pytest.mark.usefixtures("_log_state")
 def test_sighup_does_not_end_a_server_that_is_starting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[object] = []
 

@@ -791,3 +791,17 @@ def test_whoever_leaves_the_others_are_told(scene: Scene) -> None:
         scene.net.run(6)
         assert all(len(watcher.contacts()) == number for watcher in watching)
     assert len(scene.house.roles.notifier) == 0
+
+
+def test_watchers_of_a_server_that_leaves_are_told_the_state_and_to_come_back(scene: Scene) -> None:
+    """RFC 6665 section 4.1.3: deactivated; the last document is full (SUB-5)."""
+    scene.register(f"{A};expires=600")
+    scene.subscribe()
+    house = scene.house
+    house.roles.notifier.leave(ALICE, house.bound(ALICE).octets, house.now())
+    house.roles.notifier.leave("sip:nobody@example.com", None, house.now())
+    scene.net.run(0.1)
+    assert scene.watcher.states[-1] == "terminated;reason=deactivated"
+    assert scene.watcher.documents[-1].state == "full"
+    assert scene.watcher.contacts() == {A}
+    assert len(house.roles.notifier) == 0

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,7 @@ from msgspec import Meta
 from reginfo.admin.arguments import aor_of, contact_of
 from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
 from reginfo.admin.pages import pages
+from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported
 from reginfo.admin.views import registration_fields
 from reginfo.admin.webhooks import BadWebhook, Webhooks
 from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
@@ -50,6 +51,10 @@ the AoR is none of this server's."
     "-> AoR, server, state and known contacts of every subscription at another server."
     statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
+    bind: Bind
+    "Bindings by AoR, in one commit: `created`, or what replaces a contact (RFC 3680 5.2)."
+    drain: Callable[[bool], Awaitable[None]]
+    "Whether it leaves for good: subscriptions and publications end then.  The server stops after it returns."
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,6 +64,10 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class _Page(msgspec.Struct, forbid_unknown_fields=True):
     cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+
+
+class _Export(_Page, forbid_unknown_fields=True):
+    aor: str | None = None
 
 
 class _Aor(msgspec.Struct, forbid_unknown_fields=True):
@@ -111,6 +120,14 @@ class _Name(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
+class _Import(msgspec.Struct, forbid_unknown_fields=True):
+    contacts: Annotated[list[Any], Meta(min_length=1, max_length=MAX_IMPORT)]
+
+
+class _Drain(msgspec.Struct, forbid_unknown_fields=True):
+    final: bool = False
+
+
 class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
 
@@ -135,6 +152,9 @@ class Rpc:
             "core.version": self._version,
             "reg.create": self._add,
             "reg.deactivate": self._deactivate,
+            "reg.drain": self._drain,
+            "reg.export": self._export,
+            "reg.import": self._import,
             "reg.probation": self._probation,
             "reg.reject": self._reject,
             "reg.shorten": self._shorten,
@@ -161,12 +181,60 @@ class Rpc:
 
     async def _dump(self, params: Params) -> Json:
         page = _arguments(params, _Page)
-        cursor, aors = page.cursor, []
-        async for following, registrations in pages(self._commands.page, page.cursor, page.limit):
+        return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
+
+    async def _export(self, params: Params) -> Json:
+        page = _arguments(params, _Export)
+        if page.aor is None:
+            return await self._page(page.cursor, page.limit, exported)
+        registration = await self._commands.lookup(aor_of(page.aor))
+        now_ms, wall = self._clock()
+        return {"AoRs": [] if registration is None else [exported(registration, now_ms, wall)], "Cursor": None}
+
+    async def _page(self, cursor: int, limit: int, show: Callable[[Registration, int, float], Json]) -> Json:
+        aors: list[Json] = []
+        async for following, registrations in pages(self._commands.page, cursor, limit):
             cursor = following
-            now_ms, _ = self._clock()
-            aors += [msgspec.Raw(msgspec.json.encode(registration_fields(one, now_ms))) for one in registrations]
+            now_ms, wall = self._clock()
+            aors += [msgspec.Raw(msgspec.json.encode(show(one, now_ms, wall))) for one in registrations]
         return {"AoRs": aors, "Cursor": cursor or None}
+
+    async def _import(self, params: Params) -> Json:
+        """Bind contacts as far as they can be; what is wrong with one is no matter of the others."""
+        rows = _arguments(params, _Import).contacts
+        now_ms, wall = self._clock()
+        failed: dict[int, str] = {}
+        expired = 0
+        places = []
+        bindings = []
+        for index, row in enumerate(rows):
+            try:
+                bound = binding_of(row, now_ms, wall)
+            except ValueError as error:
+                failed[index] = str(error)
+                continue
+            if bound is None:
+                expired += 1
+            else:
+                places.append(index)
+                bindings.append(bound)
+        results = await self._commands.bind(bindings)
+        for index, result in zip(places, results, strict=True):
+            if isinstance(result, ValueError):
+                failed[index] = str(result)
+            elif isinstance(result, Exception):
+                raise result
+        return {
+            "Added": sum(result is True for result in results),
+            "Replaced": sum(result is False for result in results),
+            "Expired": expired,
+            "Failed": [{"Index": index, "Error": failed[index]} for index in sorted(failed)],
+        }
+
+    async def _drain(self, params: Params) -> Json:
+        final = _arguments(params, _Drain).final
+        await self._commands.drain(final)
+        return {"Final": final}
 
     async def _lookup(self, params: Params) -> Json:
         return await self._show(aor_of(_arguments(params, _Aor).aor))

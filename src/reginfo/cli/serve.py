@@ -51,7 +51,13 @@ def serve(
     check_config: bool,
     print_config: bool,
 ) -> None:
-    """Run the registrar until SIGTERM or Ctrl-C."""
+    """Run the registrar until SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      reginfo serve
+      reginfo serve -c /etc/reginfo/reginfo.toml --check-config
+    """
     given = {
         "listen": listen or None,
         "domains": domains or None,

@@ -39,7 +39,13 @@ def webhook() -> None:
 @socket_option
 @config_option
 def list_(as_json: bool, socket: str | None, file: Path | None) -> None:
-    """Show the webhooks of the running server: what they are owed, and what went wrong."""
+    """Show the webhooks of the running server: what they are owed, and what went wrong.
+
+    \b
+    Examples:
+      reginfo webhook list
+      reginfo webhook list --json
+    """
     with connected(socket, file) as call:
         for one in call("webhook.list", []):
             if as_json:
@@ -75,6 +81,11 @@ def listen(
     """Be a webhook of the running server until Ctrl-C, and print what is delivered.
 
     AOR may hold `*` for any text; without it, all are told.  Signatures are verified.
+
+    \b
+    Examples:
+      reginfo webhook listen
+      reginfo webhook listen '*@example.com' --event registered --count 1
     """
     name, secret = f"listen-{secrets.token_hex(4)}", secrets.token_hex(32)
     receiver = Receiver(secret.encode(), as_json, count)

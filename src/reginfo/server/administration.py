@@ -20,7 +20,7 @@ from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.config import Config
 from reginfo.engine.roles import Roles
 from reginfo.errors import StoreUnavailable
-from reginfo.fast import Change
+from reginfo.fast import Binding, Change
 from reginfo.server.inventory import RoleInventory
 from reginfo.server.listener import FeedListener
 from reginfo.server.webhooks import WebhookListener
@@ -130,15 +130,27 @@ class Administration:
             unsubscribe=server.reginfo_unsubscribe,
             followed=server.followed,
             statistics=server.statistics,
+            bind=self._bind,
+            drain=server.drain,
         )
 
     async def _create(self, aor: str, contact: str, expires: int, q: float | None) -> int:
         """Bind a contact by hand, where a phone could; no request ever reaches an AoR of another domain."""
+        if error := self._foreign(aor):
+            raise error
+        return await self._server.location.create(aor, contact, expires, q)
+
+    async def _bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
+        """Bind contacts where a phone could, likewise."""
+        foreign = [self._foreign(aor) for aor, _ in bindings]
+        own = [bound for bound, error in zip(bindings, foreign, strict=True) if error is None]
+        results = iter(await self._server.location.bind(own))
+        return [next(results) if error is None else error for error in foreign]
+
+    def _foreign(self, aor: str) -> ValueError | None:
         domains = self._server.config.domains
         user, _, domain = aor.rpartition("@")
-        if not user or domain not in domains:
-            raise ValueError(f"{aor} is not of {' or '.join(domains)}")
-        return await self._server.location.create(aor, contact, expires, q)
+        return None if user and domain in domains else ValueError(f"{aor} is not of {' or '.join(domains)}")
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:

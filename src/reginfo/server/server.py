@@ -31,6 +31,7 @@ from reginfo.model import ACCEPTED, Command
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
 from reginfo.server.lag import LoopLag
+from reginfo.server.leaving import leave
 from reginfo.server.listener import ChangeListener, FeedListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
@@ -109,6 +110,13 @@ class Server:
     def stop(self) -> None:
         """Ask run() to drain and return."""
         self._stopping.set()
+
+    async def drain(self, final: bool) -> None:
+        """Ask run() to drain and return; with final, end subscriptions and publications first, for good."""
+        if final and not self._stopping.is_set():
+            self._engine.drain(DRAIN_RETRY_AFTER)
+            await leave(self._engine.roles, self._store, self._clock.now, self._schedule)
+        self._loop.call_soon(self.stop)  # whoever asked is answered first
 
     def reload(self, config: Config) -> None:
         """Follow another configuration as far as that is possible while serving.

@@ -266,6 +266,14 @@ class Notifier:
             self._end(subscription, reason)
             self._tell_all(subscription, now)
 
+    def leave(self, aor: str, record: bytes | None, now: Now) -> None:
+        """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
+        watched = self._watched.get(aor)
+        if watched is not None:
+            watched.see(record)
+            for subscription in list(watched.subscriptions):
+                self.terminate(subscription, "deactivated", now)
+
     def _end(self, subscription: Subscription, reason: str) -> None:
         subscription.ending = reason
         self._moved.pop(subscription, None)
