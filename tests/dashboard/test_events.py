@@ -76,7 +76,7 @@ def test_what_a_phone_sends_is_text(page: "Page", site: Site, server: RunningSer
     page.until(lambda: page.events() == [("registered", f"sip:{user}@{DOMAIN}")])
     page.click("#events .aor")
     page.until(lambda: "x@192.0.2.66" in page.text("detail"))
-    page.click("#detail summary")
+    page.unfold()
     assert image in page.text("detail")
     assert f"<script>{BAIT}</script>" in page.text("detail")
     page.click("#back")

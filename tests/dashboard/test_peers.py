@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.dashboard.site import DOMAIN, Site
-from tests.server_fixture import free_port
+from tests.server_fixture import PATIENCE, free_port
 
 if TYPE_CHECKING:
     from tests.dashboard.page import Page
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.network
 def test_a_peer_that_goes_down_is_told_and_told_when_it_is_back(page: "Page", tmp_path: Path) -> None:
     for name in ("east", "here"):
         (tmp_path / name).mkdir()
-    east = Site(tmp_path / "east")
+    east = Site(tmp_path / "east", '[notifier]\nallow = ["*"]\n')
     peer = f'[[peer]]\nname = "east"\nuri = "sip:{east.host}:{east.port}"\naddresses = ["127.0.0.0/8"]\n'
     follows = f'[pua_reginfo]\nsubscribe = ["sip:alice@{DOMAIN}"]\n'
     site = Site(tmp_path / "here", peer + follows)
@@ -30,7 +30,7 @@ def test_a_peer_that_goes_down_is_told_and_told_when_it_is_back(page: "Page", tm
         assert page.text("peers-count") == "0 of 1 up, 1 down"
         assert page.css("#notices [role=alert]")
         with east.running():
-            page.until(lambda: "● up" in page.text("peers"))
+            page.until(lambda: "● up" in page.text("peers"), patience=4 * PATIENCE)  # asked again after 15 to 30 s
             page.until(lambda: page.text("notices") == "")
             assert page.text("peers-count") == "1 of 1 up"
             assert page.driver.title == "reginfo"

@@ -125,8 +125,8 @@ export class Registrations {
       h("p", { className: "quiet", role: "status" },
         registration.problem ?? plural(contacts.length, "contact")),
       contacts.length ? table(`Contacts of ${aor}`, CONTACTS, contacts.map((one) => this._contactRow(aor, one))) : null,
-      related("Subscriptions", subscriptions, ["role", "state", "watcher", "notifier", "expires", "version"]),
-      related("Publications", publications, ["role", "state", "publisher", "compositor", "entity_tag", "expires", "version"]));
+      related("Subscriptions", subscriptions, ["role", "state", "remote", "expires", "version", "contacts"]),
+      related("Publications", publications, ["role", "peer", "entity_tag", "expires"]));
     byId("list").hidden = true;
     detail.hidden = false;
   }
@@ -165,7 +165,7 @@ function related(title, items, names) {
   const columns = names.filter((name) => items.some((item) => item[name] !== null && item[name] !== undefined));
   const cell = (item, name) => item[name] === null || item[name] === undefined ? "–"
     : name === "expires" ? left(item[name])
-    : ["watcher", "notifier", "publisher", "compositor"].includes(name) && name !== item.role ? h("code", { className: "uri" }, item[name]) : String(item[name]);
+    : ["remote", "entity_tag"].includes(name) ? h("code", { className: "uri" }, item[name]) : String(item[name]);
   return h("section", { className: "related" }, h("h4", {}, title, " ", h("span", { className: "quiet" }, count(items.length))),
     items.length ? table(title, columns.map((name) => ({ name: name.replace("_", "-") })), items.map((item) => ({ cells: columns.map((name) => cell(item, name)) })))
       : h("p", { className: "quiet" }, "none"));
