@@ -1,5 +1,6 @@
 """A peer that is down cannot be overlooked, whatever colours one sees."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,15 @@ def test_the_words_for_peers_do_not_rest_on_their_colours(page: "Page", tmp_path
         const done = arguments[0];
         import("/dashboard/peers.js").then(({ complaints, peersTable }) => {
           const peers = ["up", "down", "unknown"].map((state, index) => ({ name: `p${index}`, uri: "sip:p", mode: "mirror", state,
-            since: null, lag_seconds: index ? null : 1.25, contacts: 1200, subscriptions: 3 }));
+            lag_seconds: index === 1 ? 3725 : 0, contacts: 1200, subscriptions: 3 }));
           const rows = [...peersTable(peers).querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
           done([rows, complaints(peers)]);
         }, (error) => done(String(error)));
         """  # noqa: E501
         rows, complaints = page.driver.execute_async_script(script)
     assert [row[1] for row in rows] == ["● up", "✕ down", "? unknown"]
-    assert rows[0][3:] == ["1.3 s", "1,200", "3"]
-    assert complaints == ["Peer p1 is down. What is known of its 1,200 contacts is of that time."]
+    assert [row[2:] for row in rows] == [["–", "1,200", "3"], ["1 h 02 min", "1,200", "3"], ["–", "1,200", "3"]]
+    [complaint] = complaints
+    assert re.fullmatch(
+        r"Peer p1 is down since [\d:]{8}\. What is known of its 1,200 contacts is of that time\.", complaint
+    )
