@@ -109,6 +109,17 @@ def test_a_restart_is_said_and_loses_no_event(page: "Page", tmp_path_factory: py
         page.until(lambda: page.text("figure-contacts") == "4")
 
 
+def test_a_restart_before_the_first_event_loses_none(page: "Page", tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("early"))
+    with site.running():
+        page.open(site.url)
+    page.until(lambda: page.text("link-text") == "Unreachable")
+    with site.running() as server:
+        register(server, "early")
+        page.until(lambda: page.text("link-text") == "Live")
+        page.until(lambda: page.events() == [("registered", f"sip:early@{DOMAIN}")])
+
+
 def test_events_that_are_no_longer_held_are_a_gap(page: "Page", site: Site, server: RunningServer) -> None:
     """The stream is parsed as it may be cut anywhere; a gap is a row of its own."""
     page.open(site.url)
