@@ -118,7 +118,7 @@ class Page:
 
     def faults(self) -> list[str]:
         """Return what the browser complains of since the last call, but for answers that are no success."""
-        log: list[dict[str, str]] = self.driver.get_log("browser")
+        log: list[dict[str, str]] = self.driver.execute("getLog", {"type": "browser"})["value"]
         severe = [one["message"] for one in log if one["level"] == "SEVERE"]
         return [message for message in severe if "Failed to load resource" not in message and "net::ERR" not in message]
 

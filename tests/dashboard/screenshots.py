@@ -48,7 +48,7 @@ def rest(scratch: Path, folder: Path) -> None:
     with _scene(scratch) as (site, server, _, page):
         page.open(site.url)
         _phones(server, pause=4.0)
-        page.look_up("sip:alice@example.com")
+        page.look_up(f"sip:bob@{DOMAIN}")
         _settle(page, 25)
         _take(page, folder / "dashboard-rest.png")
         page.click("#back")
