@@ -6,6 +6,8 @@ import { count, dateTime, duration, plural } from "/dashboard/format.js";
 import { sipUri } from "/dashboard/verbs.js";
 
 const PAGE = 20;
+const LIST_MS = 2000;
+const DETAIL_MS = 300;
 const SHOWN = 100; // subscriptions and publications of one AoR
 const LIST = [{ name: "Address-of-record" }, { name: "Contacts", kind: "number" }, { name: "Next end", kind: "number" }, { name: "User agent" }];
 const CONTACTS = [{ name: "Contact" }, { name: "Ends in", kind: "number" }, { name: "q", kind: "number" }, { name: "Last event" }, { name: "Origin" }, { name: "", kind: "act" }];
@@ -18,6 +20,7 @@ export class Registrations {
     this._next = null;
     this._aor = null;
     this._asked = 0;
+    this._timer = 0;
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
       this.open(sipUri(byId("search-aor").value));
@@ -35,14 +38,13 @@ export class Registrations {
 
   /** Take note that AoRs have changed. */
   changed(aors) {
-    if (this._aor !== null && aors.has(this._aor)) this._quietly(this._show());
-    else if (this._aor === null && this._cursors.length === 1 && !this._isLate) {
-      // The first page follows what happens, at most once in two seconds.
-      this._isLate = setTimeout(() => {
-        this._isLate = 0;
-        if (this._aor === null) this._quietly(this._list());
-      }, 2000);
-    }
+    const isShown = this._aor === null ? this._cursors.length === 1 : aors.has(this._aor);
+    if (!isShown || this._timer) return;
+    // However much happens, it is not asked for more often than one can read.
+    this._timer = setTimeout(() => {
+      this._timer = 0;
+      this._quietly(this.refresh());
+    }, this._aor === null ? LIST_MS : DETAIL_MS);
   }
 
   /** Show one AoR; the focus goes to it. */
