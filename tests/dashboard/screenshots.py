@@ -53,7 +53,6 @@ def rest(scratch: Path, folder: Path) -> None:
         _take(page, folder / "dashboard-rest.png")
         page.click("#back")
         page.resize(*PHONE, scheme="dark", mobile=True)
-        page.run("document.activeElement.blur(); scrollTo(0, 0)")
         _settle(page, 1)
         _take(page, folder / "dashboard-phone.png")
 
@@ -129,7 +128,7 @@ def _sipp(server: RunningServer, users: Path, rate: int, seconds: int) -> "subpr
 def _settle(page: Page, seconds: float) -> None:
     """Let a plot have samples, which come with the time only."""
     time.sleep(seconds)
-    page.run("document.activeElement.blur()")
+    page.run("document.activeElement.blur(); scrollTo(0, 0)")
 
 
 def _take(page: Page, file: Path) -> None:

@@ -12,6 +12,10 @@ const SHOWN = 100; // subscriptions and publications of one AoR
 const LIST = [{ name: "Address-of-record" }, { name: "Contacts", kind: "number" }, { name: "Next end", kind: "number" }, { name: "User agent" }];
 const CONTACTS = [{ name: "Contact" }, { name: "Ends in", kind: "number" }, { name: "q", kind: "number" }, { name: "Last event" }, { name: "Origin" }, { name: "", kind: "act" }];
 
+// Of what refers to an AoR.
+const NAMES = { role: "Role", state: "State", remote: "Remote", version: "Version", contacts: "Contacts", expires: "Ends in", peer: "Peer", entity_tag: "Entity-tag" };
+const NUMBERS = new Set(["version", "contacts", "expires"]);
+
 export class Registrations {
   constructor(verbs, onError) {
     this._verbs = verbs;
@@ -127,7 +131,7 @@ export class Registrations {
       h("p", { className: "quiet", role: "status" },
         registration.problem ?? plural(contacts.length, "contact")),
       contacts.length ? table(`Contacts of ${aor}`, CONTACTS, contacts.map((one) => this._contactRow(aor, one))) : null,
-      related("Subscriptions", subscriptions, ["role", "state", "remote", "expires", "version", "contacts"]),
+      related("Subscriptions", subscriptions, ["role", "state", "remote", "version", "contacts", "expires"]),
       related("Publications", publications, ["role", "peer", "entity_tag", "expires"]));
     byId("list").hidden = true;
     detail.hidden = false;
@@ -169,7 +173,7 @@ function related(title, items, names) {
     : name === "expires" ? left(item[name])
     : ["remote", "entity_tag"].includes(name) ? h("code", { className: "uri" }, item[name]) : String(item[name]);
   return h("section", { className: "related" }, h("h4", {}, title, " ", h("span", { className: "quiet" }, count(items.length))),
-    items.length ? table(title, columns.map((name) => ({ name: name.replace("_", "-") })), items.map((item) => ({ cells: columns.map((name) => cell(item, name)) })))
+    items.length ? table(title, columns.map((name) => ({ name: NAMES[name], kind: NUMBERS.has(name) ? "number" : "" })), items.map((item) => ({ cells: columns.map((name) => cell(item, name)) })))
       : h("p", { className: "quiet" }, "none"));
 }
 
