@@ -35,11 +35,11 @@ class Page:
         if wait:
             self.until(lambda: self.text("link-text") == "Live")
 
-    def until(self, true: Callable[[], T]) -> T:
+    def until(self, true: Callable[[], T], patience: float = PATIENCE) -> T:
         """Wait until something holds, and return it; what is redrawn meanwhile is looked up again."""
         waiting = WebDriverWait(
             self.driver,
-            PATIENCE,
+            patience,
             poll_frequency=0.05,
             ignored_exceptions=(NoSuchElementException, StaleElementReferenceException),
         )
@@ -60,6 +60,8 @@ class Page:
         def clicked() -> bool:
             found = [one for one in self.css(selector) if one.is_displayed() and one.is_enabled()]
             if found:
+                # In the middle: at the top it would lie under the bar.
+                self.run("arguments[0].scrollIntoView({block: 'center'})", found[0])
                 found[0].click()
             return bool(found)
 
@@ -85,6 +87,22 @@ class Page:
         box.submit()
         self.until(lambda: aor in self.text("detail"))
 
+    def texts(self, selector: str) -> list[str]:
+        """Return the text of everything there, as of one instant."""
+        found = self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector)
+        assert isinstance(found, list)
+        return found
+
+    def unfold(self) -> None:
+        """Open everything that is known of each contact of an address-of-record."""
+
+        def opened() -> bool:
+            for one in self.css("#detail details:not([open]) summary"):
+                one.click()
+            return not self.css("#detail details:not([open])")
+
+        self.until(opened)
+
     def press(self, *keys: str) -> None:
         """Press keys wherever the focus is."""
         for key in keys:
@@ -100,7 +118,7 @@ class Page:
 
     def faults(self) -> list[str]:
         """Return what the browser complains of since the last call, but for answers that are no success."""
-        log: list[dict[str, str]] = self.driver.get_log("browser")
+        log: list[dict[str, str]] = self.driver.execute("getLog", {"type": "browser"})["value"]
         severe = [one["message"] for one in log if one["level"] == "SEVERE"]
         return [message for message in severe if "Failed to load resource" not in message and "net::ERR" not in message]
 

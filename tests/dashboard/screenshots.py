@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,22 +45,21 @@ def main(folder: Path) -> None:
 
 def rest(scratch: Path, folder: Path) -> None:
     """Ten phones, and one of them looked at; the same in the dark on a telephone."""
-    with _scene(scratch, other=True) as (site, server, page):
+    with _scene(scratch) as (site, server, _, page):
         page.open(site.url)
         _phones(server, pause=4.0)
-        page.look_up("sip:alice@example.com")
+        page.look_up(f"sip:bob@{DOMAIN}")
         _settle(page, 25)
         _take(page, folder / "dashboard-rest.png")
         page.click("#back")
         page.resize(*PHONE, scheme="dark", mobile=True)
-        page.run("document.activeElement.blur(); scrollTo(0, 0)")
         _settle(page, 1)
         _take(page, folder / "dashboard-phone.png")
 
 
 def load(scratch: Path, folder: Path) -> None:
     """SIPp registers at changing rates."""
-    with _scene(scratch, other=True) as (site, server, page):
+    with _scene(scratch) as (site, server, _, page):
         page.open(site.url)
         users = scratch / "users.csv"
         users.write_text("SEQUENTIAL\n" + "".join(f"{30_000 + number}\n" for number in range(USERS)))
@@ -74,31 +73,33 @@ def load(scratch: Path, folder: Path) -> None:
 
 def peer_down(scratch: Path, folder: Path) -> None:
     """A peer that was followed has gone."""
-    with _scene(scratch, other=False) as (site, server, page):
+    with _scene(scratch) as (site, server, west, page):
         page.open(site.url)
-        _phones(server, pause=1.0)
+        _phones(server, pause=2.0)
+        west.stop()
+        # It is asked for something, and does not answer.
+        follow = [sys.executable, "-m", "reginfo", "subscribe", f"sip:grace@{DOMAIN}", "-c", "reginfo.toml"]
+        subprocess.run(follow, cwd=site.folder, check=True, capture_output=True)
         page.until(lambda: page.css(".notice"))
-        _settle(page, 12)
+        _settle(page, 40)
         _take(page, folder / "dashboard-peer-down.png")
 
 
 @contextmanager
-def _scene(scratch: Path, *, other: bool) -> Generator[tuple[Site, RunningServer, Page], None, None]:
-    """Run a server with two peers, of which the second is there if so wanted, and a browser."""
-    east, west = Site(_made(scratch / "east")), Site(_made(scratch / "west"))
+def _scene(scratch: Path) -> Generator[tuple[Site, RunningServer, RunningServer, Page], None, None]:
+    """Run a server that follows phones at two peers, and a browser; the server and the second peer are yielded."""
+    east, west = (Site(_made(scratch / name), '[notifier]\nallow = ["*"]\n') for name in ("east", "west"))
     peers = "".join(
         f'[[peer]]\nname = "{name}"\nuri = "sip:{site.host}:{site.port}"\naddresses = ["127.0.0.0/8"]\n'
         for name, site in (("east", east), ("west", west))
     )
     site = Site(_made(scratch / "server"), f'{peers}[pua_reginfo]\nsubscribe = ["sip:bob@{DOMAIN}"]\n')
-    with east.running() as first, site.running() as server, dashboard(scratch / "browser") as page:
-        register(first, "bob", user_agent="Yealink SIP-T46U 108.86.0.45")
-        page.resize(*SCREEN)
-        if other:
-            with west.running():
-                yield site, server, page
-        else:
-            yield site, server, page
+    with east.running() as first, suppress(AssertionError), west.running() as second:
+        for peer, number in ((first, 81), (second, 82)):
+            register(peer, "bob", f"<sip:bob@198.51.100.{number}:5060>", user_agent="Yealink SIP-T46U 108.86.0.45")
+        with site.running() as server, dashboard(scratch / "browser") as page:
+            page.resize(*SCREEN)
+            yield site, server, second, page
 
 
 def _made(folder: Path) -> Path:
@@ -127,7 +128,7 @@ def _sipp(server: RunningServer, users: Path, rate: int, seconds: int) -> "subpr
 def _settle(page: Page, seconds: float) -> None:
     """Let a plot have samples, which come with the time only."""
     time.sleep(seconds)
-    page.run("document.activeElement.blur()")
+    page.run("document.activeElement.blur(); scrollTo(0, 0)")
 
 
 def _take(page: Page, file: Path) -> None:

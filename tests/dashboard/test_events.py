@@ -1,11 +1,15 @@
 """Events as they happen, those of an outage too; and what a phone can send to whoever looks."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
+from reginfo.admin.event_stream import MAX_CLIENTS
 from tests.dashboard.site import DOMAIN, Site, register
-from tests.server_fixture import RunningServer
+from tests.server_fixture import PATIENCE, RunningServer
 
 if TYPE_CHECKING:
     from tests.dashboard.page import Page
@@ -13,6 +17,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.network
 
 BAIT = "document.title='owned'"
+
+
+def _listen_often(streams: ExitStack, request: Request) -> None:
+    for _ in range(MAX_CLIENTS + 1):
+        streams.enter_context(urlopen(request, timeout=PATIENCE))
 
 
 def test_what_registers_appears(page: "Page", site: Site, server: RunningServer) -> None:
@@ -76,7 +85,7 @@ def test_what_a_phone_sends_is_text(page: "Page", site: Site, server: RunningSer
     page.until(lambda: page.events() == [("registered", f"sip:{user}@{DOMAIN}")])
     page.click("#events .aor")
     page.until(lambda: "x@192.0.2.66" in page.text("detail"))
-    page.click("#detail summary")
+    page.unfold()
     assert image in page.text("detail")
     assert f"<script>{BAIT}</script>" in page.text("detail")
     page.click("#back")
@@ -107,6 +116,60 @@ def test_a_restart_is_said_and_loses_no_event(page: "Page", tmp_path_factory: py
         assert page.text("notices") == ""
         assert page.driver.title == "reginfo"
         page.until(lambda: page.text("figure-contacts") == "4")
+
+
+def test_a_restart_before_the_first_event_loses_none(page: "Page", tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("early"))
+    with site.running():
+        page.open(site.url)
+    page.until(lambda: page.text("link-text") == "Unreachable")
+    with site.running() as server:
+        register(server, "early")
+        page.until(lambda: page.text("link-text") == "Live")
+        page.until(lambda: page.events() == [("registered", f"sip:early@{DOMAIN}")])
+
+
+def test_many_tabs_are_live_one_after_the_other(page: "Page", site: Site, server: RunningServer) -> None:
+    """A tab that is not seen holds no connection, of which a browser has six; seen again, it has missed nothing."""
+    driver = page.driver
+    page.open(site.url)
+    first = driver.current_window_handle
+    register(server, "tabs0")
+    page.until(lambda: page.events() == [("registered", f"sip:tabs0@{DOMAIN}")])
+    others = []
+    try:
+        for _ in range(7):
+            driver.switch_to.new_window("tab")
+            others.append(driver.current_window_handle)
+            page.open(site.url)
+        register(server, "tabs1")
+        page.until(lambda: page.events() == [("registered", f"sip:tabs1@{DOMAIN}")])
+        driver.switch_to.window(first)
+        driver.execute_cdp_cmd("Page.bringToFront", {})
+        page.until(lambda: page.events() == [("registered", f"sip:tabs{number}@{DOMAIN}") for number in (1, 0)])
+    finally:
+        for handle in others:
+            driver.switch_to.window(handle)
+            driver.close()
+        driver.switch_to.window(first)
+        driver.execute_cdp_cmd("Page.bringToFront", {})
+
+
+def test_too_many_listeners_are_told_so(page: "Page", site: Site, server: RunningServer) -> None:
+    """The rest of the page works all the same, and the stream begins when there is room."""
+    page.driver.get("about:blank")
+    request = Request(f"{site.origin}/api/v1/events", headers={"Authorization": f"Bearer {site.token}"})
+    with ExitStack() as streams:
+        with pytest.raises(HTTPError) as raised:  # of the last one
+            _listen_often(streams, request)
+        raised.value.close()
+        assert raised.value.code == 503
+        page.open(site.url, wait=False)
+        page.until(lambda: page.text("link-text") == "No events")
+        page.until(lambda: "too many clients listen already" in page.text("notices"))
+        page.until(lambda: page.text("figure-contacts") != "–")
+    page.until(lambda: page.text("link-text") == "Live")
+    page.until(lambda: page.text("notices") == "")
 
 
 def test_events_that_are_no_longer_held_are_a_gap(page: "Page", site: Site, server: RunningServer) -> None:

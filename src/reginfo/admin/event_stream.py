@@ -156,7 +156,8 @@ class EventStream:
             self._seq = self._last_seq()
             self._unfollow = self._follow(self)
         try:
-            yield b": contact events\n\n"
+            # Without data it is no event, but whoever has seen none yet knows where to come back to.
+            yield b": contact events\n\n" if after else b"id: %d\n\n" % client.after.seq
             while not (client.is_cut or self._is_closed):
                 if not client.is_live:
                     await self._catch_up(client)

@@ -43,7 +43,7 @@ export async function send(method, path, { body, headers = {}, signal = AbortSig
   } catch (error) {
     throw new Unreachable("The server does not answer.", { cause: error });
   }
-  if (!response.ok) throw new Refused(response.status, await explanation(response));
+  if (!response.ok) throw new Refused(response.status, await explanation(method, response));
   return response;
 }
 
@@ -61,7 +61,7 @@ export async function ask(method, path, options) {
 /** Return a path with each part escaped. */
 export const path = (...parts) => `/api/v1/${parts.map(encodeURIComponent).join("/")}`;
 
-async function explanation(response) {
+async function explanation(method, response) {
   let detail = "";
   try {
     detail = (await response.json()).detail ?? "";
@@ -71,7 +71,8 @@ async function explanation(response) {
   switch (response.status) {
     case 401: return "The server does not accept this token.";
     case 429: return "The server is asked too often; try again in a moment.";
-    case 503: return `The server takes no changes now; nothing was changed.${detail ? ` It says: ${detail}.` : ""}`;
+    case 503: return `${method === "GET" ? "The server cannot answer this now." : "The server takes no changes now; nothing was changed."}` +
+      (detail ? ` It says: ${detail}.` : "");
   }
   if (response.status >= 500) return "The server failed on this; its log says why.";
   return detail ? `${detail.charAt(0).toUpperCase()}${detail.slice(1).replace(/\.$/, "")}.` : `The server refused this (${response.status}).`;

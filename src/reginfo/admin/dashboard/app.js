@@ -32,12 +32,11 @@ const events = new Events({
   onAor: (aors) => registrations.changed(aors),
   onOpenAor: (aor) => registrations.open(aor),
   onRefused: failed,
-  onLink: (state) => {
-    if (state === "live") {
-      setLink("live", "Live");
-      poll(true); // whatever was missed while there was no connection
-    } else lost();
+  onLive: () => {
+    setLink("live", "Live");
+    poll(true); // whatever was missed while there was no connection
   },
+  onLost: lost,
 });
 
 let timer = 0;
@@ -56,17 +55,18 @@ function setLink(state, text) {
   if (state !== "lost") notice("link", []);
 }
 
-function lost() {
+function lost(error) {
   if (byId("token-dialog").open) return;
-  setLink("lost", "Unreachable");
+  const isThere = error instanceof Refused;
+  setLink("lost", isThere ? "No events" : "Unreachable");
   const since = answeredAt ? `What is shown is of ${timeOfDay(answeredAt)}. ` : "";
-  notice("link", [`The server does not answer. ${since}This page keeps trying.`]);
+  notice("link", [`${isThere ? error.message : `The server does not answer. ${since}`.trim()} This page keeps trying.`]);
   setTitle();
 }
 
 function failed(error) {
   if (error instanceof Refused && error.status === 401) askToken(hasToken() ? error.message : "");
-  else if (error instanceof Unreachable) lost();
+  else if (error instanceof Unreachable) lost(error);
   else if (error instanceof Refused) toast(error.message);
   else {
     console.error(error);
@@ -86,7 +86,6 @@ function notice(about, sentences) {
 
 function toast(sentence) {
   const place = byId("toast");
-  // A dialog lies above everything; what is said about it is said in it.
   setText(place, sentence);
   place.classList.add("shown");
   clearTimeout(toast.timer);
@@ -106,7 +105,7 @@ function setTitle(down = setTitle.down ?? 0) {
 
 async function poll(isFull = false) {
   clearTimeout(timer);
-  if (byId("token-dialog").open) return;
+  if (byId("token-dialog").open || document.hidden) return;
   if (isPolling) {
     timer = setTimeout(poll, POLL_MS, isFull);
     return;
@@ -213,6 +212,11 @@ byId("token-dialog").addEventListener("close", () => hasToken() || byId("token-d
 byId("forget").addEventListener("click", () => {
   forgetToken();
   location.reload(); // nothing of what was shown stays
+});
+// A browser has six connections for one server, and each stream holds one: a tab that nobody sees gives its own back.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) events.stop();
+  else if (hasToken()) begin();
 });
 addEventListener("hashchange", () => takeToken() && location.reload());
 document.querySelector(".skip").addEventListener("click", (event) => {

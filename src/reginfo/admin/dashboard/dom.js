@@ -10,7 +10,7 @@ export function h(name, props = {}, ...children) {
     if (key.includes("-") || ATTRIBUTES.has(key)) element.setAttribute(key, value);
     else element[key] = value;
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 

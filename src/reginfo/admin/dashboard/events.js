@@ -13,8 +13,8 @@ const SIGNS = {
 };
 
 export class Events {
-  /** onAor is told of each address-of-record that changed; onLink of "live" and "lost"; onRefused of a wrong token. */
-  constructor({ onAor, onLink, onRefused, onOpenAor }) {
+  /** onAor is told which addresses-of-record changed, onLost why there is no stream, onRefused of a wrong token. */
+  constructor({ onAor, onLive, onLost, onRefused, onOpenAor }) {
     this._onAor = onAor;
     this._onOpenAor = onOpenAor;
     this._kept = []; // the newest MAX_ROWS that match, oldest first
@@ -23,11 +23,10 @@ export class Events {
     this._unsaid = 0;
     this._rates = [];
     this._isPaused = false;
-    this._missed = 0;
     this._stream = new Stream({
       onEvents: (events) => this._take(events),
-      onOpen: () => onLink("live"),
-      onLost: () => onLink("lost"),
+      onOpen: onLive,
+      onLost,
       onRefused,
     });
     byId("pause").addEventListener("click", () => this._pause());
@@ -56,10 +55,7 @@ export class Events {
     this._seen += events.length;
     this._fresh.push(...events);
     // Under load most of them are never drawn, and so never parsed.
-    if (this._fresh.length > 2 * MAX_ROWS) {
-      this._missed += this._fresh.length - MAX_ROWS;
-      this._fresh.splice(0, this._fresh.length - MAX_ROWS);
-    }
+    if (this._fresh.length > 2 * MAX_ROWS) this._fresh.splice(0, this._fresh.length - MAX_ROWS);
   }
 
   _draw() {

@@ -172,4 +172,4 @@ function marks(end, { seconds, tick }) {
   return Array.from({ length: seconds / tick + 1 }, (_, number) => first + tick * number).filter((at) => at <= end);
 }
 
-const short = (value) => (value >= 1e6 ? `${value / 1e6} M` : value >= 1e4 ? `${value / 1e3} k` : count(value));
+const short = (value) => (value >= 1e6 ? `${value / 1e6} M` : value >= 1e4 ? `${value / 1e3} k` : Number.isInteger(value) ? count(value) : rate(value));

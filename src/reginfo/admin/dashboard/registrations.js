@@ -6,9 +6,15 @@ import { count, dateTime, duration, plural } from "/dashboard/format.js";
 import { sipUri } from "/dashboard/verbs.js";
 
 const PAGE = 20;
+const LIST_MS = 2000;
+const DETAIL_MS = 300;
 const SHOWN = 100; // subscriptions and publications of one AoR
 const LIST = [{ name: "Address-of-record" }, { name: "Contacts", kind: "number" }, { name: "Next end", kind: "number" }, { name: "User agent" }];
 const CONTACTS = [{ name: "Contact" }, { name: "Ends in", kind: "number" }, { name: "q", kind: "number" }, { name: "Last event" }, { name: "Origin" }, { name: "", kind: "act" }];
+
+// Of what refers to an AoR.
+const NAMES = { role: "Role", state: "State", remote: "Remote", version: "Version", contacts: "Contacts", expires: "Ends in", peer: "Peer", entity_tag: "Entity-tag" };
+const NUMBERS = new Set(["version", "contacts", "expires"]);
 
 export class Registrations {
   constructor(verbs, onError) {
@@ -18,6 +24,7 @@ export class Registrations {
     this._next = null;
     this._aor = null;
     this._asked = 0;
+    this._timer = 0;
     byId("search").addEventListener("submit", (event) => {
       event.preventDefault();
       this.open(sipUri(byId("search-aor").value));
@@ -35,14 +42,13 @@ export class Registrations {
 
   /** Take note that AoRs have changed. */
   changed(aors) {
-    if (this._aor !== null && aors.has(this._aor)) this._quietly(this._show());
-    else if (this._aor === null && this._cursors.length === 1 && !this._isLate) {
-      // The first page follows what happens, at most once in two seconds.
-      this._isLate = setTimeout(() => {
-        this._isLate = 0;
-        if (this._aor === null) this._quietly(this._list());
-      }, 2000);
-    }
+    const isShown = this._aor === null ? this._cursors.length === 1 : aors.has(this._aor);
+    if (!isShown || this._timer) return;
+    // However much happens, it is not asked for more often than one can read.
+    this._timer = setTimeout(() => {
+      this._timer = 0;
+      this._quietly(this.refresh());
+    }, this._aor === null ? LIST_MS : DETAIL_MS);
   }
 
   /** Show one AoR; the focus goes to it. */
@@ -125,8 +131,8 @@ export class Registrations {
       h("p", { className: "quiet", role: "status" },
         registration.problem ?? plural(contacts.length, "contact")),
       contacts.length ? table(`Contacts of ${aor}`, CONTACTS, contacts.map((one) => this._contactRow(aor, one))) : null,
-      related("Subscriptions", subscriptions, ["role", "state", "watcher", "notifier", "expires", "version"]),
-      related("Publications", publications, ["role", "state", "publisher", "compositor", "entity_tag", "expires", "version"]));
+      related("Subscriptions", subscriptions, ["role", "state", "remote", "version", "contacts", "expires"]),
+      related("Publications", publications, ["role", "peer", "entity_tag", "expires"]));
     byId("list").hidden = true;
     detail.hidden = false;
   }
@@ -165,9 +171,9 @@ function related(title, items, names) {
   const columns = names.filter((name) => items.some((item) => item[name] !== null && item[name] !== undefined));
   const cell = (item, name) => item[name] === null || item[name] === undefined ? "–"
     : name === "expires" ? left(item[name])
-    : ["watcher", "notifier", "publisher", "compositor"].includes(name) && name !== item.role ? h("code", { className: "uri" }, item[name]) : String(item[name]);
+    : ["remote", "entity_tag"].includes(name) ? h("code", { className: "uri" }, item[name]) : String(item[name]);
   return h("section", { className: "related" }, h("h4", {}, title, " ", h("span", { className: "quiet" }, count(items.length))),
-    items.length ? table(title, columns.map((name) => ({ name: name.replace("_", "-") })), items.map((item) => ({ cells: columns.map((name) => cell(item, name)) })))
+    items.length ? table(title, columns.map((name) => ({ name: NAMES[name], kind: NUMBERS.has(name) ? "number" : "" })), items.map((item) => ({ cells: columns.map((name) => cell(item, name)) })))
       : h("p", { className: "quiet" }, "none"));
 }
 

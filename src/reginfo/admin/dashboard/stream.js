@@ -68,9 +68,11 @@ export class Stream {
 
   async _run() {
     const abort = (this._abort = new AbortController());
+    let reason = null;
     try {
       await this._read(abort);
     } catch (error) {
+      reason = error;
       if (abort.signal.aborted) return;
       if (error instanceof Refused && error.status === 401) {
         this._on.onRefused(error);
@@ -78,7 +80,7 @@ export class Stream {
       }
     }
     if (abort.signal.aborted) return;
-    this._on.onLost();
+    this._on.onLost(reason);
     // Not all open pages at the same instant after a restart.
     this._timer = setTimeout(() => this._run(), this._wait * (0.75 + Math.random() / 2));
     this._wait = Math.min(2 * this._wait, LONGEST_WAIT_MS);
