@@ -15,7 +15,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.conftest import ROOT
-from tests.sandbox import read_unit
+from tests.packaging.sandbox import read_unit
 from tests.server_fixture import free_port, loopback_address
 
 UNIT = ROOT / "contrib" / "systemd" / "reginfo.service"
@@ -119,7 +119,7 @@ def test_the_command_of_the_unit_serves_under_its_restrictions(tmp_path: Path, m
     descriptors = int(unit["LimitNOFILE"][0])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.sandbox", str(UNIT), *reginfo, *arguments],
+        [sys.executable, "-m", "tests.packaging.sandbox", str(UNIT), *reginfo, *arguments],
         cwd=here(unit["WorkingDirectory"][0]),
         env=environment
         | {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{unit['WatchdogSec'][0]}000000"},

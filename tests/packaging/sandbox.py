@@ -1,4 +1,4 @@
-"""What a unit of systemd takes from a service, taken from a command: `python -m tests.sandbox UNIT COMMAND...`.
+"""What a unit of systemd takes from a service, taken from a command: `python -m tests.packaging.sandbox UNIT COMMAND`.
 
 There is no service manager where tests run.  The kernel's part of the hardening is applied here: NoNewPrivileges,
 SystemCallFilter with its groups as systemd has them, RestrictAddressFamilies and MemoryDenyWriteExecute.
