@@ -136,7 +136,7 @@ types: $(LINTING) $(BUILT)
 	$(BIN)/mypy tests benchmarks
 
 stubtest: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
-	$(BIN)/python -m pytest tests/test_packaging.py -k stub
+	$(BIN)/python -m pytest tests/packaging -k stub
 
 annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
 	REGINFO_ANNOTATE=1 $(BIN)/python setup.py -q build_ext

@@ -112,34 +112,44 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
     import uvloop
 
     from reginfo.server import Server
+    from reginfo.server.notify_socket import NotifySocket
 
     config = loaded.config
     logs.configure(config.log.level, config.log.format)
     # Its default action would end a start that reads a large store; the configuration was read a moment ago.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(config)
+    manager = NotifySocket(os.environ)
     gc.set_threshold(*GC_THRESHOLDS)
 
     def ready() -> None:
         gc.freeze()  # what is there now stays
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, read_again)
         show_box(loaded, server.listeners, server.dashboard)
+        manager.ready(f"serving {', '.join(map(str, server.listeners))}")
+        manager.watch(loop)
+
+    def read_again() -> None:
+        manager.reloading()
+        manager.ready(reload(server, loaded.file, options))
 
     with _explained(loaded):
-        uvloop.run(server.run(ready))
+        uvloop.run(server.run(ready, lambda: manager.stopping("finishing what is pending")))
     click.echo(summary(server))
 
 
-def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -> None:
-    """Read the configuration again (SIGHUP); one that cannot be used changes nothing."""
+def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -> str:
+    """Read the configuration again (SIGHUP); one that cannot be used changes nothing.  Return what came of it."""
     try:
         config = load_config(file, options=options).config
         server.reload(config)
     except ConfigError as error:
         logger.error("configuration kept reason=%s", error)
-        return
+        return f"configuration kept: {error}"
     logs.configure(config.log.level, config.log.format)
     logger.info("configuration read again file=%s", file)
+    return "configuration read again"
 
 
 def show_box(loaded: Loaded, listeners: Sequence[Listener], dashboard: str = "") -> None:

@@ -93,10 +93,11 @@ class Server:
 
     # -- life -------------------------------------------------------------------------------------------
 
-    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGTERM, SIGINT or stop(), then drain; ready is called once everything listens.
+    async def run(self, ready: Callable[[], None] = lambda: None, leaving: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM, SIGINT or stop(), then drain.
 
-        Raises StoreRefused and OSError (a bind) before anything is served.
+        ready is called once everything listens, leaving before the drain.  Raises StoreRefused and OSError (a bind)
+        before anything is served.
         """
         try:
             await self.start()
@@ -104,6 +105,7 @@ class Server:
                 self._loop.add_signal_handler(number, self.stop)
             ready()
             await self._stopping.wait()
+            leaving()
         finally:
             await self.close()
 
