@@ -4,14 +4,21 @@ Only addresses and folders are others than in the files, so that they can be use
 """
 
 import asyncio
+import json
 import re
 import shutil
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from websockets.asyncio.client import connect
@@ -58,6 +65,8 @@ def written(name: str, folder: Path, own: Address, moved: Mapping[str, str] | No
         (folder / path[1:]).mkdir(parents=True)
     file = folder / "reginfo.toml"
     file.write_text(text)
+    (folder / "hook.secret").write_text("a secret that application and server share\n")
+    (folder / "hook.secret").chmod(0o600)
     if "[tls]" in text:
         Authority(folder / "etc/reginfo").certify("example.com", "DNS:example.com")
     if "enabled    = true" in text:
@@ -200,6 +209,45 @@ async def test_a_browser_connects_from_the_page_that_is_listed(tmp_path: Path) -
         assert (await answer("https://phone.example.com")).startswith("SIP/2.0 401 ")
         with pytest.raises(InvalidStatus, match="403"):
             await answer("https://elsewhere.example.com")
+
+
+def test_an_application_is_told_of_sales_alone(tmp_path: Path) -> None:
+    told: Queue[dict[str, Any]] = Queue()
+
+    class Application(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    own = address()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Application) as application:
+        threading.Thread(target=application.serve_forever, daemon=True).start()
+        file = written("webhook", tmp_path, own, {"127.0.0.1:9000": f"127.0.0.1:{application.server_port}"})
+        with serving(file), Phone(own, ALICE) as alice, Phone(own, "sip:sales-7@example.com") as sales:
+            assert alice.register().status == 200
+            assert sales.register().status == 200
+            event = told.get(timeout=PATIENCE)
+        application.shutdown()
+    assert (event["aor"], event["event"], event["contact"]["uri"]) == (sales.aor, "registered", sales.contact)
+
+
+def test_metrics_need_no_token_and_the_rest_does(tmp_path: Path) -> None:
+    own = address()
+    file = written("metrics", tmp_path, own)
+    (at,) = re.findall(r'listen     = "(.+)"', file.read_text())
+    with serving(file):
+        with urlopen(f"http://{at}/metrics", timeout=PATIENCE) as answer:
+            assert b"reginfo_registered_aors 0" in answer.read()
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(f"http://{at}/api/v1/aors", timeout=PATIENCE)
+        token = (tmp_path / "reginfo.token").read_text().strip()
+        request = Request(f"http://{at}/api/v1/aors", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(request, timeout=PATIENCE) as answer:
+            assert json.load(answer) == {"aors": [], "cursor": None}
 
 
 def test_what_the_image_serves_can_be_checked(tmp_path: Path) -> None:

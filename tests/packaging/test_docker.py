@@ -42,6 +42,17 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
+def test_the_composition_is_one_and_keeps_the_metrics_on_loopback() -> None:
+    file = FOLDER / "compose.yaml"
+    program = str(Path(sys.executable).with_name("check-jsonschema"))
+    check = [program, "--builtin-schema", "vendor.compose-spec", str(file)]
+    checked = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    text = file.read_text("utf-8")
+    (admin,) = re.findall(r'"--admin", "(127\.0\.0\.1:\d+)"', text)
+    assert f'targets: ["{admin}"]' in text
+
+
 def test_what_is_copied_is_there_and_let_through() -> None:
     let_through = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     for arguments in values("COPY"):
