@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reginfo.admin.control import ControlServer, Method
 from reginfo.admin.event_stream import EventStream
 from reginfo.admin.history import INTERVAL, History
+from reginfo.admin.metric_families import FAMILIES, KAMAILIO
 from reginfo.admin.rest import Rest
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.token import open_token
