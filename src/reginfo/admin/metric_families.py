@@ -50,19 +50,21 @@ FAMILIES: Final = (
     Family(
         "reginfo_sip_requests_total",
         "counter",
-        "Well-formed requests received (in) and requests sent (out), retransmissions apart.",
+        "Well-formed requests received (in) and requests sent (out), retransmissions apart; what has not happened yet"
+        " has no line.",
         ("direction", "method", "transport"),
     ),
     Family(
         "reginfo_sip_responses_total",
         "counter",
-        "Responses received that a request waited for (in) and final responses sent (out), by status.",
+        "Responses received that a request waited for (in) and final responses sent (out), by status; one that no RFC"
+        " has is counted as 4xx and the like.",
         ("direction", "code"),
     ),
     Family(
         "reginfo_sip_errors_total",
         "counter",
-        "malformed messages; responses nobody waited for (stray_response); retransmission of a request known already;"
+        "Messages that are malformed; responses nobody waited for (stray_response); retransmission of a request known already;"
         " internal errors; requests of ours sent again because they were unanswered, or given up (timeout).",
         ("reason",),
     ),

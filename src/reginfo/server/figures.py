@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from reginfo.fast import Histogram
 from reginfo.model import ContactEvent
 from reginfo.server.lag import LoopLag
 from reginfo.server.sockets import Sockets
+from reginfo.sip.traffic import code_of
 from reginfo.store.base import Store
 from reginfo.store.clock import Clock
 from reginfo.store.measured import MeasuredRecords
@@ -120,12 +122,12 @@ class Figures:
             "reginfo_contact_events_total": _by_word(contacts.events),
             "reginfo_registrations_total": counts.registrations,
             "reginfo_sip_requests_total": {
-                **{("in", *labels): count for labels, count in counts.requests_in.items()},
-                **{("out", *labels): count for labels, count in counts.requests_out.items()},
+                **{("in", *labels): count for labels, count in counts.requests_in.items() if count},
+                **{("out", *labels): count for labels, count in counts.requests_out.items() if count},
             },
             "reginfo_sip_responses_total": {
-                **{("in", code): count for code, count in counts.responses_in.items()},
-                **{("out", code): count for code, count in counts.responses_out.items()},
+                **_by_code({("in", int(status)): count for status, count in counts.responses_in.items()}),
+                **_by_code({("out", int(status)): count for status, count in counts.responses_out.items()}),
             },
             "reginfo_sip_errors_total": _by_word(counts.errors),
             "reginfo_request_duration_seconds": _by_word(counts.durations),
@@ -135,9 +137,7 @@ class Figures:
             "reginfo_udp_send_drops_total": _one(self._sockets.send_drops),
             "reginfo_subscriptions": _by_word(self._subscriptions()),
             "reginfo_publications": _by_word(self._publications()),
-            "reginfo_notifies_total": {
-                (state, str(status)): count for (state, status), count in notifier.notifies.items()
-            },
+            "reginfo_notifies_total": _by_code(notifier.notifies),
             "reginfo_notify_delay_seconds": _one(notifier.delays),
             "reginfo_store_ops_total": self._records.calls,
             "reginfo_store_duration_seconds": _by_word(self._records.durations),
@@ -178,6 +178,13 @@ class Figures:
 
 def _one(value: float | Histogram) -> Mapping[tuple[str, ...], float | Histogram]:
     return {(): value}
+
+
+def _by_code(counts: Mapping[tuple[str, int], int]) -> Mapping[tuple[str, ...], int]:
+    totals: Counter[tuple[str, ...]] = Counter()
+    for (word, status), count in counts.items():
+        totals[word, code_of(status)] += count
+    return totals
 
 
 def _by_word(values: Mapping[str, float] | Mapping[str, Histogram]) -> Mapping[tuple[str, ...], float | Histogram]:
