@@ -798,7 +798,7 @@ def test_whoever_leaves_the_others_are_told(scene: Scene) -> None:
 
 def test_the_delay_of_a_notify_counts_from_the_change_it_tells() -> None:
     """The full state that answers a SUBSCRIBE tells no change; what waits for the interval is late by that."""
-    scene = Scene(interval=5.0)
+    scene = Scene(notifier=NotifierSection(min_notify_interval=5.0))
     delays = scene.house.engine.roles.notifier.delays
     scene.register(A)
     scene.subscribe()
