@@ -32,6 +32,8 @@ class Now(NamedTuple):
     "Milliseconds of engine time, which never jumps."
     wall: float
     "Seconds since the epoch by the wall clock."
+    us: int = 0
+    "Microseconds of engine time beyond ms, for what is measured."
 
 
 class Naptr(NamedTuple):

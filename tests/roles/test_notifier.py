@@ -805,3 +805,22 @@ def test_watchers_of_a_server_that_leaves_are_told_the_state_and_to_come_back(sc
     assert scene.watcher.documents[-1].state == "full"
     assert scene.watcher.contacts() == {A}
     assert len(house.roles.notifier) == 0
+
+
+# ---- what is measured
+
+
+def test_the_delay_of_a_notify_counts_from_the_change_it_tells() -> None:
+    """The full state that answers a SUBSCRIBE tells no change; what waits for the interval is late by that."""
+    scene = Scene(notifier=NotifierSection(min_notify_interval=5.0))
+    delays = scene.house.engine.roles.notifier.delays
+    scene.register(A)
+    scene.subscribe()
+    assert len(delays) == 0
+    scene.net.run(6.0)
+    scene.register(A, B)
+    assert (len(delays), delays.sum) == (1, 0)
+    scene.register(f"{B};expires=0")  # 0.1 s after the NOTIFY that told of B
+    scene.register(B)
+    scene.net.run(6.0)
+    assert (len(delays), delays.sum) == (2, 4_900)

@@ -217,6 +217,7 @@ class AdminSection(Section, frozen=True, kw_only=True):
     socket: str = "reginfo.sock"
     listen: str = ""
     token_file: str = "reginfo.token"
+    kamailio_metrics: bool = False
 
     def __post_init__(self) -> None:
         if self.listen:

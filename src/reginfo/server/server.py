@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from reginfo.admin.contact_counts import ContactCounts
 from reginfo.admin.event_log import LogConsumer
-from reginfo.admin.metrics import MetricsConsumer
 from reginfo.config import Config, Listener
 from reginfo.engine import MAX_PENDING, Engine, Hook
 from reginfo.engine.roles import FOLLOWED_EXPIRES
@@ -30,6 +30,7 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Command
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
+from reginfo.server.figures import Figures
 from reginfo.server.lag import LoopLag
 from reginfo.server.leaving import leave
 from reginfo.server.listener import ChangeListener, FeedListener, OnChange
@@ -47,6 +48,7 @@ from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
 from reginfo.store.keys import GRUU_KEYS, kept_secret
 from reginfo.store.levels import open_store
+from reginfo.store.measured import MeasuredRecords
 from reginfo.store.reader import FeedReader
 
 logger = logging.getLogger(__name__)
@@ -82,13 +84,16 @@ class Server:
         self._listeners: list[FeedListener] = []
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
+        self.administration: Administration
+        "What operators reach; there once started."
+        self.figures: Figures
+        "Everything that is counted; there once started."
         self.location: LocationService
         "Look-ups and changes by hand; there once started."
         self._stopping = asyncio.Event()
         self._open = AsyncExitStack()
         self._turn_scheduled = False
         self._turns: set[asyncio.Task[None]] = set()
-        self._started = time.monotonic()
         self._lag = LoopLag()
 
     # -- life -------------------------------------------------------------------------------------------
@@ -131,8 +136,9 @@ class Server:
         accounts, hook_secrets = open_accounts(config), open_secrets(config)
         self._engine.authorizations.follow(accounts)
         self._sockets.follow(config)
-        self._administration.follow(config, hook_secrets)
+        self.administration.follow(config, hook_secrets)
         self._engine.follow(self._users.kept(config), self._clock.now())
+        self.figures.follow(config)
         self._schedule()
 
     async def start(self) -> None:
@@ -150,6 +156,7 @@ class Server:
         )
         self._open.push_async_callback(self._store.close)
         await hold_feed(self._store, config)
+        self._records = MeasuredRecords(self._store)
         self._clock = Clock(self._store.clock_offset)
         gruus = Gruus(await kept_secret(self._store, GRUU_KEYS, KEYS), self._store.find_gruu)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32), gruus)
@@ -159,24 +166,35 @@ class Server:
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command, gruus, self._engine.home)
-        self._metrics = MetricsConsumer()
-        self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
-        for reader in self._readers:
+        contacts = ContactCounts()
+        self._readers = {one.name: FeedReader(self._store, one) for one in (contacts, LogConsumer())}
+        for reader in self._readers.values():
             await reader.attach()
         await self._telling.attach()
+        self.figures = Figures(
+            config,
+            self._engine,
+            self._store,
+            self._records,
+            self._clock,
+            self._sockets,
+            self._lag,
+            contacts,
+            {**self._readers, "roles": self._telling},
+        )
         self._open.push_async_callback(self._finish)
         self._engine.flows.adopt(await self._store.flows())
         while self._engine.has_works:  # before a connection can have the number that one of the last run had
-            await run_turn(self._engine, self._store, self._clock.now)
+            await run_turn(self._engine, self._records, self._clock.now)
         self._open.push_async_callback(self._sockets.close)
         await self._sockets.start()
         self.listeners = self._sockets.listeners
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        self._administration = Administration(self, self._engine.roles, self._store, self._clock)
-        self._open.push_async_callback(self._administration.close)
-        await self._administration.start(hook_secrets)
+        self.administration = Administration(self, self._engine.roles, self._store, self._clock)
+        self._open.push_async_callback(self.administration.close)
+        await self.administration.start(hook_secrets)
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
@@ -190,7 +208,7 @@ class Server:
     @property
     def dashboard(self) -> str:
         """Address of the page that shows the server, with the token in it; empty if there is none."""
-        return self._administration.dashboard
+        return self.administration.dashboard
 
     # -- what embedding programs do -----------------------------------------------------------------------
 
@@ -265,7 +283,7 @@ class Server:
         self._engine.mute()
 
     async def _finish(self) -> None:
-        for reader in self._readers:
+        for reader in self._readers.values():
             await reader.pump(FINISH_SECONDS)
             await reader.save()
         await self._telling.keep_state()
@@ -315,8 +333,9 @@ class Server:
 
     async def _run_turn(self) -> None:
         if self._engine.has_works:
-            await run_turn(self._engine, self._store, self._clock.now)
+            works = await run_turn(self._engine, self._records, self._clock.now)
             self._send()  # the answers first: a slow watcher never delays a phone
+            self._engine.counts.measure(works, self._clock.now())
         await self._tell()
         if self._engine.has_works or self._engine.has_work:
             self._schedule()
@@ -360,7 +379,7 @@ class Server:
             due = self._loop.time() + pause
             await asyncio.sleep(pause)
             now = self._clock.now()
-            self._lag.note(round(1000 * (self._loop.time() - due)), now.ms)
+            self._lag.note(round(1_000_000 * (self._loop.time() - due)), now.ms)
             try:
                 pause = SHORT_TICK if await self._expire(now.ms) else TICK
                 self._engine.tick(now)
@@ -382,7 +401,7 @@ class Server:
         return True
 
     async def _save(self) -> None:
-        for reader in self._readers:
+        for reader in self._readers.values():
             await reader.save()
         await self._telling.save()
         if self._clock.stepped():
@@ -394,9 +413,9 @@ class Server:
     async def _feed(self) -> None:
         """Take the consumers along, for some milliseconds at a time."""
         while True:
-            behind = any(reader.lag for reader in self._readers)
+            behind = any(reader.lag for reader in self._readers.values())
             await asyncio.sleep(SHORT_TICK if behind else TICK)
-            for reader in self._readers:
+            for reader in self._readers.values():
                 try:
                     await reader.pump()
                 except Exception:  # one consumer's fault is not the others'
@@ -418,23 +437,4 @@ class Server:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
-        engine = self._engine
-        roles = engine.roles
-        return {
-            "core": {
-                "uptime": int(time.monotonic() - self._started),
-                "pending": engine.pending,
-                "loop_lag_ms": self._lag.longest_ms(self._clock.now().ms),
-            },
-            **engine.statistics(),
-            "feed": {
-                "registered_aors": self._metrics.registered_aors,
-                "contacts": self._metrics.contacts,
-                "lag": max(reader.lag for reader in self._readers),
-            },
-            "events": dict(self._metrics.events),
-            "subscriptions": {"notifier": len(roles.notifier), "subscriber": len(roles.subscriber)},
-            "publications": {"compositor": len(roles.compositor), "publisher": len(roles.publisher)},
-            "webhooks": self._administration.webhooks.statistics(),
-            "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
-        }
+        return {**self.figures.statistics(), "webhooks": self.administration.webhooks.statistics()}

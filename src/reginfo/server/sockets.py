@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from reginfo.config import Config, Listener
 from reginfo.errors import ConfigError
-from reginfo.fast import Flow, SipParseError
+from reginfo.fast import TRANSPORTS, Flow, SipParseError
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
 from reginfo.net.framing import Framing
@@ -50,6 +50,24 @@ class Sockets:
         self._fallback = Fallback(self.streams, locator)
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
+
+    @property
+    def receive_drops(self) -> int:
+        """Datagrams the system dropped because a receive buffer was full."""
+        return sum(endpoint.socket.dropped for endpoint in self._datagrams)
+
+    @property
+    def send_drops(self) -> int:
+        """Messages dropped because too many waited for a UDP socket."""
+        return sum(endpoint.overflowed for endpoint in self._datagrams)
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """Connections open, by transport."""
+        count = dict.fromkeys(TRANSPORTS[1:], 0)
+        for streams in self.streams:
+            count[streams.transport] += len(streams)
+        return count
 
     async def start(self) -> None:
         """Bind everything; close() is owed also if this raises."""

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import structs
 
 from reginfo.config import NotifierSection
-from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError
+from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, Histogram, SipMessage, SipParseError
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.notifier.notify import notify_rows
 from reginfo.roles.notifier.plan import Plan, plan_of
@@ -52,6 +52,8 @@ from reginfo.sip.unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 
+DELAY_BOUNDS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000)
+
 RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
 
 
@@ -83,6 +85,8 @@ class Notifier:
         self._moved: dict[Subscription, None] = {}
         self.notifies: Counter[tuple[str, int]] = Counter()
         "NOTIFYs by subscription state and final answer."
+        self.delays = Histogram(DELAY_BOUNDS_MS)
+        "Milliseconds from a change to the NOTIFY that tells it, for each subscription told."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
         "Makes temporary GRUUs, which are told to who may register the AoR (XML-11); None without GRUUs."
         self.ims: ImplicitSets | None = None
@@ -294,12 +298,14 @@ class Notifier:
             watched = find(change.aor)
             if watched is not None:
                 watched.read(change)
-                self._mark(watched, change.seq)
+                self._mark(watched, change)
 
-    def _mark(self, watched: Watched, seq: int) -> None:
+    def _mark(self, watched: Watched, change: Change) -> None:
         if watched not in self._untold:
-            watched.seq = seq
+            watched.seq = change.seq
             self._untold[watched] = None
+        if watched not in self._dirty:
+            watched.changed_ms = change.at_ms
         watched.fan = iter(list(watched.subscriptions))
         self._dirty[watched] = None
 
@@ -327,6 +333,8 @@ class Notifier:
     def _look(self, subscription: Subscription, now: Now) -> None:
         known = subscription.told if subscription.sent is None else subscription.sent
         if known < subscription.watched.revision:
+            if subscription.owes == Owes.NOTHING:
+                subscription.owes_since_ms = subscription.watched.changed_ms
             self._tell_change(subscription, now)
 
     def _tell_change(self, subscription: Subscription, now: Now) -> None:
@@ -380,6 +388,9 @@ class Notifier:
         if not self._number(subject, now):
             subject.is_busy = False
             return None
+        if subject.owes == Owes.CHANGE and subject.owes_since_ms:
+            self.delays.add(now.ms - subject.owes_since_ms)
+        subject.owes_since_ms = 0
         subject.sent = watched.revision
         subject.sent_empty = watched.record is None
         subject.owes = Owes.NOTHING

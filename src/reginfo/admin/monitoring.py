@@ -1,0 +1,85 @@
+"""What monitoring asks of a running server: its metrics, whether it lives, and whether it serves."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from reginfo.admin.metric_families import Family, Readings
+from reginfo.fast import Histogram
+
+_SIMPLE: Final = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "untyped": UnknownMetricFamily,
+}
+
+
+class Monitoring:
+    """Answers for /metrics, /healthz and /readyz; nothing here is asked for more often than it is scraped."""
+
+    def __init__(
+        self,
+        families: Sequence[Family],
+        read: Callable[[], Readings],
+        is_alive: Callable[[], bool],
+        readiness: Callable[[], tuple[bool, str]],
+    ) -> None:
+        """read returns what each of the families reads now."""
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Scrape(families, read))
+        self.is_alive = is_alive
+        "Tells whether the event loop turns and what is due is done."
+        self.readiness = readiness
+        "Tells whether new requests are served, and in a word or two why they are not."
+
+    def exposition(self, accept: str) -> tuple[str, bytes]:
+        """Return media type and body of the format that an Accept header asks for: OpenMetrics, or Prometheus' own."""
+        encode, media_type = choose_encoder(accept)
+        return media_type, encode(self._registry)
+
+
+class _Scrape(Collector):
+    def __init__(self, families: Sequence[Family], read: Callable[[], Readings]) -> None:
+        self._families = families
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # else the registry would ask for the first readings before there are any
+
+    def collect(self) -> Iterator[Metric]:
+        readings = self._read()
+        for family in self._families:
+            metric = (
+                _histogram(family)
+                if family.kind == "histogram"
+                else _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
+            )
+            for labels, value in readings[family.name].items():
+                if isinstance(value, Histogram):
+                    buckets, total = _in_base_units(value, family.per_unit)
+                    metric.add_metric(labels, buckets, total)
+                else:
+                    metric.add_metric(labels, value)
+            yield metric
+
+
+def _histogram(family: Family) -> HistogramMetricFamily:
+    return HistogramMetricFamily(family.name, family.help, labels=family.labels)
+
+
+def _in_base_units(histogram: Histogram, per_unit: int) -> tuple[list[tuple[str, float]], float]:
+    """Return cumulative buckets by upper bound, as the exposition writes it, and the sum."""
+    buckets: list[tuple[str, float]] = [
+        ("+Inf" if bound is None else repr(bound / per_unit), count) for bound, count in histogram.buckets()
+    ]
+    return buckets, histogram.sum / per_unit
