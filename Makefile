@@ -24,7 +24,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run demo test compliance cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test compliance cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample docs reference lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -78,6 +78,12 @@ test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so t
 
 compliance: $(TESTING) $(BUILT)  ## docs/rfc-compliance.md: each requirement, its code and its tests
 	$(BIN)/python -m tests.compliance
+
+reference: $(TESTING) $(BUILT)  ## docs/reference-*.md: keys, commands, methods and names, as the code has them
+	$(BIN)/python -m tests.reference_pages
+
+docs: $(TESTING) $(BUILT)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 cov: $(LINTING)  ## branch coverage of src/reginfo, line coverage of src/_fast, from a traced build
 	REGINFO_TRACE=1 $(BIN)/python setup.py -q build

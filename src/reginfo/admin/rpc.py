@@ -153,6 +153,7 @@ class Rpc:
         }
 
         async def list_methods(params: Params) -> Json:
+            """Return the names of all methods."""
             _arguments(params, _Nothing)
             return sorted(table)
 
@@ -160,6 +161,7 @@ class Rpc:
         return table
 
     async def _dump(self, params: Params) -> Json:
+        """Return about `limit` registrations as `AoRs`, and `Cursor`, what to ask with next; null at the end."""
         page = _arguments(params, _Page)
         cursor, aors = page.cursor, []
         async for following, registrations in pages(self._commands.page, page.cursor, page.limit):
@@ -169,9 +171,11 @@ class Rpc:
         return {"AoRs": aors, "Cursor": cursor or None}
 
     async def _lookup(self, params: Params) -> Json:
+        """Return the registration of an AoR."""
         return await self._show(aor_of(_arguments(params, _Aor).aor))
 
     async def _add(self, params: Params) -> Json:
+        """Bind a contact for `expires` seconds, as `created`; return the registration."""
         given = _arguments(params, _Add)
         aor = aor_of(given.aor)
         contact = contact_of(given.contact)
@@ -182,22 +186,27 @@ class Rpc:
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
+        """End all contacts of an AoR, as `deactivated`; return how many as `Removed`."""
         aor = aor_of(_arguments(params, _Aor).aor)
         return await self._end(aor, None, ContactEvent.DEACTIVATED)
 
     async def _rm_contact(self, params: Params) -> Json:
+        """End a contact, by URI or contact id, as `deactivated`; return `Removed`."""
         given = _arguments(params, _AorContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _deactivate(self, params: Params) -> Json:
+        """End a contact, or all: the phone should register again at once; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _probation(self, params: Params) -> Json:
+        """End a contact, or all: the phone may register again after `retry_after` seconds; return `Removed`."""
         given = _arguments(params, _Probation)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
 
     async def _reject(self, params: Params) -> Json:
+        """End a contact, or all: the phone should not try again; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.REJECTED)
 
@@ -208,6 +217,7 @@ class Rpc:
         return {"Removed": removed}
 
     async def _shorten(self, params: Params) -> Json:
+        """Leave a contact, or all, `expires` seconds; return as `Shortened` how many lasted longer."""
         given = _arguments(params, _Shorten)
         aor = aor_of(given.aor)
         shortened = await self._commands.shorten(aor, given.contact, given.expires)
@@ -216,6 +226,7 @@ class Rpc:
         return {"Shortened": shortened}
 
     async def _subscribe(self, params: Params) -> Json:
+        """Follow the registration of a URI elsewhere; return as `Servers` at how many servers."""
         given = _arguments(params, _Subscribe)
         try:
             return {"Servers": await self._commands.subscribe(given.uri, given.expires)}
@@ -223,6 +234,7 @@ class Rpc:
             raise BadArgument(f"uri: {error}") from None
 
     async def _unsubscribe(self, params: Params) -> Json:
+        """Follow a URI no longer; return as `Servers` at how many servers it was followed."""
         uri = _arguments(params, _Uri).uri
         try:
             ended = await self._commands.unsubscribe(uri)
@@ -233,6 +245,7 @@ class Rpc:
         return {"Servers": ended}
 
     async def _subscriptions(self, params: Params) -> Json:
+        """Return a list of `AoR`, `Server`, `State` and `Contacts`, one for each subscription of this server."""
         _arguments(params, _Nothing)
         return [
             {"AoR": aor, "Server": server, "State": state, "Contacts": contacts}
@@ -240,6 +253,7 @@ class Rpc:
         ]
 
     async def _statistics(self, params: Params) -> Json:
+        """Return counters by group and name: of all groups, of `group:`, or one as `group:name`."""
         wanted = _arguments(params, _Statistics).name
         statistics = self._commands.statistics()
         if wanted == "all":
@@ -272,12 +286,14 @@ class Rpc:
         return {"name": name}
 
     async def _uptime(self, params: Params) -> Json:
+        """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""
         _arguments(params, _Nothing)
         now_ms, wall = self._clock()
         since_ms, since = self._up_since
         return {"Now": int(wall), "Up-Since": int(since), "Uptime": (now_ms - since_ms) // 1000}
 
     async def _version(self, params: Params) -> Json:
+        """Return name and version, and that of Python."""
         _arguments(params, _Nothing)
         return f"reginfo {version('reginfo')} (Python {platform.python_version()})"
 
