@@ -1,4 +1,4 @@
-"""The public names of reginfo and reginfo.fast as Markdown: signatures from stubs and sources, words from docstrings."""
+"""The public names of reginfo and reginfo.fast as Markdown: signatures from stubs, words from docstrings."""
 
 import ast
 import inspect

@@ -1,4 +1,7 @@
-"""The fenced blocks of the documentation: what they are, where they stand, and whether they can run."""
+"""The fenced blocks of the documentation: what they are, where they stand, and whether they can run.
+
+A comment `<!-- first:` holds what has to be there before the next block and is of no interest to readers, as a console.
+"""
 
 import re
 import textwrap
@@ -13,6 +16,7 @@ WRITTEN_BY_CODE: Final = ("rfc-compliance.md", "reference-*.md", "metrics.md")
 "Pages that have no example of their own."
 
 _FENCE: Final = re.compile(r"(?P<indent> *)```(?P<language>[a-z]*)(?P<rest>.*)")
+_FIRST: Final = re.compile(r" *<!-- first:")
 _NOT_RUN: Final = re.compile(r"\s*<!-- not run: (?P<reason>.+) -->")
 _FILE: Final = re.compile(r"(?:#|//) ([\w./-]+\.[a-z]+)\b")
 
@@ -53,6 +57,11 @@ def blocks(page: Path) -> Iterator[Block]:
     number = 0
     reason = ""
     while number < len(lines):
+        if _FIRST.fullmatch(lines[number]):
+            start = number + 1
+            number = lines.index("-->", start)
+            yield Block(page, start + 1, "console", "\n".join(lines[start:number]) + "\n", "")
+            continue
         opening = _FENCE.fullmatch(lines[number])
         if opening is None:
             marked = _NOT_RUN.fullmatch(lines[number])

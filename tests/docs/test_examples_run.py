@@ -74,7 +74,7 @@ def test_examples_of(page: Path, tmp_path: Path) -> None:
 def _run(session: Session, block: Block, said: str) -> str:
     """Run a block; return what a program of it has said, for the `output` behind it."""
     if block.file:
-        (session.folder / block.file).write_text(block.text)
+        (session.folder / block.file).write_text(_with_certificates(session, block))
     match block.language:
         case "console" | "bash":
             for step in steps(block):
@@ -119,17 +119,27 @@ def _program(session: Session, block: Block) -> str:
 
 
 def check(session: Session, block: Block) -> None:
-    """Check a configuration in a folder with the certificates and users that pages speak of."""
+    """Check a configuration in a folder with users, since pages may speak of them elsewhere."""
     folder = session.folder / ".check"
     if not folder.exists():
         folder.mkdir()
-        certificate, key = Authority(folder).certify("example.com", "DNS:example.com")
-        both = certificate.read_text() + key.read_text()
-        for name in re.findall(r'"/etc/reginfo/([\w.-]+)"', "\n".join(one.text for one in BLOCKS[block.page])):
-            (folder / name).write_text(both)
         session.run("cd .check && echo secret | reginfo user add alice --password-stdin", "")
-    (folder / "reginfo.toml").write_text(block.text.replace("/etc/reginfo/", f"{folder}/"))
+    (folder / "reginfo.toml").write_text(_with_certificates(session, block))
     session.run("cd .check && reginfo serve --check-config", "reginfo.toml: ok")
+
+
+def _with_certificates(session: Session, block: Block) -> str:
+    """Return a configuration whose files in /etc/reginfo are elsewhere, and there."""
+    folder = session.folder / ".certificates"
+    names = re.findall(r'"/etc/reginfo/([\w.-]+)"', block.text)
+    if names and not folder.exists():
+        folder.mkdir()
+        Authority(folder).certify("example.com", "DNS:example.com")
+    for name in names:
+        both = [(folder / f"example.com.{kind}").read_text() for kind in ("pem", "key")]
+        if not (folder / name).exists():
+            (folder / name).write_text("".join(both))
+    return block.text.replace("/etc/reginfo/", f"{folder}/")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
