@@ -21,10 +21,10 @@ from tests.conftest import ROOT
 PATIENCE: Final = 20.0
 "Seconds until what is awaited is a failure."
 
-_ENDLESS: Final = re.compile(r"(\w+=\S+ )*(\S*/)?reginfo (serve|watch|top|webhook listen)\b")
+_ENDLESS: Final = re.compile(r"(\w+=\S+[\s\\]+)*(\S*/)?reginfo (serve|watch|top|webhook listen)\b")
 _ENDS: Final = re.compile(r" --(check-config|print-config|once|help)\b")
 
-_UNSTABLE: Final = re.compile(r"(?<=[Ee]xpires )\d+|\b\d\d:\d\d:\d\d\b")
+_UNSTABLE: Final = re.compile(r"(?<=[Ee]xpires )\d+|\b\d\d:\d\d:\d\d\b|\b[0-9a-f]{16}\b")
 
 _KEEP_OPEN: Final = "ip link set lo up && ip address add 192.0.2.1/24 dev lo && echo up && exec sleep 600"
 
@@ -174,7 +174,7 @@ class Running:
 
 
 def same(shown: str, said: str) -> bool:
-    """Compare as doctest does: `...` is anything, white space is white space.  Lifetimes and times of day may differ."""
+    """Compare as doctest does: `...` is anything, white space is white space.  Lifetimes, times of day and identifiers may differ."""
     return OutputChecker().check_output(_stable(shown), _stable(said), ELLIPSIS | NORMALIZE_WHITESPACE)
 
 

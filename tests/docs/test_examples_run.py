@@ -9,7 +9,7 @@ What the languages of fenced blocks mean here:
     python    a program: with `# NAME.py` in front that file, else run at once; its output is the next `output`
     pycon     doctest
 
-Anything else is shown and not run, and holds no command.  A block with `<!-- not run: REASON -->` above it is not run.
+Anything else is shown and not run, and holds no command; it may be a file, too.  A block with `<!-- not run: REASON -->` above it is not run.
 """
 
 import doctest
@@ -48,7 +48,7 @@ def run_target() -> str:
 
 
 def is_run(block: Block) -> bool:
-    return not block.not_run and block.language not in (*SHOWN, "pycon")
+    return not block.not_run and block.language != "pycon" and (block.language not in SHOWN or bool(block.file))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, BLOCKS[page]))], ids=lambda page: page.name)
@@ -90,7 +90,7 @@ def _run(session: Session, block: Block, said: str) -> str:
             return _program(session, block)
         case "python":
             compile(block.text, block.where, "exec")
-        case language:
+        case language if language not in SHOWN:
             raise AssertionError(f"{language or 'no language'}: mark the block `text` if it shows something")
     return ""
 
@@ -168,5 +168,5 @@ def test_few_blocks_are_not_run() -> None:
 def test_every_block_has_a_fence() -> None:
     """An indented block would be neither shown with its language nor run."""
     for page in PAGES:
-        fenced = re.sub(r"^( *)```.*?^ *```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        fenced = re.sub(r"^( *)```.*?^ *```", "-", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
         assert not re.search(r"(?:\A|\n\n) {4}(?![*-] |\d+\. )\S", fenced), page.name
