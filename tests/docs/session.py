@@ -174,7 +174,10 @@ class Running:
 
 
 def same(shown: str, said: str) -> bool:
-    """Compare as doctest does: `...` is anything, white space is white space.  Lifetimes, times of day and identifiers may differ."""
+    """Compare as doctest does: `...` is anything, white space is white space.
+
+    Lifetimes, times of day and identifiers may differ.
+    """
     return OutputChecker().check_output(_stable(shown), _stable(said), ELLIPSIS | NORMALIZE_WHITESPACE)
 
 
