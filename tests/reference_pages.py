@@ -21,7 +21,6 @@ import msgspec
 from reginfo.admin import rpc
 from reginfo.cli import COMMANDS, root
 from reginfo.config import sections
-from reginfo.config.sources import ENVIRONMENT_PREFIX
 from tests.reference_names import names_of_fast, names_of_reginfo
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -29,20 +28,21 @@ DOCS: Final = ROOT / "docs"
 
 
 def configuration() -> Iterator[str]:
-    """Every key, with what it may be, its default and its environment variable."""
+    """Every key, with what it may be and its default."""
     yield "# Configuration keys"
     yield (
         "What each key means at length, and how the sources of values override each other, is in "
-        "[configuration.md](configuration.md). An environment variable of a list has commas between its values."
+        "[configuration.md](configuration.md). `REGINFO_REGISTRAR__MAX_EXPIRES` is the environment variable of "
+        "`registrar.max_expires`, and so on."
     )
     hints = get_type_hints(sections.Config)
-    yield from _section(sections.Config, "", [name for name in hints if _section_of(hints[name]) is None])
+    yield from _section(sections.Config, [name for name in hints if _section_of(hints[name]) is None])
     for name, hint in hints.items():
         if (section := _section_of(hint)) is not None:
             table = f"[[{name}]]" if section is not hint else f"[{name}]"
             yield f"## {table}"
             yield inspect.cleandoc(section.__doc__ or "")
-            yield from _section(section, name if section is hint else None, list(get_type_hints(section)))
+            yield from _section(section, list(get_type_hints(section)))
 
 
 def _section_of(hint: object) -> type[sections.Section] | None:
@@ -54,25 +54,17 @@ def _section_of(hint: object) -> type[sections.Section] | None:
     return cls if isinstance(cls, type) and issubclass(cls, sections.Section) else None
 
 
-def _section(section: type[sections.Section], prefix: str | None, names: list[str]) -> Iterator[str]:
+def _section(section: type[sections.Section], names: list[str]) -> Iterator[str]:
     meanings = docstrings(section)
     hints = get_type_hints(section, include_extras=True)
     defaults = {field.name: field.default for field in msgspec.structs.fields(section)}
     rows = []
     for name in names:
         default = "required" if defaults[name] is msgspec.NODEFAULT else f"`{_toml(defaults[name])}`"
-        variable = (
-            f"`{ENVIRONMENT_PREFIX}{f'{prefix}__' if prefix else ''}{name}`".upper() if prefix is not None else ""
-        )
-        if name == "implicit_sets":
-            variable = ""  # no list of lists has a form there
         if name not in meanings:
             raise LookupError(f"{section.__name__}.{name} has no docstring that says what it means")
-        rows.append((f"`{name}`", _allowed(hints[name]), default, meanings[name], variable))
-    if prefix is None:
-        yield _table(["key", "allowed", "default", "meaning"], [row[:4] for row in rows])
-    else:
-        yield _table(["key", "allowed", "default", "meaning", "environment"], rows)
+        rows.append((f"`{name}`", _allowed(hints[name]), default, meanings[name]))
+    yield _table(["key", "allowed", "default", "meaning"], rows)
 
 
 def _toml(value: object) -> str:

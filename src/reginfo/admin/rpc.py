@@ -265,10 +265,12 @@ class Rpc:
         return {group: {name: values[name]} if name else values}
 
     async def _list_webhooks(self, params: Params) -> Json:
+        """Return what each webhook is owed, and what went wrong."""
         _arguments(params, _Nothing)
         return self._webhooks.describe()
 
     async def _add_webhook(self, params: Params) -> Json:
+        """Tell a URL of contact events until the server ends or it is removed; return its `name`."""
         given = _arguments(params, _Webhook)
         try:
             section = WebhookSection(
@@ -280,6 +282,7 @@ class Rpc:
         return {"name": section.name}
 
     async def _remove_webhook(self, params: Params) -> Json:
+        """Tell a URL that was added no longer; return its `name`."""
         name = _arguments(params, _Name).name
         if not await self._webhooks.remove(name):
             raise RpcError(NOT_FOUND, f"no temporary webhook {name}")

@@ -256,7 +256,9 @@ class AdminSection(Section, frozen=True, kw_only=True):
     socket: str = "reginfo.sock"
     "Path of the unix socket for the operator's commands; empty: none."
     listen: str = ""
+    "Address and port of the HTTP interface and its dashboard; empty: none."
     token_file: str = "reginfo.token"
+    "File with the token that whoever uses HTTP has to show; made if it is not there."
 
     def __post_init__(self) -> None:
         if self.listen:
@@ -435,16 +437,25 @@ class WebhookSection(Section, frozen=True, kw_only=True):
     """An application that is told of contact events by HTTP."""
 
     url: str
+    "Where deliveries are posted to, `https:` or `http:`."
     name: str = ""
-    "Within a Config never empty: unset, it is host and path of the URL."
+    "What is owed is remembered under it. Within a Config never empty: unset, it is host and path of the URL."
     events: tuple[EventWord, ...] = ()
+    "Events of RFC 3680 section 5.2 to tell; empty: all but `refreshed`."
     aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    "Patterns of the addresses-of-record to tell of, `*` for any text; empty: all."
     feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    "Contact parameters: only contacts that have every one of them are told of."
     secret_file: str = ""
+    "File whose first line is the secret that deliveries are signed with."
     secret_env: str = ""
+    "Environment variable that holds the secret."
     timeout: Annotated[float, Meta(ge=0.1, le=60)] = 10.0
+    "Seconds within which a delivery has to be answered."
     max_pending: Annotated[int, Meta(ge=1, le=50_000)] = 10_000
+    "Events that wait; for a new one the oldest is dropped."
     max_in_flight: Annotated[int, Meta(ge=1, le=64)] = 16
+    "Deliveries under way at once, each of another address-of-record."
 
     def __post_init__(self) -> None:
         check_url(self.url, "webhook.url")
