@@ -15,6 +15,7 @@ Anything else is shown and not run, and holds no command; it may be a file, too.
 
 import doctest
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,11 +121,13 @@ def _program(session: Session, block: Block) -> str:
 
 
 def check(session: Session, block: Block) -> None:
-    """Check a configuration in a folder with users, since pages may speak of them elsewhere."""
+    """Check a configuration in a folder with users, of whom other pages speak, and the secrets of this one."""
     folder = session.folder / ".check"
     if not folder.exists():
         folder.mkdir()
         session.run("cd .check && echo secret | reginfo user add alice --password-stdin", "")
+    for secret in session.folder.glob("*.secret"):
+        shutil.copy(secret, folder)
     (folder / "reginfo.toml").write_text(_with_certificates(session, block))
     session.run("cd .check && reginfo serve --check-config", "reginfo.toml: ok")
 
