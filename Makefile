@@ -24,7 +24,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run demo test compliance man metric-table cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test compliance man metric-table cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample docs reference lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -84,6 +84,12 @@ man: $(TESTING) $(BUILT)  ## docs/man/reginfo.1, from the help of the commands
 
 metric-table: $(TESTING) $(BUILT)  ## the tables of docs/metrics.md, from what /metrics says of itself
 	$(BIN)/python -m tests.metric_table
+
+reference: $(TESTING) $(BUILT)  ## docs/reference-*.md: keys, commands, methods and names, as the code has them
+	$(BIN)/python -m tests.reference_pages
+
+docs: $(TESTING) $(BUILT)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 cov: $(LINTING)  ## branch coverage of src/reginfo, line coverage of src/_fast, from a traced build
 	REGINFO_TRACE=1 $(BIN)/python setup.py -q build

@@ -28,6 +28,7 @@ PEERS = (
     "npm",
     "systemd",
     "promtool",
+    "network namespace",
 )
 
 settings.register_profile("dev", max_examples=50, deadline=None)

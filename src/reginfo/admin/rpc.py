@@ -173,6 +173,7 @@ class Rpc:
         }
 
         async def list_methods(params: Params) -> Json:
+            """Return the names of all methods."""
             _arguments(params, _Nothing)
             return sorted(table)
 
@@ -180,6 +181,7 @@ class Rpc:
         return table
 
     async def _dump(self, params: Params) -> Json:
+        """Return about `limit` registrations as `AoRs`, and `Cursor`, what to ask with next; null at the end."""
         page = _arguments(params, _Page)
         return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
 
@@ -237,9 +239,11 @@ class Rpc:
         return {"Final": final}
 
     async def _lookup(self, params: Params) -> Json:
+        """Return the registration of an AoR."""
         return await self._show(aor_of(_arguments(params, _Aor).aor))
 
     async def _add(self, params: Params) -> Json:
+        """Bind a contact for `expires` seconds, as `created`; return the registration."""
         given = _arguments(params, _Add)
         aor = aor_of(given.aor)
         contact = contact_of(given.contact)
@@ -250,22 +254,27 @@ class Rpc:
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
+        """End all contacts of an AoR, as `deactivated`; return how many as `Removed`."""
         aor = aor_of(_arguments(params, _Aor).aor)
         return await self._end(aor, None, ContactEvent.DEACTIVATED)
 
     async def _rm_contact(self, params: Params) -> Json:
+        """End a contact, by URI or contact id, as `deactivated`; return `Removed`."""
         given = _arguments(params, _AorContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _deactivate(self, params: Params) -> Json:
+        """End a contact, or all: the phone should register again at once; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _probation(self, params: Params) -> Json:
+        """End a contact, or all: the phone may register again after `retry_after` seconds; return `Removed`."""
         given = _arguments(params, _Probation)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
 
     async def _reject(self, params: Params) -> Json:
+        """End a contact, or all: the phone should not try again; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
         return await self._end(aor_of(given.aor), given.contact, ContactEvent.REJECTED)
 
@@ -276,6 +285,7 @@ class Rpc:
         return {"Removed": removed}
 
     async def _shorten(self, params: Params) -> Json:
+        """Leave a contact, or all, `expires` seconds; return as `Shortened` how many lasted longer."""
         given = _arguments(params, _Shorten)
         aor = aor_of(given.aor)
         shortened = await self._commands.shorten(aor, given.contact, given.expires)
@@ -284,6 +294,7 @@ class Rpc:
         return {"Shortened": shortened}
 
     async def _subscribe(self, params: Params) -> Json:
+        """Follow the registration of a URI elsewhere; return as `Servers` at how many servers."""
         given = _arguments(params, _Subscribe)
         try:
             return {"Servers": await self._commands.subscribe(given.uri, given.expires)}
@@ -291,6 +302,7 @@ class Rpc:
             raise BadArgument(f"uri: {error}") from None
 
     async def _unsubscribe(self, params: Params) -> Json:
+        """Follow a URI no longer; return as `Servers` at how many servers it was followed."""
         uri = _arguments(params, _Uri).uri
         try:
             ended = await self._commands.unsubscribe(uri)
@@ -301,6 +313,7 @@ class Rpc:
         return {"Servers": ended}
 
     async def _subscriptions(self, params: Params) -> Json:
+        """Return a list of `AoR`, `Server`, `State` and `Contacts`, one for each subscription of this server."""
         _arguments(params, _Nothing)
         return [
             {"AoR": aor, "Server": server, "State": state, "Contacts": contacts}
@@ -308,6 +321,7 @@ class Rpc:
         ]
 
     async def _statistics(self, params: Params) -> Json:
+        """Return counters by group and name: of all groups, of `group:`, or one as `group:name`."""
         wanted = _arguments(params, _Statistics).name
         statistics = self._commands.statistics()
         if wanted == "all":
@@ -319,10 +333,12 @@ class Rpc:
         return {group: {name: values[name]} if name else values}
 
     async def _list_webhooks(self, params: Params) -> Json:
+        """Return what each webhook is owed, and what went wrong."""
         _arguments(params, _Nothing)
         return self._webhooks.describe()
 
     async def _add_webhook(self, params: Params) -> Json:
+        """Tell a URL of contact events until the server ends or it is removed; return its `name`."""
         given = _arguments(params, _Webhook)
         try:
             section = WebhookSection(
@@ -334,18 +350,21 @@ class Rpc:
         return {"name": section.name}
 
     async def _remove_webhook(self, params: Params) -> Json:
+        """Tell a URL that was added no longer; return its `name`."""
         name = _arguments(params, _Name).name
         if not await self._webhooks.remove(name):
             raise RpcError(NOT_FOUND, f"no temporary webhook {name}")
         return {"name": name}
 
     async def _uptime(self, params: Params) -> Json:
+        """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""
         _arguments(params, _Nothing)
         now_ms, wall = self._clock()
         since_ms, since = self._up_since
         return {"Now": int(wall), "Up-Since": int(since), "Uptime": (now_ms - since_ms) // 1000}
 
     async def _version(self, params: Params) -> Json:
+        """Return name and version, and that of Python."""
         _arguments(params, _Nothing)
         return f"reginfo {version('reginfo')} (Python {platform.python_version()})"
 
