@@ -120,6 +120,20 @@ FAMILIES: Final = (
         ("consumer",),
     ),
     Family(
+        "reginfo_peer_up",
+        "gauge",
+        "1 unless a configured peer that is followed does not answer, then 0; by its name.",
+        ("peer",),
+    ),
+    Family("reginfo_webhook_pending_events", "gauge", "Contact events that wait to be delivered to webhooks."),
+    Family(
+        "reginfo_webhook_events_total",
+        "counter",
+        "What became of contact events for webhooks: delivered, failed (refused), dropped, and attempts that were"
+        " retried; since each webhook has its name.",
+        ("result",),
+    ),
+    Family(
         "reginfo_loop_lag_seconds",
         "histogram",
         "How late the event loop came to what was due, looked at ten times a second or more often.",

@@ -1,8 +1,10 @@
 """What monitoring asks of a running server: its metrics, whether it lives, and whether it serves."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
+from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -46,6 +48,25 @@ class Monitoring:
         """Return media type and body of the format that an Accept header asks for: OpenMetrics, or Prometheus' own."""
         encode, media_type = choose_encoder(accept)
         return media_type, encode(self._registry)
+
+    def paths(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        """Return what answers a GET, by path; none of it shows who is registered."""
+        return {"/metrics": self._scrape, "/healthz": self._health, "/readyz": self._ready}
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        media_type, body = self.exposition(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        is_alive = self.is_alive()
+        return _verdict(is_alive, "alive" if is_alive else "nothing that is due is done")
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        return _verdict(*self.readiness())
+
+
+def _verdict(is_well: bool, words: str) -> web.Response:
+    return web.Response(status=HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, text=f"{words}\n")
 
 
 class _Scrape(Collector):
