@@ -1,6 +1,6 @@
 """Write the tables of docs/metrics.md from the descriptions that /metrics gives.
 
-    python -m tests.metric_table          (make metric-table)
+python -m tests.metric_table          (make metric-table)
 """
 
 import re
@@ -31,7 +31,9 @@ def written() -> str:
     text = DOCUMENT.read_text("utf-8")
     for name, families in TABLES.items():
         pattern = rf"(<!-- table {name} -->\n).*?(<!-- end -->)"
-        text, found = re.subn(pattern, lambda match, one=families: match[1] + table(one) + "\n" + match[2], text, flags=re.S)
+        text, found = re.subn(
+            pattern, lambda match, one=families: match[1] + table(one) + "\n" + match[2], text, flags=re.S
+        )
         assert found == 1, f"docs/metrics.md has no place for the table {name}"
     return text
 

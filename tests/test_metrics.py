@@ -137,15 +137,15 @@ async def test_a_server_is_not_ready_while_its_disk_fails(tmp_path: Path, monkey
     def fail(*args: object) -> None:
         raise StoreUnavailable("no disk", retry_after=1)
 
-    async with serving(tmp_path, store=StoreSection(url=f"rocksdb:{tmp_path / 'store'}")) as server:
-        async with udp_phone(server) as phone:
-            disk = server._store._disk  # type: ignore[attr-defined]
-            monkeypatch.setattr(disk, "write", fail)
-            answer = await phone.ask(request("REGISTER", contact()))
-            assert answer.status == 503
-            assert server.figures.readiness() == (False, "the store takes no changes")
-            assert samples(server)["reginfo_store_ops_total", "operation=commit", "result=failed"] == 1
-            monkeypatch.undo()
+    store = StoreSection(url=f"rocksdb:{tmp_path / 'store'}")
+    async with serving(tmp_path, store=store) as server, udp_phone(server) as phone:
+        disk = server._store._disk  # type: ignore[attr-defined]
+        monkeypatch.setattr(disk, "write", fail)
+        answer = await phone.ask(request("REGISTER", contact()))
+        assert answer.status == 503
+        assert server.figures.readiness() == (False, "the store takes no changes")
+        assert samples(server)["reginfo_store_ops_total", "operation=commit", "result=failed"] == 1
+        monkeypatch.undo()
 
 
 async def test_a_server_whose_ticker_has_ended_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +190,6 @@ async def test_health_is_answered_over_http_without_the_token(tmp_path: Path, mo
         monkeypatch.setattr(server._clock, "now", lambda: now()._replace(ms=now().ms + 10_001))
         assert await ask("/healthz") == (503, "nothing that is due is done\n")
         monkeypatch.undo()
-        async with client.post("/metrics") as response:
-            assert response.status == 405
 
 
 async def test_a_scrape_negotiates_its_format(tmp_path: Path) -> None:
@@ -208,9 +206,9 @@ async def test_a_scrape_negotiates_its_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kamailio_metrics", [False, True])
 async def test_a_scrape_has_every_family_and_no_other(tmp_path: Path, promtool: Path, kamailio_metrics: bool) -> None:
     """And promtool has nothing to say against it."""
-    async with serving_http(tmp_path, kamailio_metrics=kamailio_metrics) as (_, client):
-        async with client.get("/metrics") as response:
-            text = await response.text()
+    serving_all = serving_http(tmp_path, kamailio_metrics=kamailio_metrics)
+    async with serving_all as (_, client), client.get("/metrics") as response:
+        text = await response.text()
     families = FAMILIES + KAMAILIO if kamailio_metrics else FAMILIES
     assert re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE) == [(one.name, one.kind) for one in families]
     check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
@@ -263,8 +261,8 @@ def test_expressions_of_the_dashboard_are_promql(promtool: Path, tmp_path: Path)
     rules = []
     for number, panel in enumerate(json.loads(DASHBOARD.read_text())["panels"]):
         for index, target in enumerate(panel.get("targets", ())):
-            expression = target["expr"].replace("$__rate_interval", "5m").replace("$job", ".*").replace("$instance", ".*")
-            rules.append({"record": f"panel:{number}_{index}", "expr": expression})
+            expression = target["expr"].replace("$__rate_interval", "5m")
+            rules.append({"record": f"panel:{number}_{index}", "expr": re.sub(r"\$\w+", ".*", expression)})
     document = tmp_path / "panels.yml"
     document.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))  # JSON is YAML
     done = subprocess.run([promtool, "check", "rules", document], capture_output=True, text=True, check=False)

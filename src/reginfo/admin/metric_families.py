@@ -30,7 +30,9 @@ class Family(NamedTuple):
 
 FAMILIES: Final = (
     Family("reginfo_build_info", "gauge", "Always 1; what runs is in the labels.", ("version", "python")),
-    Family("reginfo_ready", "gauge", "1 while new requests are served, 0 while draining or while nothing can be stored."),
+    Family(
+        "reginfo_ready", "gauge", "1 while new requests are served, 0 while draining or while nothing can be stored."
+    ),
     Family("reginfo_registered_aors", "gauge", "Addresses-of-record with at least one contact."),
     Family("reginfo_contacts", "gauge", "Contacts bound, by the transport their URI asks for.", ("transport",)),
     Family(
@@ -64,8 +66,8 @@ FAMILIES: Final = (
     Family(
         "reginfo_sip_errors_total",
         "counter",
-        "Messages that are malformed; responses nobody waited for (stray_response); retransmission of a request known already;"
-        " internal errors; requests of ours sent again because they were unanswered, or given up (timeout).",
+        "malformed: messages that are; stray_response: responses nobody waited for; retransmission: requests known"
+        " already; internal: faults of this server; unanswered: its own requests sent again; timeout: given up.",
         ("reason",),
     ),
     Family(
@@ -77,7 +79,11 @@ FAMILIES: Final = (
     ),
     Family("reginfo_pending_requests", "gauge", "Requests and commands that wait for their answer."),
     Family("reginfo_connections", "gauge", "Connections open, by transport.", ("transport",)),
-    Family("reginfo_udp_receive_drops_total", "counter", "Datagrams the system dropped because the receive buffer was full."),
+    Family(
+        "reginfo_udp_receive_drops_total",
+        "counter",
+        "Datagrams the system dropped: the receive buffer was full.",
+    ),
     Family("reginfo_udp_send_drops_total", "counter", "Messages dropped because too many waited for a UDP socket."),
     Family(
         "reginfo_subscriptions",
@@ -110,9 +116,7 @@ FAMILIES: Final = (
         "Calls of the store that turns waited for, each for all requests of its turn; a conflict is decided again.",
         ("operation", "result"),
     ),
-    Family(
-        "reginfo_store_duration_seconds", "histogram", "How long those calls took.", ("operation",), MICROSECONDS
-    ),
+    Family("reginfo_store_duration_seconds", "histogram", "How long those calls took.", ("operation",), MICROSECONDS),
     Family(
         "reginfo_feed_lag_seconds",
         "gauge",
@@ -158,4 +162,4 @@ KAMAILIO: Final = (
     Family("kamailio_registrar_max_expires", "gauge", "registrar.max_expires."),
     Family("kamailio_registrar_max_contacts", "gauge", "registrar.max_contacts."),
 )
-"Names that exporters for Kamailio gave to the same things, for panels that have them; with admin.kamailio_metrics only."
+"Names that exporters for Kamailio gave to the same things; with admin.kamailio_metrics only."

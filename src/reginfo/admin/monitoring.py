@@ -80,8 +80,10 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         readings = self._read()
         for family in self._families:
-            metric = _histogram(family) if family.kind == "histogram" else _SIMPLE[family.kind](
-                family.name, family.help, labels=family.labels
+            metric = (
+                _histogram(family)
+                if family.kind == "histogram"
+                else _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
             )
             for labels, value in readings[family.name].items():
                 if isinstance(value, Histogram):

@@ -87,9 +87,7 @@ class Counts:
         """REGISTERs by what they did, or asked for, and what came of them."""
         refusals = self._answers.refusals
         results = {"accepted": self._intake.accepted, "rejected": refusals.rejected, "failed": refusals.failed}
-        return {
-            (kind, result): count for result, kinds in results.items() for kind, count in kinds.totals().items()
-        }
+        return {(kind, result): count for result, kinds in results.items() for kind, count in kinds.totals().items()}
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return requests by method, final responses by status, and what went wrong."""
