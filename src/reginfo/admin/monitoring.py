@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from reginfo.admin.metric_families import Family, Readings
 from reginfo.fast import Histogram
 
-_SIMPLE: Final = {
+_SIMPLE: Final[dict[str, Any]] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "untyped": UnknownMetricFamily,
@@ -80,22 +80,22 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         readings = self._read()
         for family in self._families:
-            metric = (
-                _histogram(family)
-                if family.kind == "histogram"
-                else _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
-            )
-            for labels, value in readings[family.name].items():
-                if isinstance(value, Histogram):
-                    buckets, total = _in_base_units(value, family.per_unit)
-                    metric.add_metric(labels, buckets, total)
-                else:
-                    metric.add_metric(labels, value)
-            yield metric
+            yield _metric(family, readings[family.name])
 
 
-def _histogram(family: Family) -> HistogramMetricFamily:
-    return HistogramMetricFamily(family.name, family.help, labels=family.labels)
+def _metric(family: Family, values: Mapping[tuple[str, ...], float | Histogram]) -> Metric:
+    if family.kind == "histogram":
+        histograms = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, value in values.items():
+            assert isinstance(value, Histogram)
+            buckets, total = _in_base_units(value, family.per_unit)
+            histograms.add_metric(labels, buckets, total)
+        return histograms
+    metric: Metric = _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
+    for labels, value in values.items():
+        assert not isinstance(value, Histogram)
+        metric.add_metric(labels, value)
+    return metric
 
 
 def _in_base_units(histogram: Histogram, per_unit: int) -> tuple[list[tuple[str, float]], float]:

@@ -21,7 +21,7 @@ from reginfo.admin.webhooks import BadWebhook, Webhooks
 from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
 from reginfo.errors import ConfigError
 from reginfo.fast import Registration
-from reginfo.model import ContactEvent
+from reginfo.model import ContactEvent, Now
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
 TABLE: Final = "location"
@@ -121,7 +121,7 @@ _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], tuple[int, float]], webhooks: Webhooks) -> None:
+    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
         self._webhooks = webhooks
@@ -164,7 +164,7 @@ class Rpc:
         cursor, aors = page.cursor, []
         async for following, registrations in pages(self._commands.page, page.cursor, page.limit):
             cursor = following
-            now_ms, _ = self._clock()
+            now_ms = self._clock().ms
             aors += [msgspec.Raw(msgspec.json.encode(registration_fields(one, now_ms))) for one in registrations]
         return {"AoRs": aors, "Cursor": cursor or None}
 
@@ -273,9 +273,8 @@ class Rpc:
 
     async def _uptime(self, params: Params) -> Json:
         _arguments(params, _Nothing)
-        now_ms, wall = self._clock()
-        since_ms, since = self._up_since
-        return {"Now": int(wall), "Up-Since": int(since), "Uptime": (now_ms - since_ms) // 1000}
+        now, since = self._clock(), self._up_since
+        return {"Now": int(now.wall), "Up-Since": int(since.wall), "Uptime": (now.ms - since.ms) // 1000}
 
     async def _version(self, params: Params) -> Json:
         _arguments(params, _Nothing)
@@ -285,7 +284,7 @@ class Rpc:
         registration = await self._commands.lookup(aor)
         if registration is None:
             raise RpcError(NOT_FOUND, f"{aor} has no contact")
-        return registration_fields(registration, self._clock()[0])
+        return registration_fields(registration, self._clock().ms)
 
 
 def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:

@@ -130,7 +130,7 @@ class Figures:
             "reginfo_registered_aors": _one(contacts.registered_aors),
             "reginfo_contacts": _by_word(contacts.by_transport),
             "reginfo_contact_events_total": _by_word(contacts.events),
-            "reginfo_registrations_total": counts.registrations,
+            "reginfo_registrations_total": _by_words(counts.registrations),
             "reginfo_sip_requests_total": {
                 **{("in", *labels): count for labels, count in counts.requests_in.items() if count},
                 **{("out", *labels): count for labels, count in counts.requests_out.items() if count},
@@ -149,7 +149,7 @@ class Figures:
             "reginfo_publications": _by_word(self._publications()),
             "reginfo_notifies_total": _by_code(notifier.notifies),
             "reginfo_notify_delay_seconds": _one(notifier.delays),
-            "reginfo_store_ops_total": self._records.calls,
+            "reginfo_store_ops_total": _by_words(self._records.calls),
             "reginfo_store_duration_seconds": _by_word(self._records.durations),
             "reginfo_feed_lag_seconds": _by_word(
                 {name: self._seconds_behind(consumer) for name, consumer in self._consumers.items()}
@@ -193,6 +193,10 @@ class Figures:
 
 def _one(value: float | Histogram) -> Mapping[tuple[str, ...], float | Histogram]:
     return {(): value}
+
+
+def _by_words(values: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, ...], int]:
+    return {(one, other): value for (one, other), value in values.items()}
 
 
 def _by_code(counts: Mapping[tuple[str, int], int]) -> Mapping[tuple[str, ...], int]:
