@@ -4,16 +4,20 @@ import asyncio
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from reginfo.admin.metric_families import FAMILIES, KAMAILIO
 from reginfo.config import AdminSection, Config, StoreSection
 from reginfo.errors import StoreUnavailable
 from reginfo.server import Server
+from reginfo.server.figures import WEBHOOK_RESULTS
 from tests.harness import contact, request
 from tests.test_server import NO_JITTER, serving, udp_phone
 
@@ -27,7 +31,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 def scrape(server: Server) -> str:
-    return server.administration.monitoring.exposition("text/plain")[1].decode()
+    return server._administration.monitoring().exposition("text/plain")[1].decode()
 
 
 def samples(server: Server) -> Samples:
@@ -74,6 +78,8 @@ async def test_statistics_and_metrics_say_the_same(tmp_path: Path) -> None:
     assert statistics["responses"] == {"200": 3, "423": 1}
     for status, count in statistics["responses"].items():
         assert said["reginfo_sip_responses_total", f"code={status}", "direction=out"] == count
+    for result in WEBHOOK_RESULTS:
+        assert said["reginfo_webhook_events_total", f"result={result}"] == statistics["webhooks"][result]
     for role in ("subscriptions", "publications"):
         for word, count in statistics[role].items():
             assert said[f"reginfo_{role}", f"role={word}"] == count
@@ -117,7 +123,7 @@ async def test_a_consumer_that_reads_nothing_falls_behind(tmp_path: Path, monkey
 
 async def test_a_server_is_ready_until_it_drains(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
-        monitoring = server.administration.monitoring
+        monitoring = server._administration.monitoring()
         assert monitoring.readiness() == (True, "serving")
         assert samples(server)["reginfo_ready",] == 1
         server._engine.drain(10)
@@ -131,42 +137,78 @@ async def test_a_server_is_not_ready_while_its_disk_fails(tmp_path: Path, monkey
     def fail(*args: object) -> None:
         raise StoreUnavailable("no disk", retry_after=1)
 
-    async with serving(tmp_path, store=StoreSection(url=f"rocksdb:{tmp_path / 'store'}")) as server:
-        async with udp_phone(server) as phone:
-            disk = server._store._disk  # type: ignore[attr-defined]
-            monkeypatch.setattr(disk, "write", fail)
-            answer = await phone.ask(request("REGISTER", contact()))
-            assert answer.status == 503
-            assert server.figures.readiness() == (False, "the store takes no changes")
-            assert samples(server)["reginfo_store_ops_total", "operation=commit", "result=failed"] == 1
-            monkeypatch.undo()
+    store = StoreSection(url=f"rocksdb:{tmp_path / 'store'}")
+    async with serving(tmp_path, store=store) as server, udp_phone(server) as phone:
+        disk = server._store._disk  # type: ignore[attr-defined]
+        monkeypatch.setattr(disk, "write", fail)
+        answer = await phone.ask(request("REGISTER", contact()))
+        assert answer.status == 503
+        assert server.figures.readiness() == (False, "the store takes no changes")
+        assert samples(server)["reginfo_store_ops_total", "operation=commit", "result=failed"] == 1
+        monkeypatch.undo()
 
 
 async def test_a_server_whose_ticker_has_ended_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(tmp_path) as server:
         async with asyncio.timeout(10):
-            while not server.administration.monitoring.is_alive():
+            while not server._administration.monitoring().is_alive():
                 await asyncio.sleep(0.01)
         now = server._clock.now
         monkeypatch.setattr(server._clock, "now", lambda: now()._replace(ms=now().ms + 10_001))
-        assert not server.administration.monitoring.is_alive()
+        assert not server._administration.monitoring().is_alive()
+
+
+@asynccontextmanager
+async def serving_http(folder: Path, **admin: Any) -> AsyncIterator[tuple[Server, ClientSession]]:
+    """Run a server with HTTP until the block ends, and a client without the token."""
+    section = AdminSection(
+        socket=str(folder / "control.sock"), listen="127.0.0.1:0", token_file=str(folder / "token"), **admin
+    )
+    server = Server(Config(listen=("udp:127.0.0.1:0",), store=StoreSection(url="memory:"), admin=section))
+    await server.start()
+    try:
+        async with ClientSession(server.dashboard.partition("#")[0]) as client:
+            yield server, client
+    finally:
+        await server.close()
+
+
+async def test_health_is_answered_over_http_without_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(path: str) -> tuple[int, str]:
+        async with client.get(path) as response:
+            return response.status, await response.text()
+
+    async with serving_http(tmp_path) as (server, client):
+        async with asyncio.timeout(10):
+            while (await ask("/healthz"))[0] != 200:
+                await asyncio.sleep(0.01)
+        assert await ask("/healthz") == (200, "alive\n")
+        assert await ask("/readyz") == (200, "serving\n")
+        server._engine.drain(10)
+        assert await ask("/readyz") == (503, "draining\n")
+        now = server._clock.now
+        monkeypatch.setattr(server._clock, "now", lambda: now()._replace(ms=now().ms + 10_001))
+        assert await ask("/healthz") == (503, "nothing that is due is done\n")
+        monkeypatch.undo()
+
+
+async def test_a_scrape_negotiates_its_format(tmp_path: Path) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # Prometheus'
+    async with serving_http(tmp_path) as (_, client):
+        async with client.get("/metrics", headers={"Accept": accept}) as response:
+            assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+            assert (await response.text()).endswith("# EOF\n")
+        async with client.get("/metrics") as response:
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            assert "reginfo_ready 1.0\n" in await response.text()
 
 
 @pytest.mark.parametrize("kamailio_metrics", [False, True])
 async def test_a_scrape_has_every_family_and_no_other(tmp_path: Path, promtool: Path, kamailio_metrics: bool) -> None:
     """And promtool has nothing to say against it."""
-    server = Server(
-        Config(
-            listen=("udp:127.0.0.1:0",),
-            store=StoreSection(url="memory:"),
-            admin=AdminSection(socket=str(tmp_path / "control.sock"), kamailio_metrics=kamailio_metrics),
-        )
-    )
-    await server.start()
-    try:
-        text = scrape(server)
-    finally:
-        await server.close()
+    serving_all = serving_http(tmp_path, kamailio_metrics=kamailio_metrics)
+    async with serving_all as (_, client), client.get("/metrics") as response:
+        text = await response.text()
     families = FAMILIES + KAMAILIO if kamailio_metrics else FAMILIES
     assert re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE) == [(one.name, one.kind) for one in families]
     check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
@@ -219,10 +261,8 @@ def test_expressions_of_the_dashboard_are_promql(promtool: Path, tmp_path: Path)
     rules = []
     for number, panel in enumerate(json.loads(DASHBOARD.read_text())["panels"]):
         for index, target in enumerate(panel.get("targets", ())):
-            expression = (
-                target["expr"].replace("$__rate_interval", "5m").replace("$job", ".*").replace("$instance", ".*")
-            )
-            rules.append({"record": f"panel:{number}_{index}", "expr": expression})
+            expression = target["expr"].replace("$__rate_interval", "5m")
+            rules.append({"record": f"panel:{number}_{index}", "expr": re.sub(r"\$\w+", ".*", expression)})
     document = tmp_path / "panels.yml"
     document.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))  # JSON is YAML
     done = subprocess.run([promtool, "check", "rules", document], capture_output=True, text=True, check=False)

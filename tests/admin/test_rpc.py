@@ -12,7 +12,7 @@ from reginfo.admin.pages import PIECE
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.fast import Binding, Draft, Registration
-from reginfo.model import ContactEvent
+from reginfo.model import ContactEvent, Now
 
 NOW_MS = 1_700_000_000_000
 ALICE = "sip:alice@example.com"
@@ -110,7 +110,7 @@ def call(table: Table) -> Callable[..., Any]:
         table.drain,
     )
     hooks = Webhooks(no_feed, lambda patterns: bool, lambda engine_ms: engine_ms)
-    methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000), hooks).methods()
+    methods = Rpc(commands, lambda: Now(table.now_ms, table.now_ms / 1000), hooks).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
         async def once() -> Any:

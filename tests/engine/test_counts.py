@@ -102,7 +102,7 @@ def test_requests_are_counted_by_method_and_transport() -> None:
         ("other", "udp"): 1,
     }
     assert house.engine.statistics()["requests"]["REGISTER"] == 2
-    assert house.engine.counts.responses_out == {"200": 3, "405": 1}
+    assert house.engine.counts.responses_out == {"200": 3, "501": 1}
 
 
 def test_a_duration_is_from_arrival_to_the_answer_in_microseconds() -> None:

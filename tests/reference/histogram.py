@@ -1,13 +1,14 @@
 """A histogram as the list of everything that was ever added to it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 class Histogram:
     """Counts values up to each of a few bounds."""
 
     def __init__(self, bounds: Sequence[int]) -> None:
-        if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(bounds)):
             raise ValueError("bounds have to rise")
         self._bounds = bounds
         self._values: list[int] = []

@@ -66,8 +66,8 @@ FAMILIES: Final = (
     Family(
         "reginfo_sip_errors_total",
         "counter",
-        "Messages that are malformed; responses nobody waited for (stray_response); retransmission of a request known already;"
-        " internal errors; requests of ours sent again because they were unanswered, or given up (timeout).",
+        "malformed: messages that are; stray_response: responses nobody waited for; retransmission: requests known"
+        " already; internal: faults of this server; unanswered: its own requests sent again; timeout: given up.",
         ("reason",),
     ),
     Family(
@@ -82,7 +82,7 @@ FAMILIES: Final = (
     Family(
         "reginfo_udp_receive_drops_total",
         "counter",
-        "Datagrams the system dropped because the receive buffer was full.",
+        "Datagrams the system dropped: the receive buffer was full.",
     ),
     Family("reginfo_udp_send_drops_total", "counter", "Messages dropped because too many waited for a UDP socket."),
     Family(
@@ -124,6 +124,20 @@ FAMILIES: Final = (
         ("consumer",),
     ),
     Family(
+        "reginfo_peer_up",
+        "gauge",
+        "1 unless a configured peer that is followed does not answer, then 0; by its name.",
+        ("peer",),
+    ),
+    Family("reginfo_webhook_pending_events", "gauge", "Contact events that wait to be delivered to webhooks."),
+    Family(
+        "reginfo_webhook_events_total",
+        "counter",
+        "What became of contact events for webhooks: delivered, failed (refused), dropped, and attempts that were"
+        " retried; since each webhook has its name.",
+        ("result",),
+    ),
+    Family(
         "reginfo_loop_lag_seconds",
         "histogram",
         "How late the event loop came to what was due, looked at ten times a second or more often.",
@@ -148,4 +162,4 @@ KAMAILIO: Final = (
     Family("kamailio_registrar_max_expires", "gauge", "registrar.max_expires."),
     Family("kamailio_registrar_max_contacts", "gauge", "registrar.max_contacts."),
 )
-"Names that exporters for Kamailio gave to the same things, for panels that have them; with admin.kamailio_metrics only."
+"Names that exporters for Kamailio gave to the same things; with admin.kamailio_metrics only."

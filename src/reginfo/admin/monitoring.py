@@ -1,8 +1,10 @@
 """What monitoring asks of a running server: its metrics, whether it lives, and whether it serves."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
 
+from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -17,7 +19,7 @@ from prometheus_client.registry import Collector
 from reginfo.admin.metric_families import Family, Readings
 from reginfo.fast import Histogram
 
-_SIMPLE: Final = {
+_SIMPLE: Final[dict[str, Any]] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "untyped": UnknownMetricFamily,
@@ -47,6 +49,25 @@ class Monitoring:
         encode, media_type = choose_encoder(accept)
         return media_type, encode(self._registry)
 
+    def paths(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
+        """Return what answers a GET, by path; none of it shows who is registered."""
+        return {"/metrics": self._scrape, "/healthz": self._health, "/readyz": self._ready}
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        media_type, body = self.exposition(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        is_alive = self.is_alive()
+        return _verdict(is_alive, "alive" if is_alive else "nothing that is due is done")
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        return _verdict(*self.readiness())
+
+
+def _verdict(is_well: bool, words: str) -> web.Response:
+    return web.Response(status=HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, text=f"{words}\n")
+
 
 class _Scrape(Collector):
     def __init__(self, families: Sequence[Family], read: Callable[[], Readings]) -> None:
@@ -59,22 +80,22 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         readings = self._read()
         for family in self._families:
-            metric = (
-                _histogram(family)
-                if family.kind == "histogram"
-                else _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
-            )
-            for labels, value in readings[family.name].items():
-                if isinstance(value, Histogram):
-                    buckets, total = _in_base_units(value, family.per_unit)
-                    metric.add_metric(labels, buckets, total)
-                else:
-                    metric.add_metric(labels, value)
-            yield metric
+            yield _metric(family, readings[family.name])
 
 
-def _histogram(family: Family) -> HistogramMetricFamily:
-    return HistogramMetricFamily(family.name, family.help, labels=family.labels)
+def _metric(family: Family, values: Mapping[tuple[str, ...], float | Histogram]) -> Metric:
+    if family.kind == "histogram":
+        histograms = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, value in values.items():
+            assert isinstance(value, Histogram)
+            buckets, total = _in_base_units(value, family.per_unit)
+            histograms.add_metric(labels, buckets, total)
+        return histograms
+    metric: Metric = _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
+    for labels, value in values.items():
+        assert not isinstance(value, Histogram)
+        metric.add_metric(labels, value)
+    return metric
 
 
 def _in_base_units(histogram: Histogram, per_unit: int) -> tuple[list[tuple[str, float]], float]:

@@ -22,7 +22,7 @@ from reginfo.admin.webhooks import BadWebhook, Webhooks
 from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
 from reginfo.errors import ConfigError
 from reginfo.fast import Registration
-from reginfo.model import ContactEvent
+from reginfo.model import ContactEvent, Now
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
 TABLE: Final = "location"
@@ -138,7 +138,7 @@ _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], tuple[int, float]], webhooks: Webhooks) -> None:
+    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
         self._webhooks = webhooks
@@ -190,28 +190,28 @@ class Rpc:
         if page.aor is None:
             return await self._page(page.cursor, page.limit, exported)
         registration = await self._commands.lookup(aor_of(page.aor))
-        now_ms, wall = self._clock()
-        return {"AoRs": [] if registration is None else [exported(registration, now_ms, wall)], "Cursor": None}
+        now = self._clock()
+        return {"AoRs": [] if registration is None else [exported(registration, now.ms, now.wall)], "Cursor": None}
 
     async def _page(self, cursor: int, limit: int, show: Callable[[Registration, int, float], Json]) -> Json:
         aors: list[Json] = []
         async for following, registrations in pages(self._commands.page, cursor, limit):
             cursor = following
-            now_ms, wall = self._clock()
-            aors += [msgspec.Raw(msgspec.json.encode(show(one, now_ms, wall))) for one in registrations]
+            now = self._clock()
+            aors += [msgspec.Raw(msgspec.json.encode(show(one, now.ms, now.wall))) for one in registrations]
         return {"AoRs": aors, "Cursor": cursor or None}
 
     async def _import(self, params: Params) -> Json:
         """Bind contacts as far as they can be; what is wrong with one is no matter of the others."""
         rows = _arguments(params, _Import).contacts
-        now_ms, wall = self._clock()
+        now = self._clock()
         failed: dict[int, str] = {}
         expired = 0
         places = []
         bindings = []
         for index, row in enumerate(rows):
             try:
-                bound = binding_of(row, now_ms, wall)
+                bound = binding_of(row, now.ms, now.wall)
             except ValueError as error:
                 failed[index] = str(error)
                 continue
@@ -359,9 +359,8 @@ class Rpc:
     async def _uptime(self, params: Params) -> Json:
         """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""
         _arguments(params, _Nothing)
-        now_ms, wall = self._clock()
-        since_ms, since = self._up_since
-        return {"Now": int(wall), "Up-Since": int(since), "Uptime": (now_ms - since_ms) // 1000}
+        now, since = self._clock(), self._up_since
+        return {"Now": int(now.wall), "Up-Since": int(since.wall), "Uptime": (now.ms - since.ms) // 1000}
 
     async def _version(self, params: Params) -> Json:
         """Return name and version, and that of Python."""
@@ -372,7 +371,7 @@ class Rpc:
         registration = await self._commands.lookup(aor)
         if registration is None:
             raise RpcError(NOT_FOUND, f"{aor} has no contact")
-        return registration_fields(registration, self._clock()[0])
+        return registration_fields(registration, self._clock().ms)
 
 
 def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:

@@ -29,6 +29,7 @@ from reginfo.store.base import Store
 from reginfo.store.clock import Clock
 
 if TYPE_CHECKING:
+    from reginfo.admin.monitoring import Monitoring
     from reginfo.server.server import Server
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Administration:
             await self._serve_http(*config.admin.address, commands, methods)
 
     async def _serve_http(self, host: str, port: int, commands: Commands, methods: Mapping[str, Method]) -> None:
-        from reginfo.admin.http import HttpServer  # and aiohttp, for those who want it
+        from reginfo.admin.http import HttpServer  # and libraries, for those who want it
 
         server, store = self._server, self._store
         token = await asyncio.to_thread(open_token, Path(server.config.admin.token_file))
@@ -72,7 +73,7 @@ class Administration:
         stream = EventStream(store.changes, lambda: store.last_seq, self._follow_stream, self._wall_ms)
         inventory = RoleInventory(self._roles, lambda: server.config.peer, self._now_ms).commands()
         rest = Rest(commands, inventory, history, stream, _matcher, self._now_ms, self._wall_ms)
-        http = HttpServer(host, port, token, rest.routes(), methods, version("reginfo"), {})
+        http = HttpServer(host, port, token, rest.routes(), methods, version("reginfo"), self.monitoring().paths())
         self._open.push_async_callback(http.close)
         self._open.push_async_callback(stream.close)
         try:
@@ -83,6 +84,14 @@ class Administration:
         self._open.callback(sampling.cancel)
         host, port = http.local
         self.dashboard = f"http://{f'[{host}]' if ':' in host else host}:{port}/#token={token.text}"
+
+    def monitoring(self) -> "Monitoring":
+        """Return what answers monitoring."""
+        from reginfo.admin.monitoring import Monitoring  # and libraries, for those who want it
+
+        figures = self._server.figures
+        families = FAMILIES + KAMAILIO if self._server.config.admin.kamailio_metrics else FAMILIES
+        return Monitoring(families, figures.readings, figures.is_alive, figures.readiness)
 
     async def _sample(self, history: History) -> None:
         while True:

@@ -1,12 +1,13 @@
 """What can be counted of a running server, in one place: for `reginfo stats` and for /metrics alike."""
 
+import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from reginfo.admin.contact_counts import ContactCounts
 from reginfo.admin.metric_families import Readings
@@ -16,13 +17,16 @@ from reginfo.fast import Histogram
 from reginfo.model import ContactEvent
 from reginfo.server.lag import LoopLag
 from reginfo.server.sockets import Sockets
+from reginfo.sip.routing import next_hop
 from reginfo.sip.traffic import code_of
 from reginfo.store.base import Store
 from reginfo.store.clock import Clock
 from reginfo.store.measured import MeasuredRecords
 
-_STATM = Path("/proc/self/statm")
-_PAGE_SIZE = 4096
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
+
+WEBHOOK_RESULTS: Final = ("delivered", "failed", "dropped", "retried")
 
 
 class Lagging(Protocol):
@@ -47,7 +51,9 @@ class Figures:
         lag: LoopLag,
         contacts: ContactCounts,
         consumers: Mapping[str, Lagging],
+        webhooks: Callable[[], Mapping[str, int]],
     ) -> None:
+        """webhooks() returns the figures of all webhooks together."""
         self._engine = engine
         self._store = store
         self._records = records
@@ -56,6 +62,7 @@ class Figures:
         self._lag = lag
         self._contacts = contacts
         self._consumers = consumers
+        self._webhooks = webhooks
         self._began = time.monotonic()
         self._start_time = time.time()
         self._build = (version("reginfo"), platform.python_version())
@@ -64,6 +71,7 @@ class Figures:
     def follow(self, config: Config) -> None:
         """Show the limits of another configuration from now on."""
         self._registrar = config.registrar
+        self._peers = {peer.name: next_hop(peer.uri) for peer in config.peer}
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
@@ -83,6 +91,7 @@ class Figures:
             "events": dict(contacts.events),
             "subscriptions": self._subscriptions(),
             "publications": self._publications(),
+            "webhooks": dict(self._webhooks()),
             "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
         }
 
@@ -113,14 +122,15 @@ class Figures:
     def readings(self) -> Readings:
         """Return what each metric reads now."""
         counts, contacts = self._engine.counts, self._contacts
-        notifier = self._engine.roles.notifier
+        notifier, subscriber = self._engine.roles.notifier, self._engine.roles.subscriber
+        webhooks = self._webhooks()
         return {
             "reginfo_build_info": {self._build: 1},
             "reginfo_ready": _one(self.readiness()[0]),
             "reginfo_registered_aors": _one(contacts.registered_aors),
             "reginfo_contacts": _by_word(contacts.by_transport),
             "reginfo_contact_events_total": _by_word(contacts.events),
-            "reginfo_registrations_total": counts.registrations,
+            "reginfo_registrations_total": _by_words(counts.registrations),
             "reginfo_sip_requests_total": {
                 **{("in", *labels): count for labels, count in counts.requests_in.items() if count},
                 **{("out", *labels): count for labels, count in counts.requests_out.items() if count},
@@ -139,11 +149,16 @@ class Figures:
             "reginfo_publications": _by_word(self._publications()),
             "reginfo_notifies_total": _by_code(notifier.notifies),
             "reginfo_notify_delay_seconds": _one(notifier.delays),
-            "reginfo_store_ops_total": self._records.calls,
+            "reginfo_store_ops_total": _by_words(self._records.calls),
             "reginfo_store_duration_seconds": _by_word(self._records.durations),
             "reginfo_feed_lag_seconds": _by_word(
                 {name: self._seconds_behind(consumer) for name, consumer in self._consumers.items()}
             ),
+            "reginfo_peer_up": _by_word(
+                {name: int(subscriber.down_since_ms(hop) is None) for name, hop in self._peers.items()}
+            ),
+            "reginfo_webhook_pending_events": _one(webhooks["pending"]),
+            "reginfo_webhook_events_total": _by_word({word: webhooks[word] for word in WEBHOOK_RESULTS}),
             "reginfo_loop_lag_seconds": _one(self._lag.delays),
             "process_cpu_seconds_total": _one(time.process_time()),
             "process_resident_memory_bytes": _one(int(_STATM.read_text().split()[1]) * _PAGE_SIZE),
@@ -178,6 +193,10 @@ class Figures:
 
 def _one(value: float | Histogram) -> Mapping[tuple[str, ...], float | Histogram]:
     return {(): value}
+
+
+def _by_words(values: Mapping[tuple[str, str], int]) -> Mapping[tuple[str, ...], int]:
+    return {(one, other): value for (one, other), value in values.items()}
 
 
 def _by_code(counts: Mapping[tuple[str, int], int]) -> Mapping[tuple[str, ...], int]:

@@ -84,8 +84,6 @@ class Server:
         self._listeners: list[FeedListener] = []
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
-        self.administration: Administration
-        "What operators reach; there once started."
         self.figures: Figures
         "Everything that is counted; there once started."
         self.location: LocationService
@@ -136,7 +134,7 @@ class Server:
         accounts, hook_secrets = open_accounts(config), open_secrets(config)
         self._engine.authorizations.follow(accounts)
         self._sockets.follow(config)
-        self.administration.follow(config, hook_secrets)
+        self._administration.follow(config, hook_secrets)
         self._engine.follow(self._users.kept(config), self._clock.now())
         self.figures.follow(config)
         self._schedule()
@@ -181,6 +179,7 @@ class Server:
             self._lag,
             contacts,
             {**self._readers, "roles": self._telling},
+            lambda: self._administration.webhooks.statistics(),
         )
         self._open.push_async_callback(self._finish)
         self._engine.flows.adopt(await self._store.flows())
@@ -192,9 +191,9 @@ class Server:
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        self.administration = Administration(self, self._engine.roles, self._store, self._clock)
-        self._open.push_async_callback(self.administration.close)
-        await self.administration.start(hook_secrets)
+        self._administration = Administration(self, self._engine.roles, self._store, self._clock)
+        self._open.push_async_callback(self._administration.close)
+        await self._administration.start(hook_secrets)
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
@@ -208,7 +207,7 @@ class Server:
     @property
     def dashboard(self) -> str:
         """Address of the page that shows the server, with the token in it; empty if there is none."""
-        return self.administration.dashboard
+        return self._administration.dashboard
 
     # -- what embedding programs do -----------------------------------------------------------------------
 
@@ -437,4 +436,4 @@ class Server:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
-        return {**self.figures.statistics(), "webhooks": self.administration.webhooks.statistics()}
+        return self.figures.statistics()
