@@ -56,7 +56,7 @@ class Administration:
         self._open.push_async_callback(self.webhooks.close)
         await self.webhooks.configure(config.webhook, secrets)
         commands = self._commands()
-        methods = Rpc(commands, self._clock.now, self.webhooks).methods()
+        methods = Rpc(commands, self._clock.now, self.webhooks, self._server.traces).methods()
         control = ControlServer(config.admin.socket, methods)
         self._open.push_async_callback(control.close)
         await control.start()
