@@ -16,7 +16,7 @@ import reginfo._fast
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
-PEERS = ("kamailio", "sipp", "redis-server", "tshark", "postgres", "baresip", "sipsak", "chromium", "npm")
+PEERS = ("kamailio", "sipp", "redis-server", "tshark", "sngrep", "postgres", "baresip", "sipsak", "chromium", "npm")
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=500, deadline=None, derandomize=True, print_blob=True)
