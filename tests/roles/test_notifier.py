@@ -712,7 +712,7 @@ def test_numbers_are_never_used_twice() -> None:
 @pytest.mark.parametrize(
     "contact",
     [
-        "<sip:w@192.0.2.66;transport=ws>",  # no listener of that transport
+        "<sip:w@192.0.2.66;transport=tls>",  # no listener of that transport
         "<sip:w@[2001:db8::1]>",  # nor of that family
         "<sips:w@192.0.2.66>",
         "<sip:w@nowhere.invalid>",
