@@ -17,6 +17,7 @@ from reginfo.fast import Flow, SipParseError
 from reginfo.net.addresses import carries, is_wildcard
 from reginfo.net.clocks import Clocks
 from reginfo.net.connection import Connection, StreamLimits
+from reginfo.net.fault_log import FaultLog
 from reginfo.net.framing import Framing, StreamFraming
 from reginfo.net.identity import matches
 from reginfo.net.tls import Tls
@@ -73,6 +74,7 @@ class StreamServer:
         self.on_bad = on_bad
         self.tls = tls
         "For connections from now on."
+        self.faults = FaultLog(loop.time)
         self._framing = framing or (lambda: StreamFraming(limits.max_message))
         self._traces = traces
         self._on_lost = on_lost
