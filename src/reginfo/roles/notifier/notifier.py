@@ -99,11 +99,11 @@ class Notifier:
         return len(self._subscriptions)
 
     def __iter__(self) -> Iterator[Subscription]:
-        return iter(self._subscriptions.values())
+        return iter(self._subscriptions)
 
     def of_aor(self, aor: str) -> Sequence[Subscription]:
         """Return the subscriptions to an address-of-record."""
-        watched = self._watched.get(aor)
+        watched = self._subscriptions.find(aor)
         return () if watched is None else watched.subscriptions
 
     @property

@@ -26,6 +26,9 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_id.values())
+
     def __contains__(self, subscription: Subscription) -> bool:
         return subscription.id in self._by_id
 
