@@ -21,6 +21,7 @@ PEERS = (
     "sipp",
     "redis-server",
     "tshark",
+    "sngrep",
     "postgres",
     "baresip",
     "sipsak",

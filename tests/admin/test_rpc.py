@@ -12,7 +12,7 @@ from reginfo.admin.pages import PIECE
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.fast import Binding, Draft, Registration
-from reginfo.model import ContactEvent, Now
+from reginfo.model import ContactEvent, Now, TracedMessage, TraceStatus
 
 NOW_MS = 1_700_000_000_000
 ALICE = "sip:alice@example.com"
@@ -27,6 +27,7 @@ class Table:
         self.followed: dict[str, int] = {}
         self.ended: list[tuple[ContactEvent, int]] = []
         self.drained: list[bool] = []
+        self.trace: TraceStatus | None = None
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
         draft = Draft(aor, self.records.get(aor), self.now_ms)
@@ -83,6 +84,27 @@ class Table:
     def statistics(self) -> dict[str, dict[str, int]]:
         return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
 
+    # -- traces -----------------------------------------------------------------------------------------
+
+    def start(self, wanted: str, seconds: int, count: int, is_exported: bool) -> TraceStatus:
+        if wanted == "nonsense":
+            raise ValueError("'nonsense' is neither an address-of-record nor an address")
+        self.trace = TraceStatus(7, wanted, True, seconds, count, 12, is_exported)
+        return self.trace
+
+    def stop(self, id: int) -> bool:
+        return id == 7
+
+    def status(self) -> list[TraceStatus]:
+        return [] if self.trace is None else [self.trace]
+
+    async def read(self, id: int, after: int, wait: float) -> tuple[TraceStatus, int, list[TracedMessage]] | None:
+        if self.trace is None or id != 7:
+            return None
+        udp = TracedMessage(1_700_000_000.25, False, "udp", ("192.0.2.1", 5062), ("192.0.2.9", 5060), b"\xff\r\n\x1b")
+        tls = TracedMessage(1_700_000_001.0, True, "tls", ("::1", 5061), ("::2", 40000), b"SIP/2.0 200 OK")
+        return self.trace, 12, [udp, tls]
+
 
 @pytest.fixture
 def table() -> Table:
@@ -110,7 +132,7 @@ def call(table: Table) -> Callable[..., Any]:
         table.drain,
     )
     hooks = Webhooks(no_feed, lambda patterns: bool, lambda engine_ms: engine_ms)
-    methods = Rpc(commands, lambda: Now(table.now_ms, table.now_ms / 1000), hooks).methods()
+    methods = Rpc(commands, lambda: Now(table.now_ms, table.now_ms / 1000), hooks, table).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
         async def once() -> Any:
@@ -293,3 +315,61 @@ def test_uptime_version_and_methods(call: Callable[..., Any], table: Table) -> N
     methods = call("system.listMethods")
     assert methods == sorted(methods)
     assert {"ul.dump", "ul.lookup", "ul.add", "ul.rm", "ul.rm_contact", "system.listMethods"} <= set(methods)
+
+
+def test_a_trace_is_started_read_and_stopped(call: Callable[..., Any]) -> None:
+    started = call("trace.start", {"wanted": "192.0.2.0/24", "seconds": 30, "hep": True})
+    assert started == {
+        "Id": 7,
+        "Trace": "192.0.2.0/24",
+        "State": "running",
+        "Seconds": 30,
+        "Count": 1000,
+        "Messages": 12,
+        "HEP": True,
+    }
+    assert call("trace.list") == [started]
+    read = call("trace.read", [7, 4, 1.5])
+    assert read == {
+        "Trace": started,
+        "Messages": [
+            {
+                "Time": "2023-11-14T22:13:20.250000Z",
+                "Direction": "in",
+                "Transport": "udp",
+                "Source": "192.0.2.1:5062",
+                "Destination": "192.0.2.9:5060",
+                "Message": "\\xff\r\n\x1b",
+            },
+            {
+                "Time": "2023-11-14T22:13:21.000000Z",
+                "Direction": "out",
+                "Transport": "tls",
+                "Source": "[::1]:5061",
+                "Destination": "[::2]:40000",
+                "Message": "SIP/2.0 200 OK",
+            },
+        ],
+        "Cursor": 12,
+        "Missed": 6,
+    }
+    assert call("trace.stop", [7]) == {"Stopped": 7}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "code"),
+    [
+        ("trace.start", ["nonsense"], INVALID_PARAMS),
+        ("trace.start", [], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 0], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 86_401], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 60, 1_000_001], INVALID_PARAMS),
+        ("trace.read", [7, 0, 5.1], INVALID_PARAMS),
+        ("trace.read", [8], NOT_FOUND),
+        ("trace.stop", [8], NOT_FOUND),
+        ("trace.stop", ["x"], INVALID_PARAMS),
+        ("trace.list", ["x"], INVALID_PARAMS),
+    ],
+)
+def test_traces_that_cannot_be_are_refused(call: Callable[..., Any], method: str, params: Params, code: int) -> None:
+    assert refusal(call, method, params) == code

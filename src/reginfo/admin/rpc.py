@@ -16,6 +16,14 @@ from msgspec import Meta
 from reginfo.admin.arguments import aor_of, contact_of
 from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
 from reginfo.admin.pages import pages
+from reginfo.admin.tracing import (
+    MAX_TRACE_MESSAGES,
+    MAX_TRACE_SECONDS,
+    MAX_TRACE_WAIT,
+    Tracing,
+    trace_fields,
+    traced_fields,
+)
 from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported
 from reginfo.admin.views import registration_fields
 from reginfo.admin.webhooks import BadWebhook, Webhooks
@@ -132,17 +140,34 @@ class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
 
 
+class _StartTrace(msgspec.Struct, forbid_unknown_fields=True):
+    wanted: str
+    seconds: Annotated[int, Meta(ge=1, le=MAX_TRACE_SECONDS)] = 60
+    count: Annotated[int, Meta(ge=1, le=MAX_TRACE_MESSAGES)] = 1000
+    hep: bool = False
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class _ReadTrace(_Id, forbid_unknown_fields=True):
+    cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    wait: Annotated[float, Meta(ge=0, le=MAX_TRACE_WAIT)] = 0.0
+
+
 _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 
 
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks) -> None:
+    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks, traces: Tracing) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
         self._webhooks = webhooks
         self._clock = clock
+        self._traces = traces
         self._up_since = clock()
 
     def methods(self) -> dict[str, Method]:
@@ -162,6 +187,10 @@ class Rpc:
             "reg.subscriptions": self._subscriptions,
             "reg.unsubscribe": self._unsubscribe,
             "stats.get_statistics": self._statistics,
+            "trace.list": self._list_traces,
+            "trace.read": self._read_trace,
+            "trace.start": self._start_trace,
+            "trace.stop": self._stop_trace,
             "ul.add": self._add,
             "ul.dump": self._dump,
             "ul.lookup": self._lookup,
@@ -355,6 +384,36 @@ class Rpc:
         if not await self._webhooks.remove(name):
             raise RpcError(NOT_FOUND, f"no temporary webhook {name}")
         return {"name": name}
+
+    async def _start_trace(self, params: Params) -> Json:
+        given = _arguments(params, _StartTrace)
+        try:
+            return trace_fields(self._traces.start(given.wanted, given.seconds, given.count, given.hep))
+        except ValueError as error:
+            raise BadArgument(f"trace: {error}") from None
+
+    async def _stop_trace(self, params: Params) -> Json:
+        id = _arguments(params, _Id).id
+        if not self._traces.stop(id):
+            raise RpcError(NOT_FOUND, f"no trace {id}")
+        return {"Stopped": id}
+
+    async def _list_traces(self, params: Params) -> Json:
+        _arguments(params, _Nothing)
+        return [trace_fields(status) for status in self._traces.status()]
+
+    async def _read_trace(self, params: Params) -> Json:
+        given = _arguments(params, _ReadTrace)
+        found = await self._traces.read(given.id, given.cursor, given.wait)
+        if found is None:
+            raise RpcError(NOT_FOUND, f"no trace {given.id}")
+        status, cursor, messages = found
+        return {
+            "Trace": trace_fields(status),
+            "Messages": [traced_fields(message) for message in messages],
+            "Cursor": cursor,
+            "Missed": max(0, cursor - len(messages) - given.cursor),
+        }
 
     async def _uptime(self, params: Params) -> Json:
         """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""

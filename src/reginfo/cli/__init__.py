@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "ping": "reginfo.cli.ping",
     "subscribe": "reginfo.cli.follow",
     "unsubscribe": "reginfo.cli.follow",
+    "trace": "reginfo.cli.trace",
     "ul": "reginfo.cli.ul",
     "user": "reginfo.cli.user",
     "create": "reginfo.cli.verbs",

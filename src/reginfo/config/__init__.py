@@ -23,6 +23,7 @@ from reginfo.config.sections import (
     RegistrarSection,
     StoreSection,
     TlsSection,
+    TraceSection,
     WebhookSection,
     WebsocketSection,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "RegistrarSection",
     "StoreSection",
     "TlsSection",
+    "TraceSection",
     "WebhookSection",
     "WebsocketSection",
     "canonical_domain",

@@ -474,6 +474,33 @@ class WebhookSection(Section, frozen=True, kw_only=True):
                 )
 
 
+class TraceSection(Section, frozen=True, kw_only=True):
+    """Where traced messages are sent, besides to those who follow them here."""
+
+    hep: str = ""
+    capture_id: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 2001
+    password_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.hep and (self.collector is None or not self.collector.port):
+            raise ConfigError(
+                f"trace.hep {self.hep!r} must be udp:ADDRESS:PORT with an IP address, IPv6 in brackets "
+                "(udp:127.0.0.1:9060)",
+                key="trace.hep",
+            )
+        if self.password_file and not self.hep:
+            raise ConfigError("trace.password_file needs trace.hep, who the password is for", key="trace.hep")
+
+    @property
+    def collector(self) -> Listener | None:
+        """Who gets HEP packets, if anybody does."""
+        try:
+            where = parse_listener(self.hep)
+        except ConfigError:
+            return None
+        return where if where.transport == "udp" else None
+
+
 class LogSection(Section, frozen=True, kw_only=True):
     """Lines on standard error."""
 
@@ -506,6 +533,7 @@ class Config(Section, frozen=True, kw_only=True):
     store: StoreSection = StoreSection()
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
+    trace: TraceSection = TraceSection()
     peer: tuple[PeerSection, ...] = ()
     webhook: tuple[WebhookSection, ...] = ()
 

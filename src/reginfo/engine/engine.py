@@ -386,6 +386,7 @@ class Engine:
     def lost(self, flow: Flow, now: Now) -> None:
         """Take news of the network: flow has ended, or its remote address cannot be reached (TRN-10, OUT-6)."""
         self._client.lost(flow, now)
+        self.roles.notifier.lost(flow)
         self.flows.lost(flow, self.pending, now.ms)
 
     def take_lookups(self) -> list[Hop]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reginfo.admin.control import ControlServer, Method
 from reginfo.admin.event_stream import EventStream
 from reginfo.admin.history import INTERVAL, History
+from reginfo.admin.metric_families import FAMILIES, KAMAILIO
 from reginfo.admin.rest import Rest
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.token import open_token
@@ -57,7 +58,7 @@ class Administration:
         self._open.push_async_callback(self.webhooks.close)
         await self.webhooks.configure(config.webhook, secrets)
         commands = self._commands()
-        methods = Rpc(commands, self._clock.now, self.webhooks).methods()
+        methods = Rpc(commands, self._clock.now, self.webhooks, self._server.traces).methods()
         control = ControlServer(config.admin.socket, methods)
         self._open.push_async_callback(control.close)
         await control.start()

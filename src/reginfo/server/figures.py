@@ -15,6 +15,7 @@ from reginfo.config import Config
 from reginfo.engine import Engine
 from reginfo.fast import Histogram
 from reginfo.model import ContactEvent
+from reginfo.net.trace import Traces
 from reginfo.server.lag import LoopLag
 from reginfo.server.sockets import Sockets
 from reginfo.sip.routing import next_hop
@@ -52,8 +53,10 @@ class Figures:
         contacts: ContactCounts,
         consumers: Mapping[str, Lagging],
         webhooks: Callable[[], Mapping[str, int]],
+        traces: Traces,
     ) -> None:
         """webhooks() returns the figures of all webhooks together."""
+        self._traces = traces
         self._engine = engine
         self._store = store
         self._records = records
@@ -92,6 +95,12 @@ class Figures:
             "subscriptions": self._subscriptions(),
             "publications": self._publications(),
             "webhooks": dict(self._webhooks()),
+            "trace": {
+                "running": len(self._traces),
+                "messages": self._traces.messages,
+                "exported": self._traces.exported,
+                "export_drops": self._traces.dropped,
+            },
             "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
         }
 

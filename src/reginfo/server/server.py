@@ -28,6 +28,7 @@ from reginfo.fast import (
     Transactions,
 )
 from reginfo.model import ACCEPTED, Command
+from reginfo.net.trace import Traces
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
 from reginfo.server.figures import Figures
@@ -39,6 +40,7 @@ from reginfo.server.locator import Locator
 from reginfo.server.sockets import Sockets
 from reginfo.server.tasks import ended
 from reginfo.server.telling import Telling
+from reginfo.server.tracing import open_traces
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
 from reginfo.server.webhooks import hold_feed, open_secrets
@@ -88,6 +90,8 @@ class Server:
         "Everything that is counted; there once started."
         self.location: LocationService
         "Look-ups and changes by hand; there once started."
+        self.traces: Traces
+        "Copies of messages for who wants to look at them; there once started."
         self._stopping = asyncio.Event()
         self._open = AsyncExitStack()
         self._turn_scheduled = False
@@ -146,8 +150,10 @@ class Server:
         # A certificate or a secret that cannot be used is found before anything is open.
         hook_secrets = open_secrets(config)
         self._locator = Locator({listener.transport for listener in config.listeners} - {"ws", "wss"})
+        self.traces = open_traces(self._loop, config.trace)
+        self._open.callback(self.traces.close)
         self._sockets = Sockets(
-            self._loop, config, self._locator, self._on_batch, self._on_error, self._on_lost, self._on_bad
+            self._loop, config, self._locator, self.traces, self._on_batch, self._on_error, self._on_lost, self._on_bad
         )
         self._store = open_store(
             Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
@@ -180,6 +186,7 @@ class Server:
             contacts,
             {**self._readers, "roles": self._telling},
             lambda: self._administration.webhooks.statistics(),
+            self.traces,
         )
         self._open.push_async_callback(self._finish)
         self._engine.flows.adopt(await self._store.flows())
@@ -296,11 +303,18 @@ class Server:
     # -- input ------------------------------------------------------------------------------------------
 
     def _on_batch(self, batch: list[tuple[bytes, Flow]]) -> None:
+        if self.traces.is_on:
+            self.traces.received(batch)
         self._engine.receive(batch, self._clock.now())
         self._schedule()
 
     def _on_bad(self, error: SipParseError, flow: Flow) -> bytes | None:
-        return self._engine.answer_unframed(error, error.head, flow, self._clock.now())
+        answer = self._engine.answer_unframed(error, error.head, flow, self._clock.now())
+        if self.traces.is_on:
+            self.traces.received([(error.head, flow)])
+            if answer:
+                self.traces.sent([(answer, flow)])
+        return answer
 
     def _on_error(self, flow: Flow) -> None:
         logger.debug("transport error flow=%s", flow.text)
