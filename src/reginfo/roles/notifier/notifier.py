@@ -252,7 +252,7 @@ class Notifier:
 
     def leave(self, aor: str, record: bytes | None, now: Now) -> None:
         """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
-        watched = self._watched.get(aor)
+        watched = self._subscriptions.find(aor)
         if watched is not None:
             watched.see(record)
             for subscription in list(watched.subscriptions):
