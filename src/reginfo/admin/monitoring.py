@@ -91,7 +91,9 @@ def _metric(family: Family, values: Mapping[tuple[str, ...], float | Histogram])
             buckets, total = _in_base_units(value, family.per_unit)
             histograms.add_metric(labels, buckets, total)
         return histograms
-    metric = _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
+    metric: CounterMetricFamily | GaugeMetricFamily | UnknownMetricFamily = _SIMPLE[family.kind](
+        family.name, family.help, labels=family.labels
+    )
     for labels, value in values.items():
         assert not isinstance(value, Histogram)
         metric.add_metric(labels, value)

@@ -35,6 +35,11 @@ def trace(
 
     It ends after --seconds or --count, whichever comes first, or with Ctrl-C.  Responses to challenges are masked.
     Without an argument it lists the traces that run.
+
+    \b
+    Examples:
+      reginfo trace alice@example.com
+      reginfo trace 192.0.2.0/24 --seconds 10 --json
     """
     with connected(socket, file) as call:
         if wanted is None:
