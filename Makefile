@@ -24,7 +24,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run demo test compliance cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test compliance man metric-table cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample docs reference lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -67,7 +67,7 @@ $(BUILT): $(TOOLS)
 	@rm -f .venv/.built-* .venv/.installed-* && touch $(INSTALLED) $@
 
 run: $(BUILT)  ## registrar for example.com on 127.0.0.1:5060, UDP and TCP, bindings kept in the folder reginfo.db
-	@exec $(BIN)/reginfo serve
+	@exec $(BIN)/reginfo serve --admin 127.0.0.1:8080
 
 demo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
 	@$(BIN)/reginfo demo
@@ -78,6 +78,18 @@ test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so t
 
 compliance: $(TESTING) $(BUILT)  ## docs/rfc-compliance.md: each requirement, its code and its tests
 	$(BIN)/python -m tests.compliance
+
+man: $(TESTING) $(BUILT)  ## docs/man/reginfo.1, from the help of the commands
+	$(BIN)/python -m tests.manual
+
+metric-table: $(TESTING) $(BUILT)  ## the tables of docs/metrics.md, from what /metrics says of itself
+	$(BIN)/python -m tests.metric_table
+
+reference: $(TESTING) $(BUILT)  ## docs/reference-*.md: keys, commands, methods and names, as the code has them
+	$(BIN)/python -m tests.reference_pages
+
+docs: $(TESTING) $(BUILT)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 cov: $(LINTING)  ## branch coverage of src/reginfo, line coverage of src/_fast, from a traced build
 	REGINFO_TRACE=1 $(BIN)/python setup.py -q build
@@ -106,15 +118,17 @@ bench-connections: $(TESTING) $(BUILT)  ## memory and idle CPU of 15,000 phones 
 instructions: $(TESTING) $(BUILT)  ## instructions of the compiled paths beside those of the parent commit; a rise of 5 % fails
 	$(BIN)/python -m benchmarks.instructions --against HEAD^
 
-soak: $(TESTING) $(BUILT)  ## 100 kills under load, of one server and of a chain, thousands of models, ten minutes of mutated traffic
+soak: $(TESTING) $(BUILT)  ## 100 kills under load, of one server and of a chain, a minute without receiver of webhooks, thousands of models, ten minutes of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 100
 	$(BIN)/python -m tests.soak.chain --kills 100
+	$(BIN)/python -m tests.soak.webhook --seconds 60
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/roles/test_convergence.py
 	$(BIN)/python -m tests.soak.mutate --seconds 600
 
 soak-sample: $(TESTING) $(BUILT)  ## the bounded part of soak: 10 kills of each kind, one minute of mutated traffic
 	$(BIN)/python -m tests.soak.kill --kills 10
 	$(BIN)/python -m tests.soak.chain --kills 10
+	$(BIN)/python -m tests.soak.webhook --seconds 5
 	$(BIN)/python -m tests.soak.mutate --seconds 60
 
 lint: $(LINTING) types  ## formatting, ruff, cython-lint, mypy
@@ -131,7 +145,7 @@ types: $(LINTING) $(BUILT)
 	$(BIN)/mypy tests benchmarks
 
 stubtest: $(TESTING)  ## the .pyi files against the extensions of an installed wheel
-	$(BIN)/python -m pytest tests/test_packaging.py -k stub
+	$(BIN)/python -m pytest tests/packaging -k stub
 
 annotate: $(TESTING)  ## Cython's annotated C, to build/annotate
 	REGINFO_ANNOTATE=1 $(BIN)/python setup.py -q build_ext

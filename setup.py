@@ -67,6 +67,9 @@ GENERATED_C_NOISE = [
     "-Wno-cast-function-type",
 ]
 
+# Debug information names neither where it was built nor where lxml was then: the same sources make the same wheel.
+PATHLESS = [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={Path(lxml.__file__).parent.parent}=."]
+
 
 def require_toolchain() -> None:
     """Exit with one line that names the Debian package, if there is nothing to compile with."""
@@ -104,7 +107,7 @@ def stage() -> list[Path]:
 
 def flags() -> tuple[list[str], list[str], list[tuple[str, str | None]]]:
     """Return compiler flags, linker flags and macros for the chosen switches."""
-    compile_args = ["-Wall", "-Wextra", *GENERATED_C_NOISE, "-fno-strict-aliasing"]
+    compile_args = ["-Wall", "-Wextra", *GENERATED_C_NOISE, "-fno-strict-aliasing", *PATHLESS]
     link_args: list[str] = []
     macros: list[tuple[str, str | None]] = []
     if SANITIZERS:
@@ -163,7 +166,7 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     require_toolchain()
     setup(
-        license="MIT",
+        license_expression="MIT",
         packages=[
             "reginfo",
             "reginfo._fast",
@@ -182,7 +185,12 @@ if __name__ == "__main__":
             "reginfo.store",
         ],
         package_dir={"": "src", "reginfo._fast": str(PACKAGE)},
-        package_data={"reginfo": ["py.typed"], "reginfo._fast": ["*.pyi", "*.pxd"]},
+        package_data={
+            "reginfo": ["py.typed"],
+            "reginfo._fast": ["*.pyi", "*.pxd"],
+            "reginfo.admin": ["dashboard/*"],
+        },
+        data_files=[("share/man/man1", ["docs/man/reginfo.1"])],
         ext_modules=extensions(),
         options={
             "build": {"build_base": str(BUILD), "build_lib": str(BUILD / "lib")},

@@ -16,7 +16,21 @@ import reginfo._fast
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
-PEERS = ("kamailio", "sipp", "redis-server", "tshark", "postgres", "baresip", "sipsak", "chromium", "npm")
+PEERS = (
+    "kamailio",
+    "sipp",
+    "redis-server",
+    "tshark",
+    "sngrep",
+    "postgres",
+    "baresip",
+    "sipsak",
+    "chromium",
+    "npm",
+    "systemd",
+    "promtool",
+    "network namespace",
+)
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=500, deadline=None, derandomize=True, print_blob=True)
@@ -74,6 +88,12 @@ def redis_server() -> Path:
 def tshark() -> Path:
     """The tshark program."""
     return _peer("tshark")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """The promtool program."""
+    return _peer("promtool")
 
 
 @pytest.fixture(scope="session")

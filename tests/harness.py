@@ -220,7 +220,8 @@ class House:
     def settle(self) -> None:
         """Run turns until nothing waits; the store must not suspend."""
         while self.engine.has_works:
-            finish(run_turn(self.engine, self.store, self.now))
+            works = finish(run_turn(self.engine, self.store, self.now))
+            self.engine.counts.measure(works, self.now())
 
     def registration(self, aor: str = "sip:alice@example.com") -> Registration | None:
         record = finish(self.store.load([aor]))[0]

@@ -20,7 +20,7 @@ from reginfo.config import (
     parse_listener,
     render,
 )
-from reginfo.config.sources import PEER_KEYS, _toml
+from reginfo.config.sources import LISTED_KEYS, _toml
 from reginfo.errors import ConfigError
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
@@ -473,9 +473,10 @@ def test_every_key_is_documented_with_its_default() -> None:
         section, _, name = key.rpartition(".")
         value = line.split(" = ")[1].split("  # from")[0].strip()
         assert f"| `{name}` | `{value}` |" in sections[section], key
-    for name, entry in PEER_KEYS.items():
-        assert f"| `{name}` | " in sections["peer"], name
-        assert entry.default is msgspec.NODEFAULT or f"| `{name}` | `{_toml(entry.default)}` |" in sections["peer"]
+    for listed, keys in LISTED_KEYS.items():
+        for name, entry in keys.items():
+            assert f"| `{name}` | " in sections[listed], name
+            assert entry.default is msgspec.NODEFAULT or f"| `{name}` | `{_toml(entry.default)}` |" in sections[listed]
 
 
 # ---- what belongs together
@@ -592,6 +593,51 @@ def test_a_set_that_cannot_be_used_is_named(sets: str, barred: str, message: str
 def test_a_set_has_32_identities_at_most() -> None:
     [one] = load(f"[ims]\nimplicit_sets = [{[f'sip:{n}@h' for n in range(32)]}]").config.ims.sets
     assert len(one.told) == 32
+
+
+# ---- webhooks
+
+WEBHOOK = '[[webhook]]\nurl = "https://App.example.com:8443/hook/"\nsecret_file = "hook.secret"\n'
+
+
+def test_webhooks_are_tables_of_a_file_and_print_as_such() -> None:
+    more = 'name = "app"\nevents = ["registered", "expired"]\nfeature_tags = ["+sip.instance"]\ntimeout = 2'
+    loaded = load(WEBHOOK + WEBHOOK + more)
+    first, second = loaded.config.webhook
+    assert (first.name, first.events, first.max_pending) == ("app.example.com:8443/hook", (), 10_000)
+    assert (second.name, second.events, second.timeout) == ("app", ("registered", "expired"), 2.0)
+    assert load(render(loaded)).config == loaded.config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('webhook = "https://h/"', "webhook is a list of tables: write [[webhook]]"),
+        ('[[webhook]]\nsecret_file = "s"', "given.toml line 1: webhook.url is missing"),
+        ('[[webhook]]\nurl = "https://h/"', "webhook h needs secret_file, a file with the secret"),
+        (WEBHOOK + 'secret_env = "HOOK"', "webhook app.example.com:8443/hook needs secret_file"),
+        (WEBHOOK + WEBHOOK, "webhook.name must be unique"),
+        (WEBHOOK + 'name = "a b"', "webhook.name 'a b' must be 1 to 64 letters"),
+        (WEBHOOK + 'event = ["expired"]', 'line 4: unknown key webhook.event, did you mean "webhook.events"?'),
+        (WEBHOOK + 'events = ["lost"]', 'webhook.events must be a list of "created", "deactivated", "expired"'),
+        (WEBHOOK + 'feature_tags = ["a=b"]', "webhook.feature_tags: 'a=b' is no name of a Contact parameter"),
+        (WEBHOOK + f"aors = {['sip:*'] * 101}", "line 4: webhook.aors must be a list of 0 to 100 strings"),
+        (WEBHOOK + "max_pending = 50_001", "webhook.max_pending must be an integer from 1 to 50000"),
+        (WEBHOOK + "timeout = 0", "webhook.timeout must be a number from 0.1 to 60"),
+        (WEBHOOK.replace("https:", "ftp:"), 'webhook.url must be "https://HOST/PATH"'),
+        (WEBHOOK.replace("App.example.com:8443", ""), 'webhook.url must be "https://HOST/PATH"'),
+        (WEBHOOK.replace("8443", "99999"), 'webhook.url must be "https://HOST/PATH"'),
+        (WEBHOOK.replace("App", "user:secret@App"), "webhook.url must hold neither a password nor a fragment"),
+        (WEBHOOK.replace("hook/", "a b"), 'webhook.url must be "https://HOST/PATH"'),
+        ("".join(WEBHOOK.replace("hook/", f"{n}") for n in range(33)), "at most 32 webhooks are possible"),
+    ],
+)
+def test_a_webhook_that_cannot_be_used_is_named(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
+def test_32_webhooks_are_possible() -> None:
+    assert len(load("".join(WEBHOOK.replace("hook/", f"{n}") for n in range(32))).config.webhook) == 32
 
 
 def test_timeouts_and_counts_are_finite() -> None:

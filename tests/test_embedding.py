@@ -83,10 +83,10 @@ class Heard:
 
 async def test_every_change_is_heard_in_order() -> None:
     heard = Heard()
-    failed = []
+    failed: asyncio.Queue[int] = asyncio.Queue()
 
     async def fails(change: Change) -> None:
-        failed.append(change.seq)
+        failed.put_nowait(change.seq)
         raise ValueError("of the application")
 
     async with serving() as (server, at):
@@ -101,7 +101,8 @@ async def test_every_change_is_heard_in_order() -> None:
         assert events == [
             [(phone.contact, event)] for event in ("registered", "refreshed", "shortened", "unregistered")
         ]
-        assert len(failed) == 4
+        async with asyncio.timeout(PATIENCE):
+            assert [await failed.get() for _ in range(4)] == [1, 2, 3, 4]
 
 
 async def test_a_listener_with_a_name_hears_again_what_it_had_not_finished(tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ pytestmark = pytest.mark.network
 
 
 @contextmanager
-def program(folder: Path, *arguments: str | Path) -> Generator["subprocess.Popen[str]", None, None]:
-    """Run a Python program for the length of a block, and end it the way an operator does."""
+def program(
+    folder: Path, *arguments: str | Path, patience: float = 3 * PATIENCE
+) -> Generator["subprocess.Popen[str]", None, None]:
+    """Run a Python program for the length of a block, patience seconds at most; end it the way an operator does."""
     with subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        hangs = threading.Timer(3 * PATIENCE, process.kill)
+        hangs = threading.Timer(patience, process.kill)
         hangs.start()
         try:
             yield process

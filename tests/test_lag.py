@@ -13,7 +13,7 @@ def test_the_longest_of_the_last_seconds_is_told_and_no_older_one(steps: list[tu
     noted: list[tuple[int, int]] = []
     for pause, lag_ms in steps:
         now_ms += pause
-        lag.note(lag_ms, now_ms)
+        lag.note(1_000 * lag_ms, now_ms)
         noted.append((now_ms // 1000, lag_ms))
     now_ms += later
     expected = [lag_ms for second, lag_ms in noted if second > now_ms // 1000 - SECONDS]

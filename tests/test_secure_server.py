@@ -128,6 +128,9 @@ async def test_a_watcher_in_a_browser_is_told_over_its_own_connection(tmp_path: 
                 assert (await receive()).status == 200
         await asyncio.sleep(0)
         assert server.statistics()["subscriptions"]["notifier"] == 1
+        await browser.close()
+        while server.statistics()["subscriptions"]["notifier"]:  # it can be told no more
+            await asyncio.sleep(0.01)
 
 
 async def test_a_watcher_over_tls_is_told_over_its_connection(tmp_path: Path, files: Files) -> None:

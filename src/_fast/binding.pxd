@@ -1,6 +1,7 @@
-"""The record behind a registration, for what writes it down, and the row of a contact, for what learns one."""
+"""The record behind a registration, for what writes it down, the row of a contact, for what learns one, and a change,
+for what counts them."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from reginfo._fast._record cimport RowHead
 
@@ -27,6 +28,24 @@ cdef class Binding:
         str user_agent,
         str origin,
     ) except -1
+
+
+cdef class Change:
+    cdef readonly str cause
+    cdef readonly str origin
+    cdef readonly bytes record
+    cdef readonly bytes ended
+    cdef readonly bytes before
+    cdef readonly uint64_t base_revision
+    cdef readonly uint64_t revision
+    cdef readonly int64_t at_ms
+    cdef readonly bint only_refreshes
+    cdef readonly bint muted
+    cdef readonly bint touches_flows    # a binding of a flow came, moved or ended; False once read back
+    cdef str _aor
+    cdef uint64_t _seq
+
+    cdef bint removes(self) noexcept
 
 
 cdef Binding learned_binding(

@@ -881,20 +881,6 @@ cdef class Change:
     when the AoR had no record.  A muted one is not published.
     """
 
-    cdef readonly str cause
-    cdef readonly str origin
-    cdef readonly bytes record
-    cdef readonly bytes ended
-    cdef readonly bytes before
-    cdef readonly uint64_t base_revision
-    cdef readonly uint64_t revision
-    cdef readonly int64_t at_ms
-    cdef readonly bint only_refreshes
-    cdef readonly bint muted
-    cdef readonly bint touches_flows    # a binding of a flow came, moved or ended; False once read back
-    cdef str _aor
-    cdef uint64_t _seq
-
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise TypeError("changes are made by Draft.finish and Change.from_octets")
 
@@ -914,6 +900,16 @@ cdef class Change:
         if self._aor is None:
             self._aor = aor_of(self.record)
         return self._aor
+
+    cdef bint removes(self) noexcept:
+        # Whether its own phone took a contact away; others may have run out in the same change.
+        cdef const uint8_t* octets = octets_of(self.ended)
+        cdef Py_ssize_t at = 0
+        while at < PyBytes_GET_SIZE(self.ended):     # C-only loop
+            if row_head(&octets[at]).event == UNREGISTERED:
+                return True
+            at += row_size(&octets[at])
+        return False
 
     @property
     def contacts(self) -> list[tuple[Binding, str]]:

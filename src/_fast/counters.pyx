@@ -1,23 +1,16 @@
-"""Event counters as plain C integers: counting costs one addition, names matter only when read."""
+"""Event counters and histograms as plain C integers: counting costs an addition, names matter only when read."""
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from collections.abc import Sequence
-
-cdef enum:
-    MAX_COUNTERS = 1024   # room for one per SIP status code; 8 KiB inside the object
 
 
 @cython.final
 @cython.auto_pickle(False)
 cdef class Counters:
     """A fixed row of named counters; the slot of a name is its position."""
-
-    cdef readonly tuple names
-    cdef Py_ssize_t _size
-    cdef uint64_t[MAX_COUNTERS] _values
 
     def __cinit__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -46,3 +39,50 @@ cdef class Counters:
     def totals(self) -> dict[str, int]:
         """Return every counter by name."""
         return {name: self._values[index] for index, name in enumerate(self.names)}
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Histogram:
+    """How many values there were up to each of a few bounds, and their sum; a negative value counts as 0."""
+
+    def __cinit__(self, bounds: Sequence[int]) -> None:
+        self._size = len(bounds)
+        if self._size > MAX_BOUNDS:
+            raise ValueError(f"at most {MAX_BOUNDS} bounds")
+        memset(self._counts, 0, sizeof(self._counts))
+        for index, bound in enumerate(bounds):
+            self._bounds[index] = bound
+            if index and self._bounds[index] <= self._bounds[index - 1]:
+                raise ValueError("bounds have to rise")
+
+    cdef void count(self, int64_t value, uint64_t n) noexcept:
+        cdef Py_ssize_t index = 0
+        if value < 0:
+            value = 0
+        while index < self._size and value > self._bounds[index]:     # C-only loop
+            index += 1
+        self._counts[index] += n
+        self.sum += <uint64_t>value * n
+
+    def add(self, value: int, n: int = 1) -> None:
+        """Count n times one value."""
+        self.count(value, n)
+
+    def __len__(self) -> int:
+        """Return how many values were counted."""
+        cdef Py_ssize_t index
+        cdef uint64_t total = 0
+        for index in range(self._size + 1):
+            total += self._counts[index]
+        return total
+
+    def buckets(self) -> list[tuple[int | None, int]]:
+        """Return every bound with the number of values up to it; None, no bound, is the last."""
+        cdef Py_ssize_t index
+        cdef uint64_t total = 0
+        buckets = []
+        for index in range(self._size + 1):
+            total += self._counts[index]
+            buckets.append((self._bounds[index] if index < self._size else None, total))
+        return buckets

@@ -3,6 +3,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
 from reginfo._fast.authenticator import Authenticator
 from reginfo._fast.binding import Change
+from reginfo._fast.counters import Counters, Histogram
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.screen import Screen
@@ -14,6 +15,8 @@ _Work = TypeVar("_Work")
 class _Now(Protocol):
     @property
     def ms(self) -> int: ...
+    @property
+    def us(self) -> int: ...
 
 # What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, a STUN
 # message, and a REGISTER that lacks nothing but credentials.
@@ -38,6 +41,8 @@ class Outcome:
     def headers(self) -> tuple[tuple[str, str], ...]: ...
 
 ACCEPTED: Final[Outcome]
+TRANSPORTS: Final[tuple[str, ...]]
+REGISTRATION_KINDS: Final[tuple[str, ...]]
 
 @final
 class Registering:
@@ -49,7 +54,15 @@ class Registering:
     outcome: Outcome
     change: Change | None
     listing: bytes | None
-    def __init__(self, request: SipMessage, aor: str, flow: Flow, fingerprint: int, arrived_ms: int) -> None: ...
+    def __init__(
+        self,
+        request: SipMessage,
+        aor: str,
+        flow: Flow,
+        fingerprint: int,
+        arrived_ms: int,
+        arrived_us: int = 0,
+    ) -> None: ...
     @property
     def request(self) -> SipMessage: ...
     @property
@@ -60,12 +73,18 @@ class Registering:
     def fingerprint(self) -> int: ...
     @property
     def arrived_ms(self) -> int: ...
+    @property
+    def arrived_us(self) -> int: ...
 
 def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
 
 @final
 class Intake:
     pending: int
+    @property
+    def taken(self) -> Counters: ...
+    @property
+    def accepted(self) -> Counters: ...
     def __init__(
         self,
         transactions: Transactions,
@@ -94,3 +113,11 @@ class Intake:
         output: list[tuple[bytes, Flow]],
         other: Callable[[_Work], None],
     ) -> int: ...
+    def count(
+        self,
+        works: list[_Work],
+        now_ms: int,
+        now_us: int,
+        registers: Histogram,
+        other: Callable[[_Work], None],
+    ) -> None: ...

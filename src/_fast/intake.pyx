@@ -14,6 +14,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
 from reginfo._fast.authenticator cimport CHALLENGED_, PROVEN_, Authenticator, Proof
+from reginfo._fast.binding cimport Change
+from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
 from reginfo._fast.sip_parser cimport (
@@ -31,6 +33,19 @@ cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
     SIP_PORT = 5060
     ROAD = 7                # parts
+
+# By their number in datagrams.pxd.
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+
+# What an accepted REGISTER did (RFC 3261 10.2): bound a contact, refreshed what is bound, took a contact away, or
+# changed nothing.
+REGISTRATION_KINDS = ("add", "refresh", "remove", "fetch")
+
+cdef enum:                  # the same
+    ADD
+    REFRESH
+    REMOVE
+    FETCH
 
 
 @cython.final
@@ -68,23 +83,32 @@ cdef class Registering:
     cdef readonly Flow flow
     cdef readonly uint64_t fingerprint
     cdef readonly int64_t arrived_ms
+    cdef readonly int arrived_us    # beyond arrived_ms
     cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
     cdef public str info            # Authentication-Info of its 200, None or empty without one
     cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public Outcome outcome
-    cdef public object change
+    cdef public Change change
     cdef public bytes listing
 
     def __init__(
-        self, request: SipMessage, aor: str, flow: Flow, fingerprint: uint64_t, arrived_ms: int64_t
+        self,
+        request: SipMessage,
+        aor: str,
+        flow: Flow,
+        fingerprint: uint64_t,
+        arrived_ms: int64_t,
+        arrived_us: cython.int = 0,
     ) -> None:
+        """arrived_us are the microseconds beyond arrived_ms."""
         self.request = request
         self.aor = aor
         self.flow = flow
         self.fingerprint = fingerprint
         self.arrived_ms = arrived_ms
+        self.arrived_us = arrived_us
         self.outcome = _accepted
 
 
@@ -126,6 +150,14 @@ cdef inline bint is_response(bytes octets) noexcept:
     return PyBytes_GET_SIZE(octets) > 4 and memcmp(PyBytes_AS_STRING(octets), b"SIP/", 4) == 0
 
 
+cdef inline int kind_of(Change change) noexcept:
+    if change is None:
+        return FETCH
+    if change.only_refreshes:
+        return REFRESH
+    return REMOVE if change.removes() else ADD
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Intake:
@@ -137,6 +169,8 @@ cdef class Intake:
     cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
     cdef bint is_unproven               # nothing else is said against what plain() refused
+    cdef readonly Counters taken        # plain REGISTERs by transport
+    cdef readonly Counters accepted     # REGISTERs by what they did
 
     def __init__(
         self,
@@ -146,6 +180,8 @@ cdef class Intake:
         authenticator: Authenticator | None = None,
     ) -> None:
         self.transactions = transactions
+        self.taken = Counters(TRANSPORTS)
+        self.accepted = Counters(REGISTRATION_KINDS)
         self.follow(screen, max_message, authenticator)
 
     def follow(
@@ -175,12 +211,13 @@ cdef class Intake:
         cdef bytes octets
         cdef Flow flow
         cdef int64_t now_ms = now.ms
+        cdef int now_us = now.us
         cdef int taken = 0
         if len(road) != ROAD:
             raise ValueError(f"a road has {ROAD} parts")
         for octets, flow in batch:
             try:
-                taken += self.take_one(octets, flow, now, now_ms, queues, arrivals, self.pending < limit, road)
+                taken += self.take_one(octets, flow, now, now_ms, now_us, queues, arrivals, self.pending < limit, road)
             except Exception as error:      # one message must not take the batch down with it
                 road[4](error, flow)
         return taken
@@ -235,12 +272,37 @@ cdef class Intake:
             answered += 1
         return answered
 
+    def count(
+        self,
+        works: list[object],
+        now_ms: int64_t,
+        now_us: cython.int,
+        registers: Histogram,
+        other: Callable[[object], None],
+    ) -> None:
+        """Count the answered REGISTERs of works: what accepted ones did, and into registers the microseconds of each.
+
+        other() is called for every other work.
+        """
+        cdef Registering work
+        for item in works:
+            if type(item) is not Registering:
+                other(item)
+                continue
+            work = item
+            if work.repeated:
+                continue
+            registers.count((now_ms - work.arrived_ms) * 1000 + now_us - work.arrived_us, 1)
+            if work.outcome.status < 300:
+                self.accepted._values[kind_of(work.change)] += 1
+
     cdef bint take_one(
         self,
         bytes octets,
         Flow flow,
         object now,
         int64_t now_ms,
+        int now_us,
         dict queues,
         list arrivals,
         bint has_room,
@@ -275,7 +337,7 @@ cdef class Intake:
             road[1](message, flow, now)
             return False
         if has_room:
-            work = self.plain(message, flow, fingerprint, now_ms, queues)
+            work = self.plain(message, flow, fingerprint, now_ms, now_us, queues)
             if self.is_unproven:
                 self.is_unproven = False
                 road[6](message, flow, fingerprint, now)
@@ -286,10 +348,11 @@ cdef class Intake:
         queues[work.aor] = [work]
         arrivals.append(work)
         self.pending += 1
+        self.taken._values[flow.kind] += 1
         return True
 
     cdef Registering plain(
-        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, dict queues
+        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, dict queues
     ):
         # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
         cdef Registering work
@@ -323,6 +386,7 @@ cdef class Intake:
         work.flow = flow
         work.fingerprint = fingerprint
         work.arrived_ms = now_ms
+        work.arrived_us = now_us
         work.info = info
         work.outcome = _accepted
         return work

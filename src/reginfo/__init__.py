@@ -6,12 +6,13 @@ Nothing is imported eagerly: `import reginfo.fast` must load neither asyncio nor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from reginfo.admin.signatures import verify_webhook
     from reginfo.config import Config, load_config
     from reginfo.engine import KEEP
     from reginfo.fast import Outcome
     from reginfo.server import Server
 
-__all__ = ["KEEP", "Config", "Outcome", "Server", "__version__", "load_config"]
+__all__ = ["KEEP", "Config", "Outcome", "Server", "__version__", "load_config", "verify_webhook"]
 
 __version__: str
 
@@ -21,6 +22,7 @@ _HOMES = {
     "Outcome": "reginfo.fast",
     "Server": "reginfo.server",
     "load_config": "reginfo.config",
+    "verify_webhook": "reginfo.admin.signatures",
 }
 
 

@@ -31,13 +31,21 @@ from reginfo._fast.binding import (
     registration_id_of,
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
-from reginfo._fast.counters import Counters
+from reginfo._fast.counters import Counters, Histogram
 from reginfo._fast.datagrams import DatagramSocket, Flow
 from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.gruu import GruuIndexes
 from reginfo._fast.header_template import HeaderTemplate
-from reginfo._fast.intake import ACCEPTED, Intake, Outcome, Registering, response_flow
+from reginfo._fast.intake import (
+    ACCEPTED,
+    REGISTRATION_KINDS,
+    TRANSPORTS,
+    Intake,
+    Outcome,
+    Registering,
+    response_flow,
+)
 from reginfo._fast.learning import learn_registration
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
 from reginfo._fast.reginfo_view import (
@@ -122,6 +130,7 @@ __all__ = [
     "PROVEN",
     "REFRESHED",
     "REGINFO_HEAD",
+    "REGISTRATION_KINDS",
     "REMOVED",
     "STALE",
     "STALE_DOCUMENT",
@@ -129,6 +138,7 @@ __all__ = [
     "TOO_BRIEF",
     "TOO_MANY",
     "TOO_MANY_AT_ONCE",
+    "TRANSPORTS",
     "UNCHANGED",
     "UNKNOWN_EXTENSION",
     "UNKNOWN_METHOD",
@@ -149,6 +159,7 @@ __all__ = [
     "Flow",
     "GruuIndexes",
     "HeaderTemplate",
+    "Histogram",
     "Intake",
     "LoadReport",
     "NameAddr",

@@ -19,6 +19,8 @@ __all__ = [
     "Registration",
     "Srv",
     "StateItem",
+    "TraceStatus",
+    "TracedMessage",
 ]
 
 StateItem = tuple[bytes, bytes | None]
@@ -32,6 +34,8 @@ class Now(NamedTuple):
     "Milliseconds of engine time, which never jumps."
     wall: float
     "Seconds since the epoch by the wall clock."
+    us: int = 0
+    "Microseconds of engine time beyond ms, for what is measured."
 
 
 class Naptr(NamedTuple):
@@ -52,6 +56,37 @@ class Srv(NamedTuple):
     weight: int
     port: int
     target: str
+
+
+class TracedMessage(NamedTuple):
+    """A message as it came or left, and between whom."""
+
+    time: float
+    "Seconds since the epoch by the wall clock."
+    is_sent: bool
+    "Whether it left this server; else it came."
+    transport: str
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    octets: bytes
+    "SIP as a phone would show it, without TLS and WebSocket; responses to challenges are masked."
+
+
+class TraceStatus(NamedTuple):
+    """How a trace stands."""
+
+    id: int
+    wanted: str
+    "Whose messages: an AoR, an address, an address with a port, or a network."
+    is_running: bool
+    seconds: int
+    "Until it ends by itself."
+    max_messages: int
+    "Messages until it ends by itself."
+    messages: int
+    "Messages so far."
+    is_exported: bool
+    "Whether they go to the collector too."
 
 
 class Command:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reginfo.admin.contact_counts import ContactCounts
 from reginfo.admin.event_log import LogConsumer
-from reginfo.admin.metrics import MetricsConsumer
 from reginfo.fast import Binding, Change, Draft, Registration
 
 NOW_MS = 1_700_000_000_000
 USERS = ("sip:alice@example.com", "sip:bob@example.com")
-CONTACTS = ("sip:a@192.0.2.7", "sip:b@192.0.2.7", "sip:c@192.0.2.7")
+CONTACTS = ("sip:a@192.0.2.7", "sip:b@192.0.2.7;transport=TCP", "sips:c@192.0.2.7")
 
 
 class Journal:
@@ -48,8 +48,37 @@ class Journal:
         return len(self.records), sum(len(Registration(record)) for record in self.records.values())
 
 
-def gauges(metrics: MetricsConsumer) -> tuple[int, int]:
+def gauges(metrics: ContactCounts) -> tuple[int, int]:
     return metrics.registered_aors, metrics.contacts
+
+
+@pytest.mark.parametrize(
+    ("uri", "transport"),
+    [
+        ("sip:a@192.0.2.7", "udp"),
+        ("sip:a@192.0.2.7;lr;Transport=TCP", "tcp"),
+        ("sip:a@192.0.2.7;transport=tls", "tls"),
+        ("sips:a@192.0.2.7", "tls"),
+        ("sips:a@192.0.2.7;transport=tcp", "tls"),
+        ("sip:a@df7jal23ls0d.invalid;transport=ws", "ws"),
+        ("sips:a@df7jal23ls0d.invalid;transport=ws", "wss"),
+        ("sip:a@192.0.2.7;transport=sctp", "other"),
+        ("sip:a@192.0.2.7;transport=%22%0a", "other"),
+        ("tel:+15550100", "other"),
+    ],
+)
+def test_contacts_are_counted_by_the_transport_they_ask_for(uri: str, transport: str) -> None:
+    """Words from a closed set, whatever a phone writes."""
+    journal = Journal()
+    journal.add(USERS[0], uri)
+    read, reset = ContactCounts(), ContactCounts()
+    read.read(journal.changes)
+    reset.reset(map(Registration, journal.records.values()))
+    for counts in (read, reset):
+        assert {word: count for word, count in counts.by_transport.items() if count} == {transport: 1}
+    journal.remove(USERS[0], uri)
+    read.read(journal.changes[1:])
+    assert read.contacts == 0
 
 
 STEPS = st.lists(
@@ -73,18 +102,18 @@ def test_gauges_equal_the_table_after_any_crash(steps: list[tuple[str, str, str]
         else:
             journal.expire(aor)
 
-    metrics = MetricsConsumer()
+    metrics = ContactCounts()
     cursor, state = 0, metrics.state()
     for crash in sorted(crashes):
         metrics.read(journal.changes[cursor:crash])
         if crash % 2:
             cursor, state = max(cursor, min(crash, len(journal.changes))), metrics.state()
-        metrics = MetricsConsumer()
+        metrics = ContactCounts()
         metrics.restore(state)
     metrics.read(journal.changes[cursor:])
     assert gauges(metrics) == journal.gauges()
 
-    undisturbed = MetricsConsumer()
+    undisturbed = ContactCounts()
     undisturbed.read(journal.changes)
     assert undisturbed.events == metrics.events
 
@@ -95,7 +124,7 @@ def test_events_are_counted_by_name() -> None:
     journal.add(USERS[0], CONTACTS[1])
     journal.now_ms += 61_000
     journal.expire(USERS[0])
-    metrics = MetricsConsumer()
+    metrics = ContactCounts()
     metrics.read(journal.changes)
     assert {event: count for event, count in metrics.events.items() if count} == {"created": 2, "expired": 2}
     assert gauges(metrics) == (0, 0)
@@ -107,7 +136,7 @@ def test_refreshes_are_counted_and_change_no_gauge() -> None:
     for _ in range(3):
         journal.now_ms += 1_000
         journal.add(USERS[0], CONTACTS[0])
-    metrics = MetricsConsumer()
+    metrics = ContactCounts()
     metrics.read(journal.changes)
     assert (metrics.events["created"], metrics.events["refreshed"]) == (1, 3)
     assert gauges(metrics) == (1, 1)
@@ -116,7 +145,7 @@ def test_refreshes_are_counted_and_change_no_gauge() -> None:
 def test_a_reset_takes_the_gauges_from_the_full_state_and_keeps_the_events() -> None:
     journal = Journal()
     journal.add(USERS[0], CONTACTS[0])
-    metrics = MetricsConsumer()
+    metrics = ContactCounts()
     metrics.read(journal.changes)
     journal.add(USERS[1], CONTACTS[0])
     journal.add(USERS[1], CONTACTS[1])
@@ -128,7 +157,7 @@ def test_a_reset_takes_the_gauges_from_the_full_state_and_keeps_the_events() -> 
 @pytest.mark.parametrize("state", [b"", b"\x00", b"\x81\xa1a\x01"])
 def test_a_state_that_is_none_is_an_error(state: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        MetricsConsumer().restore(state)
+        ContactCounts().restore(state)
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: int, changes: list[Change]) -> list[str]:

@@ -1,15 +1,18 @@
 """The methods of control: what they take, what they return, and the words of Kamailio."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Params, RpcError
+from reginfo.admin.pages import PIECE
 from reginfo.admin.rpc import Commands, Rpc
+from reginfo.admin.webhooks import Webhook, Webhooks
 from reginfo.fast import Binding, Draft, Registration
-from reginfo.model import ContactEvent
+from reginfo.model import ContactEvent, Now, TracedMessage, TraceStatus
 
 NOW_MS = 1_700_000_000_000
 ALICE = "sip:alice@example.com"
@@ -23,6 +26,8 @@ class Table:
         self.now_ms = NOW_MS
         self.followed: dict[str, int] = {}
         self.ended: list[tuple[ContactEvent, int]] = []
+        self.drained: list[bool] = []
+        self.trace: TraceStatus | None = None
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
         draft = Draft(aor, self.records.get(aor), self.now_ms)
@@ -65,13 +70,50 @@ class Table:
     async def unsubscribe(self, uri: str) -> int:
         return int(self.followed.pop(uri, None) is not None)
 
+    async def bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
+        return [self._bind(aor, binding) for aor, binding in bindings]
+
+    def _bind(self, aor: str, binding: Binding) -> bool | Exception:
+        if not aor.endswith("@example.com"):
+            return ValueError(f"{aor} is not of example.com")
+        return bool(self.change(aor, lambda draft: draft.add(binding)))
+
+    async def drain(self, final: bool) -> None:
+        self.drained.append(final)
+
     def statistics(self) -> dict[str, dict[str, int]]:
         return {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}}
+
+    # -- traces -----------------------------------------------------------------------------------------
+
+    def start(self, wanted: str, seconds: int, count: int, is_exported: bool) -> TraceStatus:
+        if wanted == "nonsense":
+            raise ValueError("'nonsense' is neither an address-of-record nor an address")
+        self.trace = TraceStatus(7, wanted, True, seconds, count, 12, is_exported)
+        return self.trace
+
+    def stop(self, id: int) -> bool:
+        return id == 7
+
+    def status(self) -> list[TraceStatus]:
+        return [] if self.trace is None else [self.trace]
+
+    async def read(self, id: int, after: int, wait: float) -> tuple[TraceStatus, int, list[TracedMessage]] | None:
+        if self.trace is None or id != 7:
+            return None
+        udp = TracedMessage(1_700_000_000.25, False, "udp", ("192.0.2.1", 5062), ("192.0.2.9", 5060), b"\xff\r\n\x1b")
+        tls = TracedMessage(1_700_000_001.0, True, "tls", ("::1", 5061), ("::2", 40000), b"SIP/2.0 200 OK")
+        return self.trace, 12, [udp, tls]
 
 
 @pytest.fixture
 def table() -> Table:
     return Table()
+
+
+async def no_feed(webhook: Webhook) -> Callable[[], Awaitable[None]]:
+    """Refuse to be followed."""
+    raise AssertionError(webhook.name)
 
 
 @pytest.fixture
@@ -86,14 +128,17 @@ def call(table: Table) -> Callable[..., Any]:
         table.unsubscribe,
         lambda: [(ALICE, "udp:192.0.2.1:5060", "active", 2)] if table.followed else [],
         table.statistics,
+        table.bind,
+        table.drain,
     )
-    methods = Rpc(commands, lambda: (table.now_ms, table.now_ms / 1000)).methods()
+    hooks = Webhooks(no_feed, lambda patterns: bool, lambda engine_ms: engine_ms)
+    methods = Rpc(commands, lambda: Now(table.now_ms, table.now_ms / 1000), hooks, table).methods()
 
     def run(method: str, params: Params | None = None) -> Any:
         async def once() -> Any:
             return await methods[method](params or [])
 
-        return asyncio.run(once())
+        return msgspec.json.decode(msgspec.json.encode(asyncio.run(once())))  # as its caller reads it
 
     return run
 
@@ -191,6 +236,17 @@ def test_dump_walks_the_table_in_pages(call: Callable[..., Any]) -> None:
     assert len(call("ul.dump")["AoRs"]) == 5
 
 
+def test_a_page_longer_than_a_piece_is_shown_whole(call: Callable[..., Any]) -> None:
+    users = [f"sip:u{number}@example.com" for number in range(PIECE + 3)]
+    for user in users:
+        call("ul.add", [user, "sip:a@192.0.2.7"])
+    page = call("ul.dump", {"limit": PIECE + 1})
+    assert [one["AoR"] for one in page["AoRs"]] == users[: PIECE + 1]
+    page = call("ul.dump", {"cursor": page["Cursor"], "limit": PIECE})
+    assert [one["AoR"] for one in page["AoRs"]] == users[PIECE + 1 :]
+    assert page["Cursor"] is None
+
+
 def test_rm_removes_all_contacts_and_rm_contact_one(call: Callable[..., Any]) -> None:
     for contact in ("sip:a@192.0.2.7", "sip:b@192.0.2.7", "sip:c@192.0.2.7"):
         call("ul.add", [ALICE, contact])
@@ -259,3 +315,61 @@ def test_uptime_version_and_methods(call: Callable[..., Any], table: Table) -> N
     methods = call("system.listMethods")
     assert methods == sorted(methods)
     assert {"ul.dump", "ul.lookup", "ul.add", "ul.rm", "ul.rm_contact", "system.listMethods"} <= set(methods)
+
+
+def test_a_trace_is_started_read_and_stopped(call: Callable[..., Any]) -> None:
+    started = call("trace.start", {"wanted": "192.0.2.0/24", "seconds": 30, "hep": True})
+    assert started == {
+        "Id": 7,
+        "Trace": "192.0.2.0/24",
+        "State": "running",
+        "Seconds": 30,
+        "Count": 1000,
+        "Messages": 12,
+        "HEP": True,
+    }
+    assert call("trace.list") == [started]
+    read = call("trace.read", [7, 4, 1.5])
+    assert read == {
+        "Trace": started,
+        "Messages": [
+            {
+                "Time": "2023-11-14T22:13:20.250000Z",
+                "Direction": "in",
+                "Transport": "udp",
+                "Source": "192.0.2.1:5062",
+                "Destination": "192.0.2.9:5060",
+                "Message": "\\xff\r\n\x1b",
+            },
+            {
+                "Time": "2023-11-14T22:13:21.000000Z",
+                "Direction": "out",
+                "Transport": "tls",
+                "Source": "[::1]:5061",
+                "Destination": "[::2]:40000",
+                "Message": "SIP/2.0 200 OK",
+            },
+        ],
+        "Cursor": 12,
+        "Missed": 6,
+    }
+    assert call("trace.stop", [7]) == {"Stopped": 7}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "code"),
+    [
+        ("trace.start", ["nonsense"], INVALID_PARAMS),
+        ("trace.start", [], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 0], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 86_401], INVALID_PARAMS),
+        ("trace.start", ["192.0.2.1", 60, 1_000_001], INVALID_PARAMS),
+        ("trace.read", [7, 0, 5.1], INVALID_PARAMS),
+        ("trace.read", [8], NOT_FOUND),
+        ("trace.stop", [8], NOT_FOUND),
+        ("trace.stop", ["x"], INVALID_PARAMS),
+        ("trace.list", ["x"], INVALID_PARAMS),
+    ],
+)
+def test_traces_that_cannot_be_are_refused(call: Callable[..., Any], method: str, params: Params, code: int) -> None:
+    assert refusal(call, method, params) == code

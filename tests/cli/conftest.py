@@ -1,6 +1,8 @@
 """How the tests call the command line: in process through its entry point, or as a process of its own."""
 
 import asyncio
+import io
+import logging
 import os
 import socket
 import subprocess
@@ -85,6 +87,16 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _log_state() -> Iterator[None]:
+    """Keep what a command logs to from those that follow: its standard error is gone by then."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line in this process."""
@@ -146,6 +158,13 @@ def serve() -> Iterator[Serve]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+class Typed(io.StringIO):
+    """Standard input with somebody at it."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture

@@ -232,3 +232,27 @@ def test_kamailio_and_sipp_are_driven_as_the_table_needs(
     assert filled.failed == 0
     assert filled.bytes_per_binding is not None
     assert 500 < filled.bytes_per_binding < 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operations"),
+    [
+        (["parse", "--rounds", "2"], {"parse a REGISTER": 2000, "parse a reginfo document": 2000}),
+        (
+            ["store", "--aors", "200", "--durability", "batched"],
+            {"bind in a store (batched)": 192, "refresh in a store (batched)": 192, "load from a store": 192},
+        ),
+    ],
+)
+def test_what_parts_cost_is_told_as_text_json_csv_and_plot(
+    run: Run, tmp_path: Path, arguments: list[str], operations: dict[str, int]
+) -> None:
+    table, plot = tmp_path / "out.csv", tmp_path / "out.png"
+    ran = run("bench", *arguments, "--json", "--csv", str(table), "--plot", str(plot))
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert {one["operation"]: one["operations"] for one in found} == operations
+    assert all(0 < one["us"] <= one["p99_us"] for one in found)
+    with table.open(newline="") as file:
+        assert [row["operation"] for row in csv.DictReader(file)] == list(operations)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert run("bench", *arguments).out.count(" us  p99 ") == len(operations)

@@ -4,7 +4,7 @@ import io
 import logging
 import signal
 import tomllib
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,16 +146,6 @@ class Server:
         return {"requests": {"REGISTER": 5, "OPTIONS": 0}, "errors": {}}
 
 
-@pytest.fixture
-def _log_state() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("_log_state")
 def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
     server, file = Server(), Path("c.toml")
     file.write_text('domains = ["a.example"]\n[log]\nlevel = "error"')
@@ -165,7 +155,6 @@ def test_sighup_takes_a_new_configuration_and_keeps_the_command_line() -> None:
     assert logging.getLogger().level == logging.ERROR
 
 
-@pytest.mark.usefixtures("_log_state")
 def test_sighup_does_not_end_a_server_that_is_starting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[object] = []
 
@@ -197,3 +186,19 @@ def test_the_summary_shows_what_was_counted() -> None:
     assert "REGISTER 5" in text
     assert "OPTIONS" not in text
     assert "errors" not in text
+
+
+@pytest.mark.parametrize("action", [[], ["--check-config"]])
+def test_a_secret_of_a_webhook_that_cannot_be_used_is_named(run: Run, action: list[str]) -> None:
+    Path("reginfo.toml").write_text('[[webhook]]\nurl = "https://h/"\nsecret_file = "hook.secret"\n')
+    missing = "reginfo: webhook.secret_file: hook.secret: No such file or directory\n"
+    assert run("serve", *action) == (78, "", missing)
+    Path("hook.secret").write_text("too short\n")
+    short = "reginfo: webhook.secret_file: hook.secret holds no secret of at least 16 characters\n"
+    assert run("serve", *action) == (78, "", short)
+
+
+def test_a_secret_of_a_webhook_that_can_be_used_is_ok(run: Run) -> None:
+    Path("reginfo.toml").write_text('[[webhook]]\nurl = "https://h/"\nsecret_file = "hook.secret"\n')
+    Path("hook.secret").write_text("0123456789abcdef\n")
+    assert run("serve", "--check-config") == (0, "reginfo.toml: ok\n", "")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, UNAVAILABLE, Json, Method, Params, RpcError
-from tests.cli.conftest import Run, Serve
+from tests.cli.conftest import Run, Serve, Typed
 
 HOSTILE = "phone\x1b[2J\r\n\x85"
 
@@ -171,9 +171,7 @@ def test_rm_removes_all_or_one(run: Run, serve: Serve) -> None:
 def test_rm_asks_first(
     run: Run, serve: Serve, monkeypatch: pytest.MonkeyPatch, typed: str, code: int, calls: int
 ) -> None:
-    import io
-
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setattr("sys.stdin", Typed(typed))
     server = Server(ul_rm={"Removed": 2})
     serve(server.methods())
     ran = run("ul", "rm", "alice@example.com")

@@ -14,7 +14,7 @@ import pytest
 
 from reginfo.cli.user import BATCH
 from reginfo.store.ha1 import ALGORITHMS
-from tests.cli.conftest import Ran, Run
+from tests.cli.conftest import Ran, Run, Typed
 from tests.server_fixture import free_port
 
 SCENARIO = """<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -91,11 +91,13 @@ def test_only_adding_makes_a_database(told: Run, command: list[str]) -> None:
     assert os.listdir() == []
 
 
-def test_removing_asks_first(told: Run) -> None:
+def test_removing_asks_first(told: Run, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told("add", "alice", "--password-stdin", "s3cret")
-    assert told("rm", "alice", "n\n").code == 1
-    assert told("show", "").out == SHOWN
-    assert told("rm", "alice", "y\n").code == 0
+    for typed, code in ("n\n", 1), ("y\n", 0):
+        assert told("show", "").out == SHOWN
+        monkeypatch.setattr("sys.stdin", Typed(typed))
+        assert run("user", "rm", "alice").code == code
+    assert told("rm", "alice", "y\n").code == 2
 
 
 @pytest.mark.parametrize("password", ["", "\n", "p" * 1025, "p" * 100_000, "a\tb"])

@@ -1,6 +1,5 @@
 """The administrative verbs of RFC 3680 section 5.2, as a watcher of a real server is told of them."""
 
-import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Registrar, Run, Spawn
+from tests.cli.conftest import Registrar, Run, Spawn, Typed
 
 pytestmark = pytest.mark.network
 
@@ -100,7 +99,7 @@ def test_a_verb_that_ends_contacts_asks_first(
     aor = f"asked-{verb}@example.com"
     socket = ("--socket", registrar.socket)
     run("create", aor, CONTACT, *socket)
-    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setattr("sys.stdin", Typed(typed))
     ran = run(verb, aor, *socket)
     assert ran.code == code
     assert f" all contacts of {aor}?" in ran.err

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reginfo.engine import Work
 from reginfo.fast import Draft, Flow, parse_message
 from reginfo.model import Command
 from reginfo.server import run_turn
@@ -129,7 +130,7 @@ def test_commits_in_flight_equal_the_sequential_replay(seed: int) -> None:
     house.store = DelayedStore(inner, lambda: chance.randrange(5))
 
     async def play() -> dict[str, bytes]:
-        turns: set[asyncio.Task[None]] = set()
+        turns: set[asyncio.Task[list[Work]]] = set()
         for phase in phases:
             house.now_ms += 45_000
             waiting = list(phase)

@@ -431,12 +431,16 @@ def test_answers_that_end_a_subscription(scene: Scene, status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"), [(500, ()), (403, ()), (603, ()), (502, ()), (503, (("Retry-After", "20"),))]
+    ("status", "headers"),
+    [(500, ()), (403, ()), (603, ()), (502, ()), (503, (("Retry-After", "20"),)), (499, ()), (599, ()), (699, ())],
 )
 def test_answers_that_keep_it_are_followed_by_the_full_state(
     scene: Scene, status: int, headers: tuple[tuple[str, str], ...]
 ) -> None:
-    """SUB-9, TX-11: after a back-off, or Retry-After; and no contact that ended meanwhile is lost."""
+    """SUB-9, TX-11: after a back-off, or Retry-After; and no contact that ended meanwhile is lost.
+
+    TX-10: 499, 599 and 699, which nobody has defined, are as 400, 500 and 600.
+    """
     scene.register(A)
     scene.subscribe()
     scene.net.run(5)
@@ -712,7 +716,7 @@ def test_numbers_are_never_used_twice() -> None:
 @pytest.mark.parametrize(
     "contact",
     [
-        "<sip:w@192.0.2.66;transport=ws>",  # no listener of that transport
+        "<sip:w@192.0.2.66;transport=tls>",  # no listener of that transport
         "<sip:w@[2001:db8::1]>",  # nor of that family
         "<sips:w@192.0.2.66>",
         "<sip:w@nowhere.invalid>",
@@ -791,3 +795,37 @@ def test_whoever_leaves_the_others_are_told(scene: Scene) -> None:
         scene.net.run(6)
         assert all(len(watcher.contacts()) == number for watcher in watching)
     assert len(scene.house.roles.notifier) == 0
+
+
+def test_watchers_of_a_server_that_leaves_are_told_the_state_and_to_come_back(scene: Scene) -> None:
+    """RFC 6665 section 4.1.3: deactivated; the last document is full (SUB-5)."""
+    scene.register(f"{A};expires=600")
+    scene.subscribe()
+    house = scene.house
+    house.roles.notifier.leave(ALICE, house.bound(ALICE).octets, house.now())
+    house.roles.notifier.leave("sip:nobody@example.com", None, house.now())
+    scene.net.run(0.1)
+    assert scene.watcher.states[-1] == "terminated;reason=deactivated"
+    assert scene.watcher.documents[-1].state == "full"
+    assert scene.watcher.contacts() == {A}
+    assert len(house.roles.notifier) == 0
+
+
+# ---- what is measured
+
+
+def test_the_delay_of_a_notify_counts_from_the_change_it_tells() -> None:
+    """The full state that answers a SUBSCRIBE tells no change; what waits for the interval is late by that."""
+    scene = Scene(notifier=NotifierSection(min_notify_interval=5.0))
+    delays = scene.house.engine.roles.notifier.delays
+    scene.register(A)
+    scene.subscribe()
+    assert len(delays) == 0
+    scene.net.run(6.0)
+    scene.register(A, B)
+    assert (len(delays), delays.sum) == (1, 0)
+    scene.register(f"{B};expires=0")  # 0.1 s after the NOTIFY that told of B
+    scene.register(B)
+    scene.net.run(6.0)
+    assert len(delays) == 2
+    assert 4_900 <= delays.sum <= 5_000  # a timer is exact to a tick

@@ -593,3 +593,39 @@ def test_what_is_published_no_longer_keeps_no_change_waiting(scene: Scene) -> No
     scene.register(B)
     last = scene.house.store.last_seq
     assert scene.house.roles.settled(last) == last
+
+
+def test_a_publication_is_removed_when_the_server_leaves_for_good(scene: Scene) -> None:
+    """RFC 3903 section 4.5: Expires 0 under the last entity-tag, without a body; whatever the answer, it is over."""
+    scene.register(f"{A};expires=600")
+    publisher = scene.house.roles.publisher
+    publisher.remove(ALICE, scene.house.now())
+    assert publisher.removing == 1
+    scene.net.run(0.1)
+    removal = scene.compositor.publishes[-1]
+    assert (shape(removal), removal.sip_if_match, removal.expires) == (REFRESH, "t1", 0)
+    assert (len(publisher), publisher.removing) == (0, 0)
+    scene.net.run(700)
+    assert len(scene.compositor.publishes) == 2
+
+
+def test_a_removal_waits_for_the_publish_that_is_outstanding(scene: Scene) -> None:
+    """EPA-1"""
+    scene.compositor.status = 0
+    scene.register(f"{A};expires=600")
+    publisher = scene.house.roles.publisher
+    publisher.remove(ALICE, scene.house.now())
+    scene.register(f"{B};expires=600")
+    assert (len(scene.compositor.publishes), publisher.removing) == (1, 1)
+    scene.compositor.status = 200
+    scene.net.run(1)
+    assert [one.expires for one in scene.compositor.publishes] == [601, 0]
+    assert (len(publisher), publisher.removing) == (0, 0)
+
+
+def test_a_removal_that_is_refused_is_over_too(scene: Scene) -> None:
+    scene.register(f"{A};expires=600")
+    scene.compositor.status = 500
+    scene.house.roles.publisher.remove(ALICE, scene.house.now())
+    scene.net.run(0.1)
+    assert (len(scene.house.roles.publisher), scene.house.roles.publisher.removing) == (0, 0)

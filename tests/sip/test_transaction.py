@@ -15,9 +15,7 @@ from reginfo.sip.transaction import (
     Event,
     State,
     begin,
-    effective_status,
     event_of,
-    next_cseq,
     next_due_ms,
     response_key,
     step,
@@ -267,18 +265,6 @@ def test_a_status_is_provisional_below_200(status: int, event: Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "retry_after", "effective"),
-    [(100, None, 100), (199, None, 183), (200, None, 200), (299, None, 200), (399, None, 300), (423, None, 423),
-     (499, None, 400), (599, None, 500), (699, None, 600), (503, None, 500), (503, 0, 503), (503, 30, 503)],
-)  # fmt: skip
-def test_an_unknown_status_counts_as_x00_and_a_503_without_retry_after_as_500(
-    status: int, retry_after: int | None, effective: int
-) -> None:
-    # TX-10, TX-11
-    assert effective_status(status, retry_after) == effective
-
-
-@pytest.mark.parametrize(
     ("status", "retry_after", "until"),
     [(503, 30, START + 30_000), (503, 0, START), (503, None, None), (500, 30, None), (480, 30, None)],
 )
@@ -287,22 +273,3 @@ def test_only_503_with_retry_after_keeps_requests_from_a_server(
 ) -> None:
     # TX-11
     assert unavailable_until(status, retry_after, START) == until
-
-
-@pytest.mark.parametrize("status", [408, 503])
-def test_failover_repeats_the_same_request(status: int) -> None:
-    # TX-9, DNS-5
-    assert next_cseq(7, status) == 7
-
-
-@pytest.mark.parametrize("status", [401, 407, 413, 415, 416, 420, 423])
-def test_a_request_in_another_form_is_the_next_one(status: int) -> None:
-    # TX-9
-    assert next_cseq(7, status) == 8
-
-
-@pytest.mark.parametrize("status", [200, 403, 481, 500, 600])
-def test_other_answers_are_not_a_reason_to_send_again(status: int) -> None:
-    # TX-9, DNS-5
-    with pytest.raises(ValueError, match=str(status)):
-        next_cseq(7, status)

@@ -83,6 +83,9 @@ class Phones:
     def connect(self, port: int) -> None:
         self._socket.connect(("127.0.0.1", port))
 
+    def close(self) -> None:
+        self._socket.close()
+
     def load(self, seconds: float) -> None:
         """Keep a window of requests outstanding, on idle lines, for some time; not a line waits for long."""
         until = time.monotonic() + seconds

@@ -90,6 +90,13 @@ class DelayedStore:
         return self.inner.last_seq
 
     @property
+    def takes_changes(self) -> bool:
+        return self.inner.takes_changes
+
+    def changed_ms(self, seq: int) -> int | None:
+        return self.inner.changed_ms(seq)
+
+    @property
     def clock_offset(self) -> int:
         return self.inner.clock_offset
 

@@ -36,7 +36,7 @@ TOO_MANY_CLIENTS: Final = -32000
 NOT_FOUND: Final = 404  # as Kamailio's ul.lookup
 UNAVAILABLE: Final = 503
 
-Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+Json = bool | int | float | str | msgspec.Raw | Sequence["Json"] | Mapping[str, "Json"] | None
 Params = list[Any] | dict[str, Any]
 "Positional or named, as it came: nothing about it is checked yet."
 Method = Callable[[Params], Awaitable[Json]]
@@ -49,6 +49,13 @@ class RpcError(ReginfoError):
         super().__init__(message)
         self.code = code
         self.data = data
+
+
+class BadArgument(RpcError):
+    """Something that was given is not what it should be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(INVALID_PARAMS, message)
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -234,13 +241,7 @@ class ControlClient:
             raise ServerUnreachable(f"the server at {self._path} does not answer: {error}") from error
         if not line.endswith(b"\n"):
             raise ServerUnreachable(f"the server at {self._path} hung up")
-        try:
-            response = msgspec.json.decode(line, type=_Response)
-        except msgspec.DecodeError as error:
-            raise ServerUnreachable(f"what answers at {self._path} is no reginfo server") from error
-        if response.error is not None:
-            raise RpcError(response.error.code, response.error.message, response.error.data)
-        return response.result
+        return result_of(line, self._path)
 
     def close(self) -> None:
         self._lines.close()
@@ -253,3 +254,14 @@ class ControlClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def result_of(octets: bytes, where: str) -> Any:
+    """Return the result in a response from somewhere; RpcError if it is an error, ServerUnreachable if it is none."""
+    try:
+        response = msgspec.json.decode(octets, type=_Response)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ServerUnreachable(f"what answers at {where} is no reginfo server") from error
+    if response.error is not None:
+        raise RpcError(response.error.code, response.error.message, response.error.data)
+    return response.result

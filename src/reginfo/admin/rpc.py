@@ -8,15 +8,29 @@ import platform
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from reginfo.admin.control import INVALID_PARAMS, NOT_FOUND, Json, Method, Params, RpcError
+from reginfo.admin.arguments import aor_of, contact_of
+from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
+from reginfo.admin.pages import pages
+from reginfo.admin.tracing import (
+    MAX_TRACE_MESSAGES,
+    MAX_TRACE_SECONDS,
+    MAX_TRACE_WAIT,
+    Tracing,
+    trace_fields,
+    traced_fields,
+)
+from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported
 from reginfo.admin.views import registration_fields
-from reginfo.fast import Registration, SipParseError, canonical_aor, parse_uri
-from reginfo.model import ContactEvent
+from reginfo.admin.webhooks import BadWebhook, Webhooks
+from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
+from reginfo.errors import ConfigError
+from reginfo.fast import Registration
+from reginfo.model import ContactEvent, Now
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
 TABLE: Final = "location"
@@ -45,6 +59,10 @@ the AoR is none of this server's."
     "-> AoR, server, state and known contacts of every subscription at another server."
     statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
+    bind: Bind
+    "Bindings by AoR, in one commit: `created`, or what replaces a contact (RFC 3680 5.2)."
+    drain: Callable[[bool], Awaitable[None]]
+    "Whether it leaves for good: subscriptions and publications end then.  The server stops after it returns."
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +72,10 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class _Page(msgspec.Struct, forbid_unknown_fields=True):
     cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+
+
+class _Export(_Page, forbid_unknown_fields=True):
+    aor: str | None = None
 
 
 class _Aor(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,8 +115,45 @@ class _Subscribe(_Uri, forbid_unknown_fields=True):
     expires: Annotated[int, Meta(ge=1, lt=2**32)] = 3600
 
 
+class _Webhook(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    secret: Annotated[str, Meta(min_length=16, max_length=1024)]
+    name: str = ""
+    events: tuple[EventWord, ...] = ()
+    aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+
+
+class _Name(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class _Import(msgspec.Struct, forbid_unknown_fields=True):
+    contacts: Annotated[list[Any], Meta(min_length=1, max_length=MAX_IMPORT)]
+
+
+class _Drain(msgspec.Struct, forbid_unknown_fields=True):
+    final: bool = False
+
+
 class _Statistics(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "all"
+
+
+class _StartTrace(msgspec.Struct, forbid_unknown_fields=True):
+    wanted: str
+    seconds: Annotated[int, Meta(ge=1, le=MAX_TRACE_SECONDS)] = 60
+    count: Annotated[int, Meta(ge=1, le=MAX_TRACE_MESSAGES)] = 1000
+    hep: bool = False
+
+
+class _Id(msgspec.Struct, forbid_unknown_fields=True):
+    id: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class _ReadTrace(_Id, forbid_unknown_fields=True):
+    cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    wait: Annotated[float, Meta(ge=0, le=MAX_TRACE_WAIT)] = 0.0
 
 
 _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
@@ -103,10 +162,12 @@ _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], tuple[int, float]]) -> None:
+    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks, traces: Tracing) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
+        self._webhooks = webhooks
         self._clock = clock
+        self._traces = traces
         self._up_since = clock()
 
     def methods(self) -> dict[str, Method]:
@@ -116,6 +177,9 @@ class Rpc:
             "core.version": self._version,
             "reg.create": self._add,
             "reg.deactivate": self._deactivate,
+            "reg.drain": self._drain,
+            "reg.export": self._export,
+            "reg.import": self._import,
             "reg.probation": self._probation,
             "reg.reject": self._reject,
             "reg.shorten": self._shorten,
@@ -123,14 +187,22 @@ class Rpc:
             "reg.subscriptions": self._subscriptions,
             "reg.unsubscribe": self._unsubscribe,
             "stats.get_statistics": self._statistics,
+            "trace.list": self._list_traces,
+            "trace.read": self._read_trace,
+            "trace.start": self._start_trace,
+            "trace.stop": self._stop_trace,
             "ul.add": self._add,
             "ul.dump": self._dump,
             "ul.lookup": self._lookup,
             "ul.rm": self._rm,
             "ul.rm_contact": self._rm_contact,
+            "webhook.add": self._add_webhook,
+            "webhook.list": self._list_webhooks,
+            "webhook.remove": self._remove_webhook,
         }
 
         async def list_methods(params: Params) -> Json:
+            """Return the names of all methods."""
             _arguments(params, _Nothing)
             return sorted(table)
 
@@ -138,46 +210,102 @@ class Rpc:
         return table
 
     async def _dump(self, params: Params) -> Json:
+        """Return about `limit` registrations as `AoRs`, and `Cursor`, what to ask with next; null at the end."""
         page = _arguments(params, _Page)
-        cursor, registrations = await self._commands.page(page.cursor, page.limit)
-        now_ms, _ = self._clock()
+        return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
+
+    async def _export(self, params: Params) -> Json:
+        page = _arguments(params, _Export)
+        if page.aor is None:
+            return await self._page(page.cursor, page.limit, exported)
+        registration = await self._commands.lookup(aor_of(page.aor))
+        now = self._clock()
+        return {"AoRs": [] if registration is None else [exported(registration, now.ms, now.wall)], "Cursor": None}
+
+    async def _page(self, cursor: int, limit: int, show: Callable[[Registration, int, float], Json]) -> Json:
+        aors: list[Json] = []
+        async for following, registrations in pages(self._commands.page, cursor, limit):
+            cursor = following
+            now = self._clock()
+            aors += [msgspec.Raw(msgspec.json.encode(show(one, now.ms, now.wall))) for one in registrations]
+        return {"AoRs": aors, "Cursor": cursor or None}
+
+    async def _import(self, params: Params) -> Json:
+        """Bind contacts as far as they can be; what is wrong with one is no matter of the others."""
+        rows = _arguments(params, _Import).contacts
+        now = self._clock()
+        failed: dict[int, str] = {}
+        expired = 0
+        places = []
+        bindings = []
+        for index, row in enumerate(rows):
+            try:
+                bound = binding_of(row, now.ms, now.wall)
+            except ValueError as error:
+                failed[index] = str(error)
+                continue
+            if bound is None:
+                expired += 1
+            else:
+                places.append(index)
+                bindings.append(bound)
+        results = await self._commands.bind(bindings)
+        for index, result in zip(places, results, strict=True):
+            if isinstance(result, ValueError):
+                failed[index] = str(result)
+            elif isinstance(result, Exception):
+                raise result
         return {
-            "AoRs": [registration_fields(registration, now_ms) for registration in registrations],
-            "Cursor": cursor or None,
+            "Added": sum(result is True for result in results),
+            "Replaced": sum(result is False for result in results),
+            "Expired": expired,
+            "Failed": [{"Index": index, "Error": failed[index]} for index in sorted(failed)],
         }
 
+    async def _drain(self, params: Params) -> Json:
+        final = _arguments(params, _Drain).final
+        await self._commands.drain(final)
+        return {"Final": final}
+
     async def _lookup(self, params: Params) -> Json:
-        return await self._show(_aor(_arguments(params, _Aor).aor))
+        """Return the registration of an AoR."""
+        return await self._show(aor_of(_arguments(params, _Aor).aor))
 
     async def _add(self, params: Params) -> Json:
+        """Bind a contact for `expires` seconds, as `created`; return the registration."""
         given = _arguments(params, _Add)
-        aor = _aor(given.aor)
-        contact = _contact(given.contact)
+        aor = aor_of(given.aor)
+        contact = contact_of(given.contact)
         try:
             await self._commands.create(aor, contact, given.expires, given.q)
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"aor: {error}") from None
+            raise BadArgument(f"aor: {error}") from None
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
-        aor = _aor(_arguments(params, _Aor).aor)
+        """End all contacts of an AoR, as `deactivated`; return how many as `Removed`."""
+        aor = aor_of(_arguments(params, _Aor).aor)
         return await self._end(aor, None, ContactEvent.DEACTIVATED)
 
     async def _rm_contact(self, params: Params) -> Json:
+        """End a contact, by URI or contact id, as `deactivated`; return `Removed`."""
         given = _arguments(params, _AorContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _deactivate(self, params: Params) -> Json:
+        """End a contact, or all: the phone should register again at once; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.DEACTIVATED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.DEACTIVATED)
 
     async def _probation(self, params: Params) -> Json:
+        """End a contact, or all: the phone may register again after `retry_after` seconds; return `Removed`."""
         given = _arguments(params, _Probation)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.PROBATION, given.retry_after)
 
     async def _reject(self, params: Params) -> Json:
+        """End a contact, or all: the phone should not try again; return `Removed`."""
         given = _arguments(params, _AorAnyContact)
-        return await self._end(_aor(given.aor), given.contact, ContactEvent.REJECTED)
+        return await self._end(aor_of(given.aor), given.contact, ContactEvent.REJECTED)
 
     async def _end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> Json:
         removed = await self._commands.end(aor, contact, event, retry_after)
@@ -186,31 +314,35 @@ class Rpc:
         return {"Removed": removed}
 
     async def _shorten(self, params: Params) -> Json:
+        """Leave a contact, or all, `expires` seconds; return as `Shortened` how many lasted longer."""
         given = _arguments(params, _Shorten)
-        aor = _aor(given.aor)
+        aor = aor_of(given.aor)
         shortened = await self._commands.shorten(aor, given.contact, given.expires)
         if not shortened:
             raise RpcError(NOT_FOUND, f"{aor} has no such contact that lasts longer")
         return {"Shortened": shortened}
 
     async def _subscribe(self, params: Params) -> Json:
+        """Follow the registration of a URI elsewhere; return as `Servers` at how many servers."""
         given = _arguments(params, _Subscribe)
         try:
             return {"Servers": await self._commands.subscribe(given.uri, given.expires)}
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+            raise BadArgument(f"uri: {error}") from None
 
     async def _unsubscribe(self, params: Params) -> Json:
+        """Follow a URI no longer; return as `Servers` at how many servers it was followed."""
         uri = _arguments(params, _Uri).uri
         try:
             ended = await self._commands.unsubscribe(uri)
         except ValueError as error:
-            raise RpcError(INVALID_PARAMS, f"uri: {error}") from None
+            raise BadArgument(f"uri: {error}") from None
         if not ended:
             raise RpcError(NOT_FOUND, f"{uri} is not followed")
         return {"Servers": ended}
 
     async def _subscriptions(self, params: Params) -> Json:
+        """Return a list of `AoR`, `Server`, `State` and `Contacts`, one for each subscription of this server."""
         _arguments(params, _Nothing)
         return [
             {"AoR": aor, "Server": server, "State": state, "Contacts": contacts}
@@ -218,6 +350,7 @@ class Rpc:
         ]
 
     async def _statistics(self, params: Params) -> Json:
+        """Return counters by group and name: of all groups, of `group:`, or one as `group:name`."""
         wanted = _arguments(params, _Statistics).name
         statistics = self._commands.statistics()
         if wanted == "all":
@@ -228,13 +361,68 @@ class Rpc:
             raise RpcError(NOT_FOUND, f"no statistics {wanted}")
         return {group: {name: values[name]} if name else values}
 
-    async def _uptime(self, params: Params) -> Json:
+    async def _list_webhooks(self, params: Params) -> Json:
+        """Return what each webhook is owed, and what went wrong."""
         _arguments(params, _Nothing)
-        now_ms, wall = self._clock()
-        since_ms, since = self._up_since
-        return {"Now": int(wall), "Up-Since": int(since), "Uptime": (now_ms - since_ms) // 1000}
+        return self._webhooks.describe()
+
+    async def _add_webhook(self, params: Params) -> Json:
+        """Tell a URL of contact events until the server ends or it is removed; return its `name`."""
+        given = _arguments(params, _Webhook)
+        try:
+            section = WebhookSection(
+                url=given.url, name=given.name, events=given.events, aors=given.aors, feature_tags=given.feature_tags
+            )
+            await self._webhooks.add(section, given.secret.encode())
+        except (ConfigError, BadWebhook) as error:
+            raise BadArgument(str(error)) from None
+        return {"name": section.name}
+
+    async def _remove_webhook(self, params: Params) -> Json:
+        """Tell a URL that was added no longer; return its `name`."""
+        name = _arguments(params, _Name).name
+        if not await self._webhooks.remove(name):
+            raise RpcError(NOT_FOUND, f"no temporary webhook {name}")
+        return {"name": name}
+
+    async def _start_trace(self, params: Params) -> Json:
+        given = _arguments(params, _StartTrace)
+        try:
+            return trace_fields(self._traces.start(given.wanted, given.seconds, given.count, given.hep))
+        except ValueError as error:
+            raise BadArgument(f"trace: {error}") from None
+
+    async def _stop_trace(self, params: Params) -> Json:
+        id = _arguments(params, _Id).id
+        if not self._traces.stop(id):
+            raise RpcError(NOT_FOUND, f"no trace {id}")
+        return {"Stopped": id}
+
+    async def _list_traces(self, params: Params) -> Json:
+        _arguments(params, _Nothing)
+        return [trace_fields(status) for status in self._traces.status()]
+
+    async def _read_trace(self, params: Params) -> Json:
+        given = _arguments(params, _ReadTrace)
+        found = await self._traces.read(given.id, given.cursor, given.wait)
+        if found is None:
+            raise RpcError(NOT_FOUND, f"no trace {given.id}")
+        status, cursor, messages = found
+        return {
+            "Trace": trace_fields(status),
+            "Messages": [traced_fields(message) for message in messages],
+            "Cursor": cursor,
+            "Missed": max(0, cursor - len(messages) - given.cursor),
+        }
+
+    async def _uptime(self, params: Params) -> Json:
+        """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""
+        _arguments(params, _Nothing)
+        now, since = self._clock(), self._up_since
+        return {"Now": int(now.wall), "Up-Since": int(since.wall), "Uptime": (now.ms - since.ms) // 1000}
 
     async def _version(self, params: Params) -> Json:
+        """Return name and version, and that of Python."""
         _arguments(params, _Nothing)
         return f"reginfo {version('reginfo')} (Python {platform.python_version()})"
 
@@ -242,7 +430,7 @@ class Rpc:
         registration = await self._commands.lookup(aor)
         if registration is None:
             raise RpcError(NOT_FOUND, f"{aor} has no contact")
-        return registration_fields(registration, self._clock()[0])
+        return registration_fields(registration, self._clock().ms)
 
 
 def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:
@@ -251,25 +439,9 @@ def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:
         names = kind.__struct_fields__
         values = params[1:] if params and params[0] == TABLE else params
         if len(values) > len(names):
-            raise RpcError(INVALID_PARAMS, f"at most {len(names)} parameters: {', '.join(names) or 'none'}")
+            raise BadArgument(f"at most {len(names)} parameters: {', '.join(names) or 'none'}")
         params = dict(zip(names, values, strict=False))
     try:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
-        raise RpcError(INVALID_PARAMS, str(error)) from None
-
-
-def _aor(text: str) -> str:
-    """Return the canonical AoR; `alice@example.com` is taken for a SIP URI."""
-    uri = text if text.lower().startswith(("sip:", "sips:")) else f"sip:{text}"
-    try:
-        return canonical_aor(uri)
-    except SipParseError as error:
-        raise RpcError(INVALID_PARAMS, f"aor: {error.reason}") from None
-
-
-def _contact(text: str) -> str:
-    try:
-        return parse_uri(text).text
-    except SipParseError as error:
-        raise RpcError(INVALID_PARAMS, f"contact: {error.reason}") from None
+        raise BadArgument(str(error)) from None

@@ -4,6 +4,7 @@ The contact fields carry the names Kamailio's `ul.dump` prints; what is not set 
 word like "[not set]".
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from reginfo.admin.control import Json
@@ -12,14 +13,18 @@ from reginfo.fast import Binding, Registration
 LOCAL: Final = "local"  # origin of a binding made here
 
 
-def registration_fields(registration: Registration, now_ms: int) -> dict[str, Json]:
-    """Return an AoR with its contacts."""
+def registration_fields(
+    registration: Registration, now_ms: int, bindings: Sequence[Binding] | None = None
+) -> dict[str, Json]:
+    """Return an AoR with its contacts, all of them unless bindings are given."""
     return {
         "AoR": registration.aor,
         "Id": registration.id,
         "Revision": registration.revision,
         "State": registration.state,
-        "Contacts": [contact_fields(binding, now_ms) for binding in registration.bindings],
+        "Contacts": [
+            contact_fields(binding, now_ms) for binding in (registration.bindings if bindings is None else bindings)
+        ],
     }
 
 

@@ -6,6 +6,7 @@ Results go to standard output, progress and logs to standard error.  No error sh
 import logging
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -31,6 +32,7 @@ COMMANDS: Final = {
     "ping": "reginfo.cli.ping",
     "subscribe": "reginfo.cli.follow",
     "unsubscribe": "reginfo.cli.follow",
+    "trace": "reginfo.cli.trace",
     "ul": "reginfo.cli.ul",
     "user": "reginfo.cli.user",
     "create": "reginfo.cli.verbs",
@@ -39,10 +41,17 @@ COMMANDS: Final = {
     "probation": "reginfo.cli.verbs",
     "reject": "reginfo.cli.verbs",
     "stats": "reginfo.cli.stats",
+    "webhook": "reginfo.cli.webhook",
+    "top": "reginfo.cli.top",
+    "doctor": "reginfo.cli.doctor",
+    "compare": "reginfo.cli.compare",
+    "rpc": "reginfo.cli.rpc",
+    "drain": "reginfo.cli.drain",
     "parse": "reginfo.cli.parse",
     "lint": "reginfo.cli.lint",
     "diff": "reginfo.cli.diff",
     "bench": "reginfo.cli.bench",
+    "completion": "reginfo.cli.completion",
 }
 "Command -> the module that holds it under its own name."
 
@@ -55,7 +64,22 @@ class Failed(ReginfoError):
         self.code = code
 
 
-class LazyGroup(click.Group):
+class HelpfulGroup(click.Group):
+    """A group that names the command which was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], self.list_commands(ctx), 1)
+            if not close or repr(close[0]) in error.format_message():  # newer versions of click name it themselves
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
+
+
+class LazyGroup(HelpfulGroup):
     """A group whose commands are imported when they are called or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from reginfo.errors import ReginfoError
 
@@ -136,8 +137,8 @@ def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:
         writer.writerows(dataclasses.asdict(measured) for measured in measurements)
 
 
-def write_plot(path: Path, measurements: Sequence[Measurement], title: str) -> None:
-    """Draw rate and CPU time for each server and number of AoRs; needs the extra `bench`."""
+def pyplot_for_files() -> Any:
+    """Return matplotlib's pyplot, which draws to files only; ReginfoError without the extra `bench`."""
     try:
         import matplotlib
     except ImportError:
@@ -145,6 +146,12 @@ def write_plot(path: Path, measurements: Sequence[Measurement], title: str) -> N
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def write_plot(path: Path, measurements: Sequence[Measurement], title: str) -> None:
+    """Draw rate and CPU time for each server and number of AoRs; needs the extra `bench`."""
+    pyplot = pyplot_for_files()
     labels = [f"{run.server}\n{run.generator}, {run.aors:,} AoRs, {run.phase}" for run in measurements]
     figure, (rates, costs) = pyplot.subplots(1, 2, figsize=(14, 1.5 + 0.45 * len(labels)), sharey=True)
     rates.barh(labels, [run.rate for run in measurements], color="#4c72b0")

@@ -1,4 +1,4 @@
-"""`reginfo bench`: what a REGISTER costs."""
+"""`reginfo bench`: what a REGISTER costs, over a network and beside it."""
 
 import dataclasses
 import json
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
+from reginfo.cli import HelpfulGroup
 from reginfo.cli._measurements import Measurement, middle, report, write_csv, write_plot
 from reginfo.cli._peers import Peer, registrar
+from reginfo.cli.bench_local import parse, store
 from reginfo.config import Listener, parse_listener
 from reginfo.errors import ConfigError
 from reginfo.fast import LoadReport, RegisterLoad
@@ -108,9 +110,9 @@ def udp_address(ctx: click.Context, param: click.Parameter, value: str | None) -
     return listener
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def bench() -> None:
-    """Measure what a REGISTER costs."""
+    """Measure what a REGISTER costs, and the parts it goes through."""
 
 
 @bench.command()
@@ -143,7 +145,13 @@ def server(
     csv_file: Path | None,
     plot_file: Path | None,
 ) -> None:
-    """Register AoRs at a server over UDP and refresh them; exit 1 if any attempt was ineffective."""
+    """Register AoRs at a server over UDP and refresh them; exit 1 if any attempt was ineffective.
+
+    \b
+    Examples:
+      reginfo bench server
+      reginfo bench server --target udp:192.0.2.1:5060 --csv figures.csv
+    """
     if target is None:
         with registrar(durability, contacts) as peer:
             measured = _measure(peer, aors, contacts, requests, rounds, window, rate)
@@ -174,7 +182,12 @@ def _measure(
     "--listen", callback=udp_address, default="udp:127.0.0.1:0", show_default=True, metavar="udp:ADDRESS:PORT"
 )
 def echo(listen: Listener) -> None:
-    """Send every datagram back until stopped: the floor of what a server can cost."""
+    """Send every datagram back until stopped: the floor of what a server can cost.
+
+    \b
+    Examples:
+      reginfo bench echo --listen udp:127.0.0.1:5070
+    """
     from reginfo.fast import echo as echo_datagrams
 
     with socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET, socket.SOCK_DGRAM) as bound:
@@ -182,3 +195,7 @@ def echo(listen: Listener) -> None:
         bound.bind((listen.host, listen.port))
         click.echo(listen._replace(port=bound.getsockname()[1]))
         echo_datagrams(bound.fileno())
+
+
+bench.add_command(parse)
+bench.add_command(store)

@@ -41,6 +41,10 @@ def demo() -> None:
 
     Nothing outside this process is used, and nothing is left behind.  Exits with 0 if in the end the watcher knows what
     the registrar knows, with 1 otherwise.
+
+    \b
+    Examples:
+      reginfo demo
     """
     told: Told = {}
     printer = Printer(as_json=False, full=False)

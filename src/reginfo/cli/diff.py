@@ -20,6 +20,10 @@ def diff(before: BinaryIO, after: BinaryIO, as_json: bool) -> int:
 
     Contacts are the same if their URIs are equal (RFC 3261 section 19.1.4).  The exit code is 0 if nothing differs, 1
     if something does, 2 if one of them cannot be read.
+
+    \b
+    Examples:
+      reginfo diff before.xml after.xml
     """
     delta = diff_reginfo(_read(before), _read(after))
     for registration in delta.registrations:

@@ -19,6 +19,11 @@ def subscribe(uri: str | None, expires: int, as_json: bool, socket: str | None, 
     """Have the server follow the registration of URI at other servers; without URI list what it follows.
 
     What is learned is in its location service, under the origin of the server that said it.
+
+    \b
+    Examples:
+      reginfo subscribe alice@example.com
+      reginfo subscribe --json
     """
     with connected(socket, file) as call:
         if uri is None:
@@ -41,7 +46,12 @@ def subscribe(uri: str | None, expires: int, as_json: bool, socket: str | None, 
 @socket_option
 @config_option
 def unsubscribe(uri: str, socket: str | None, file: Path | None) -> None:
-    """Have the server follow the registration of URI no longer."""
+    """Have the server follow the registration of URI no longer.
+
+    \b
+    Examples:
+      reginfo unsubscribe alice@example.com
+    """
     with connected(socket, file) as call:
         servers = call("reg.unsubscribe", [uri])["Servers"]
         click.echo(f"not following {printable(uri)} any more at {servers} server{'' if servers == 1 else 's'}")

@@ -16,6 +16,10 @@ def lint(sources: tuple[BinaryIO, ...], as_json: bool) -> int:
     """Read reginfo documents (RFC 3680), and say what is wrong with them.
 
     The exit code is 1 if one of them cannot be read; warnings do not change it.
+
+    \b
+    Examples:
+      reginfo lint state.xml
     """
     failed = False
     for source in sources:

@@ -6,22 +6,31 @@ from typing import BinaryIO
 import click
 
 from reginfo.cli import EXIT_FAILED, Failed
+from reginfo.cli._remote import json_option, print_json
 from reginfo.fast import Contact, NameAddr, SipMessage, SipParseError, Via, parse_message
 
 
 @click.command()
 @click.argument("source", metavar="FILE|-", type=click.File("rb"))
-def parse(source: BinaryIO) -> None:
+@json_option
+def parse(source: BinaryIO, as_json: bool) -> None:
     """Print the SIP message in FILE, or standard input, as JSON.
 
     A message that is malformed is named with the reason, where it is and the answer it gets; the exit code is 1.
+
+    \b
+    Examples:
+      reginfo parse register.sip
     """
     try:
         document = message_fields(parse_message(source.read()))
     except SipParseError as error:
         owed = f"a request like it is answered {error.status}" if error.status else "it is dropped unanswered"
         raise Failed(f"{source.name}: {error.reason} at octet {error.offset}; {owed}", EXIT_FAILED) from error
-    click.echo(json.dumps(document, indent=2))
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(json.dumps(document, indent=2))
 
 
 def message_fields(message: SipMessage) -> dict[str, object]:

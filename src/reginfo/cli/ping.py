@@ -20,6 +20,10 @@ def ping(uri: str, user: str | None, from_stdin: bool, as_json: bool) -> None:
     """Send an OPTIONS to a SIP URI, and print what is answered and after how long.
 
     Any answer at all means that the server is there; the exit code is 4 without one.
+
+    \b
+    Examples:
+      reginfo ping sip:example.com
     """
     hop = server_hop(uri, None, "URI")
     target = uri if uri.lower().startswith(("sip:", "sips:")) else f"sip:{uri}"

@@ -50,6 +50,10 @@ def publish(
     """Publish the reginfo document in FILE as the state of AOR, and print its entity-tag.
 
     With --etag and without FILE what was published is refreshed, or removed with --expires 0.
+
+    \b
+    Examples:
+      reginfo publish alice@example.com state.xml
     """
     if from_stdin and source is not None and source.name == "<stdin>":
         raise click.UsageError("Standard input is either the FILE or the password.")

@@ -46,6 +46,11 @@ def register(
     """Send a REGISTER that binds the URI CONTACT to AOR, and print what is bound then.
 
     Without CONTACT nothing is bound, and what is bound already is printed; CONTACT "*" with --expires 0 removes all.
+
+    \b
+    Examples:
+      reginfo register alice@example.com sip:desk@192.0.2.10
+      reginfo register alice@example.com "*" --expires 0
     """
     account = account_of(user, from_stdin)
     response = run(bind(server_hop(server, file), aor, contact, expires, q, account))

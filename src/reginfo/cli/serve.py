@@ -38,6 +38,7 @@ SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory i
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="Domain to serve; may be repeated.")
 @click.option("--store", metavar="URL", help='"rocksdb:FOLDER" or "memory:".')
 @click.option("--durability", metavar="LEVEL", help="memory, batched, committed or synced.")
+@click.option("--admin", metavar="ADDRESS:PORT", help="Address to serve the dashboard and HTTP interface at.")
 @click.option("--check-config", is_flag=True, help="Check the configuration and exit (78 if it cannot be used).")
 @click.option("--print-config", is_flag=True, help="Print each value and where it came from, as TOML, and exit.")
 def serve(
@@ -46,15 +47,23 @@ def serve(
     domains: tuple[str, ...],
     store: str | None,
     durability: str | None,
+    admin: str | None,
     check_config: bool,
     print_config: bool,
 ) -> None:
-    """Run the registrar until SIGTERM or Ctrl-C."""
+    """Run the registrar until SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      reginfo serve
+      reginfo serve -c /etc/reginfo/reginfo.toml --check-config
+    """
     given = {
         "listen": listen or None,
         "domains": domains or None,
         "store.url": store,
         "store.durability": durability,
+        "admin.listen": admin,
     }
     options = {key: value for key, value in given.items() if value is not None}
     loaded = load_config(file, options=options)
@@ -63,9 +72,11 @@ def serve(
     elif check_config:
         from reginfo.net.tls import tls_of
         from reginfo.server.accounts import open_accounts
+        from reginfo.server.webhooks import open_secrets
 
         tls_of(loaded.config)
         open_accounts(loaded.config)
+        open_secrets(loaded.config)
         with _explained(loaded):
             asyncio.run(_find_users(loaded.config.auth))
         click.echo(f"{loaded.file or 'defaults'}: ok")
@@ -101,39 +112,49 @@ def _run(loaded: Loaded, options: Mapping[str, object]) -> None:
     import uvloop
 
     from reginfo.server import Server
+    from reginfo.server.notify_socket import NotifySocket
 
     config = loaded.config
     logs.configure(config.log.level, config.log.format)
     # Its default action would end a start that reads a large store; the configuration was read a moment ago.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     server = Server(config)
+    manager = NotifySocket(os.environ)
     gc.set_threshold(*GC_THRESHOLDS)
 
     def ready() -> None:
         gc.freeze()  # what is there now stays
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload, server, loaded.file, options)
-        show_box(loaded, server.listeners)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, read_again)
+        show_box(loaded, server.listeners, server.dashboard)
+        manager.ready(f"serving {', '.join(map(str, server.listeners))}")
+        manager.watch(loop)
+
+    def read_again() -> None:
+        manager.reloading()
+        manager.ready(reload(server, loaded.file, options))
 
     with _explained(loaded):
-        uvloop.run(server.run(ready))
+        uvloop.run(server.run(ready, lambda: manager.stopping("finishing what is pending")))
     click.echo(summary(server))
 
 
-def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -> None:
-    """Read the configuration again (SIGHUP); one that cannot be used changes nothing."""
+def reload(server: "Server", file: Path | None, options: Mapping[str, object]) -> str:
+    """Read the configuration again (SIGHUP); one that cannot be used changes nothing.  Return what came of it."""
     try:
         config = load_config(file, options=options).config
         server.reload(config)
     except ConfigError as error:
         logger.error("configuration kept reason=%s", error)
-        return
+        return f"configuration kept: {error}"
     logs.configure(config.log.level, config.log.format)
     logger.info("configuration read again file=%s", file)
+    return "configuration read again"
 
 
-def show_box(loaded: Loaded, listeners: Sequence[Listener]) -> None:
-    """Say what listens, in a box on a terminal, and what to try."""
-    status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners)
+def show_box(loaded: Loaded, listeners: Sequence[Listener], dashboard: str = "") -> None:
+    """Say what listens, in a box on a terminal, and what to try; dashboard is its address, empty without one."""
+    status, hints = status_text(loaded, listeners), hints_text(loaded.config, listeners, dashboard)
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.panel import Panel
@@ -161,7 +182,7 @@ def status_text(loaded: Loaded, listeners: Sequence[Listener]) -> str:
     return "\n".join(["reginfo is ready", *(f"  {name:<11}{value}" for name, value in rows)])
 
 
-def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
+def hints_text(config: Config, listeners: Sequence[Listener], dashboard: str = "") -> str:
     """Return what to try; every line can be pasted as it stands."""
     suggestions = []
     plain = next((listener for listener in listeners if listener.transport in ("udp", "tcp")), None)
@@ -180,12 +201,14 @@ def hints_text(config: Config, listeners: Sequence[Listener]) -> str:
     if config.admin.socket:
         default = config.admin.socket == AdminSection().socket
         option = "" if default else f" --socket {config.admin.socket}"
-        suggestions.append(f"{_program()} ul show{option}")
+        suggestions += [f"{_program()} webhook listen{option}", f"{_program()} ul show{option}"]
     udp = next((listener for listener in listeners if listener.transport == "udp"), None)
     if udp is not None and SCENARIO.is_file() and not config.auth.enabled:
         target = str(udp).removeprefix("udp:")
         users = r"<(printf 'SEQUENTIAL\nalice\nbob\n')"
         suggestions.append(f"sipp {target} -sf {SCENARIO} -inf {users} -m 1000 -r 500")
+    if dashboard:
+        suggestions.append(f"dashboard  {dashboard}")
     return "" if not suggestions else "\n".join(["try now", *(f"  {line}" for line in suggestions)])
 
 

@@ -1,14 +1,14 @@
 """`reginfo ul`: look into the location table of a running server, and change it."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from reginfo.cli import HelpfulGroup
 from reginfo.cli._remote import (
-    Call,
     config_option,
+    confirm,
     connected,
     json_option,
     print_json,
@@ -16,7 +16,9 @@ from reginfo.cli._remote import (
     printable,
     socket_option,
     utf8,
+    walk,
 )
+from reginfo.cli.transfer import export_contacts, import_contacts
 
 DUMP_FIELDS: Final = ("Address", "Expires", "Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path")
 
@@ -28,7 +30,7 @@ def preference(_context: click.Context, _parameter: click.Parameter, value: floa
     return value
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def ul() -> None:
     """Show and change the bindings of a running server."""
 
@@ -42,9 +44,14 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
     """Show the contacts of AOR, or of all.
 
     AOR is written sip:alice@example.com or alice@example.com.
+
+    \b
+    Examples:
+      reginfo ul show alice@example.com
+      reginfo ul show --json
     """
     with connected(socket, file) as call:
-        for registration in [call("ul.lookup", [aor])] if aor else _walk(call):
+        for registration in [call("ul.lookup", [aor])] if aor else walk(call):
             if as_json:
                 print_json(registration)
             else:
@@ -56,9 +63,14 @@ def show(aor: str | None, as_json: bool, socket: str | None, file: Path | None) 
 @socket_option
 @config_option
 def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
-    """Print one line per contact, fields separated by tabs; one line per AoR with --json."""
+    """Print one line per contact, fields separated by tabs; one line per AoR with --json.
+
+    \b
+    Examples:
+      reginfo ul dump | cut -f 1,2
+    """
     with connected(socket, file) as call:
-        for registration in _walk(call):
+        for registration in walk(call):
             if as_json:
                 print_json(registration)
                 continue
@@ -82,7 +94,12 @@ def dump(as_json: bool, socket: str | None, file: Path | None) -> None:
 @socket_option
 @config_option
 def add(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
-    """Bind the URI CONTACT to AOR, or refresh it, as the operator."""
+    """Bind the URI CONTACT to AOR, or refresh it, as the operator.
+
+    \b
+    Examples:
+      reginfo ul add alice@example.com sip:desk@192.0.2.10 --expires 600
+    """
     with connected(socket, file) as call:
         print_registration(call("ul.add", [aor, contact, expires, q]))
 
@@ -94,21 +111,19 @@ def add(aor: str, contact: str, expires: int, q: float | None, socket: str | Non
 @socket_option
 @config_option
 def rm(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
-    """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts."""
-    if not yes:
-        click.confirm(f"Remove {contact or 'all contacts'} of {aor}?", abort=True, err=True)
+    """Remove CONTACT, a URI or a contact id, from AOR, or all its contacts.
+
+    \b
+    Examples:
+      reginfo ul rm alice@example.com sip:desk@192.0.2.10
+      reginfo ul rm -y alice@example.com
+    """
+    confirm(f"Remove {contact or 'all contacts'} of {aor}?", yes)
     with connected(socket, file) as call:
         removed = call("ul.rm_contact", [aor, contact]) if contact else call("ul.rm", [aor])
         count = removed["Removed"]
         click.echo(f"removed {count} contact{'' if count == 1 else 's'}")
 
 
-def _walk(call: Call) -> Iterator[dict[str, Any]]:
-    """Yield every registration, a page of the server at a time."""
-    cursor = 0
-    while True:
-        page = call("ul.dump", {"cursor": cursor})
-        yield from page["AoRs"]
-        cursor = page["Cursor"]
-        if not cursor:
-            return
+ul.add_command(import_contacts)
+ul.add_command(export_contacts)

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 import click
 
-from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed
+from reginfo.cli import EXIT_FAILED, EXIT_NOT_FOUND, Failed, HelpfulGroup
 from reginfo.cli._password import read_password, stdin_option
-from reginfo.cli._remote import config_option, json_option, print_json, printable, utf8
+from reginfo.cli._remote import config_option, confirm, json_option, print_json, printable, utf8
 from reginfo.cli._user_file import BadRow, rows_of
 from reginfo.config import Config, load_config
 from reginfo.store.credentials import open_database
@@ -21,7 +21,7 @@ BATCH: Final = 1000  # users written at once: some 50 ms in which others wait fo
 T = TypeVar("T")
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def user() -> None:
     """Users with their passwords: the table `subscriber`."""
 
@@ -34,6 +34,11 @@ def add(name: str, from_stdin: bool, file: Path | None) -> None:
     """Add USER, asking for the password; make the database if there is none.
 
     USER is written alice or alice@example.com.
+
+    \b
+    Examples:
+      reginfo user add alice
+      reginfo user add alice --password-stdin < secret
     """
     config = load_config(file).config
     username = _username(name, config)
@@ -52,7 +57,12 @@ def add(name: str, from_stdin: bool, file: Path | None) -> None:
 @stdin_option
 @config_option
 def passwd(name: str, from_stdin: bool, file: Path | None) -> None:
-    """Change the password of USER."""
+    """Change the password of USER.
+
+    \b
+    Examples:
+      reginfo user passwd alice
+    """
     config = load_config(file).config
     username = _username(name, config)
 
@@ -69,11 +79,15 @@ def passwd(name: str, from_stdin: bool, file: Path | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @config_option
 def rm(name: str, yes: bool, file: Path | None) -> None:
-    """Remove USER; what is registered stays until it expires."""
+    """Remove USER; what is registered stays until it expires.
+
+    \b
+    Examples:
+      reginfo user rm alice
+    """
     config = load_config(file).config
     username = _username(name, config)
-    if not yes:
-        click.confirm(f"Remove {printable(name)}?", abort=True, err=True)
+    confirm(f"Remove {printable(name)}?", yes)
 
     async def work(users: Users) -> None:
         await _existing(users, username, config)
@@ -88,7 +102,13 @@ def rm(name: str, yes: bool, file: Path | None) -> None:
 @json_option
 @config_option
 def show(name: str | None, as_json: bool, file: Path | None) -> None:
-    """Show USER, or all: realm, and the algorithms there is a hash for."""
+    """Show USER, or all: realm, and the algorithms there is a hash for.
+
+    \b
+    Examples:
+      reginfo user show
+      reginfo user show alice --json
+    """
     config = load_config(file).config
 
     async def work(users: Users) -> None:
@@ -112,6 +132,10 @@ def import_(source: BinaryIO, as_json: bool, file: Path | None) -> None:
     SEQUENTIAL
     alice;[authentication username=alice password=secret]
     bob;example.com;secret
+
+    \b
+    Examples:
+      reginfo user import users.csv
     """
     config = load_config(file).config
     done = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reginfo.cli._remote import config_option, connected, print_registration, printable, socket_option, utf8
+from reginfo.cli._remote import config_option, confirm, connected, print_registration, printable, socket_option, utf8
 from reginfo.cli.ul import preference
 
 _aor = click.argument("aor", callback=utf8)
@@ -25,7 +25,12 @@ _Seconds = click.IntRange(1, 2**32 - 1)
 @socket_option
 @config_option
 def create(aor: str, contact: str, expires: int, q: float | None, socket: str | None, file: Path | None) -> None:
-    """Bind the URI CONTACT to AOR (event `created`)."""
+    """Bind the URI CONTACT to AOR (event `created`).
+
+    \b
+    Examples:
+      reginfo create alice@example.com sip:desk@192.0.2.10
+    """
     with connected(socket, file) as call:
         print_registration(call("reg.create", [aor, contact, expires, q]))
 
@@ -37,7 +42,12 @@ def create(aor: str, contact: str, expires: int, q: float | None, socket: str | 
 @socket_option
 @config_option
 def shorten(aor: str, contact: str | None, expires: int, socket: str | None, file: Path | None) -> None:
-    """Let CONTACT, a URI or a contact id, or all contacts of AOR end sooner (event `shortened`)."""
+    """Let CONTACT, a URI or a contact id, or all contacts of AOR end sooner (event `shortened`).
+
+    \b
+    Examples:
+      reginfo shorten alice@example.com --expires 30
+    """
     with connected(socket, file) as call:
         count = call("reg.shorten", [aor, contact, expires])["Shortened"]
         click.echo(f"shortened {count} contact{'' if count == 1 else 's'}")
@@ -50,7 +60,12 @@ def shorten(aor: str, contact: str | None, expires: int, socket: str | None, fil
 @socket_option
 @config_option
 def deactivate(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
-    """End CONTACT or all contacts of AOR; the phone should register again at once (event `deactivated`)."""
+    """End CONTACT or all contacts of AOR; the phone should register again at once (event `deactivated`).
+
+    \b
+    Examples:
+      reginfo deactivate alice@example.com
+    """
     _end("reg.deactivate", "Deactivate", aor, contact, [], yes, socket, file)
 
 
@@ -66,7 +81,12 @@ def deactivate(aor: str, contact: str | None, yes: bool, socket: str | None, fil
 def probation(
     aor: str, contact: str | None, retry_after: int, yes: bool, socket: str | None, file: Path | None
 ) -> None:
-    """End CONTACT or all contacts of AOR; the phone may register again later (event `probation`)."""
+    """End CONTACT or all contacts of AOR; the phone may register again later (event `probation`).
+
+    \b
+    Examples:
+      reginfo probation -y alice@example.com --retry-after 300
+    """
     _end("reg.probation", "Put on probation", aor, contact, [retry_after], yes, socket, file)
 
 
@@ -77,7 +97,12 @@ def probation(
 @socket_option
 @config_option
 def reject(aor: str, contact: str | None, yes: bool, socket: str | None, file: Path | None) -> None:
-    """End CONTACT or all contacts of AOR; to register again will not help the phone (event `rejected`)."""
+    """End CONTACT or all contacts of AOR; to register again will not help the phone (event `rejected`).
+
+    \b
+    Examples:
+      reginfo reject alice@example.com sip:desk@192.0.2.10
+    """
     _end("reg.reject", "Reject", aor, contact, [], yes, socket, file)
 
 
@@ -91,8 +116,7 @@ def _end(
     socket: str | None,
     file: Path | None,
 ) -> None:
-    if not yes:
-        click.confirm(f"{verb} {contact or 'all contacts'} of {aor}?", abort=True, err=True)
+    confirm(f"{verb} {contact or 'all contacts'} of {aor}?", yes)
     with connected(socket, file) as call:
         count = call(method, [aor, contact, *more])["Removed"]
         click.echo(f"ended {count} contact{'' if count == 1 else 's'} of {printable(aor)}")

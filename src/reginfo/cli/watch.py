@@ -47,6 +47,11 @@ def watch(
     """Subscribe to the registration of AOR, and print what becomes of it until Ctrl-C.
 
     On a terminal that is a table; otherwise one line per contact and change, or with --json one object per change.
+
+    \b
+    Examples:
+      reginfo watch alice@example.com
+      reginfo watch alice@example.com --server sip:example.com --json
     """
     account = account_of(user, from_stdin)
     if once or as_json or full or not sys.stdout.isatty():

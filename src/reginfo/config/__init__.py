@@ -7,11 +7,13 @@ of range is a ConfigError that says where it stands and what is allowed.  docs/c
 
 from reginfo.config.ims import ImplicitSet, PublicIdentity, covering
 from reginfo.config.sections import (
+    MAX_PATTERNS,
     AdminSection,
     AuthSection,
     CompositorSection,
     Config,
     DigestAlgorithm,
+    EventWord,
     ImsSection,
     LimitsSection,
     LogSection,
@@ -21,6 +23,8 @@ from reginfo.config.sections import (
     RegistrarSection,
     StoreSection,
     TlsSection,
+    TraceSection,
+    WebhookSection,
     WebsocketSection,
 )
 from reginfo.config.sources import KEYS, Loaded, load_config, render
@@ -28,11 +32,13 @@ from reginfo.config.values import Listener, canonical_domain, parse_listener
 
 __all__ = [
     "KEYS",
+    "MAX_PATTERNS",
     "AdminSection",
     "AuthSection",
     "CompositorSection",
     "Config",
     "DigestAlgorithm",
+    "EventWord",
     "ImplicitSet",
     "ImsSection",
     "LimitsSection",
@@ -46,6 +52,8 @@ __all__ = [
     "RegistrarSection",
     "StoreSection",
     "TlsSection",
+    "TraceSection",
+    "WebhookSection",
     "WebsocketSection",
     "canonical_domain",
     "covering",

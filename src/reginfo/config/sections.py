@@ -16,7 +16,10 @@ from reginfo.config.values import (
     check_database,
     check_route,
     check_uri,
+    check_url,
+    endpoint_of,
     is_network,
+    parse_address,
     parse_listener,
     parse_network,
 )
@@ -30,12 +33,32 @@ MAX_REALM = 64  # it is in every challenge, as the header above; and Kamailio's 
 
 Durability = Literal["memory", "batched", "committed", "synced"]
 DigestAlgorithm = Literal["MD5", "SHA-256", "SHA-512-256"]
+EventWord = Literal[
+    "registered",
+    "created",
+    "refreshed",
+    "shortened",
+    "expired",
+    "deactivated",
+    "probation",
+    "unregistered",
+    "rejected",
+]
+
+MAX_WEBHOOKS = 32  # each reads every change
+MAX_PATTERNS = 100  # each is held against every change
 
 Seconds = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Octets = Annotated[int, Meta(ge=512, le=2**24)]
 
 # It is part of an origin and of keys; a dot ends it there.
 _PEER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+# It is part of the key of a cursor.
+_WEBHOOK_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# token of RFC 3261 section 25.1, as far as feature tags need it
+_FEATURE_TAG = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}")
 
 # scheme "://" host [ ":" port ]   RFC 6454 section 6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|null")
@@ -69,19 +92,33 @@ class RegistrarSection(Section, frozen=True, kw_only=True):
     """What a REGISTER is granted (RFC 3261 10.3)."""
 
     mode: Literal["registrar", "relay"] = "registrar"
+    "Whether bindings are kept here, or a REGISTER goes on to `upstream` and what it binds there is followed."
     upstream: str = ""
+    "Relay mode: SIP URI of the registrar that REGISTERs are forwarded to."
     default_expires: Seconds = 3600
+    "Seconds granted when the REGISTER asks for none."
     min_expires: Annotated[int, Meta(ge=0, le=3600)] = 60
+    "A shorter request below one hour gets 423 with Min-Expires; 0: never."
     max_expires: Seconds = 7200
+    "Longest time granted, in seconds."
     expires_jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    "Share of the granted time taken off at random, so that refreshes spread."
     max_contacts: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    "Bindings that an address-of-record may have."
     max_contacts_policy: Literal["reject", "replace-oldest"] = "reject"
+    "Beyond `max_contacts`: answer 403, or end the bindings updated longest ago."
     path_mode: Literal["strict", "lazy"] = "strict"
+    "A Path from a phone without `Supported: path`: 420 (RFC 3327 section 5.3), or taken."
     service_route: tuple[str, ...] = ()
+    "SIP URIs with `;lr` that every registered phone is told as its Service-Route (RFC 3608)."
     flow_timer: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    "Seconds within which a phone with outbound sends a keep-alive (RFC 5626 section 4.4.1); 0: not told."
     ob_on_any_path: bool = False
+    "Outbound through proxies needs no `;ob` on the first Path URI."
     end_with_connection_behind_nat: bool = False
+    "A contact whose host is not where its connection came from ends with that connection."
     gruu: bool = False
+    "Give each contact with `+sip.instance` a public and a temporary GRUU (RFC 5627)."
 
     def __post_init__(self) -> None:
         _check_order("registrar", self.min_expires, self.default_expires, self.max_expires)
@@ -100,14 +137,20 @@ class AuthSection(Section, frozen=True, kw_only=True):
     """Who has to prove who they are, and how (RFC 3261 22, RFC 7616, RFC 8760)."""
 
     enabled: bool | None = None
-    "Within a Config always decided: unset, it is on as soon as an address is public and `insecure` is not set."
+    "Challenge REGISTER, SUBSCRIBE and PUBLISH. Unset, it is on as soon as an address is public and `insecure` is not \
+set; within a Config it is decided."
     realm: str = ""
-    "Within a Config never empty: unset, it is the first domain."
+    "Realm of the challenge, and the domain of the users; unset, the first domain. Within a Config never empty."
     algorithms: Annotated[tuple[DigestAlgorithm, ...], Meta(min_length=1)] = ("SHA-256", "MD5")
+    "Algorithms offered, the preferred first."
     db_url: str = "sqlite:///subscriber.db"
+    "Database with the table `subscriber`: `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`."
     nonce_lifetime: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    "Seconds that a nonce is good for."
     legacy_clients: bool = True
+    "Take credentials without `qop`, as clients of RFC 2069 send them."
     max_cached_users: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    "Users whose hashes are kept in memory."
 
     def __post_init__(self) -> None:
         if not self.realm.isprintable() or len(self.realm) > MAX_REALM or {'"', "\\"} & set(self.realm):
@@ -124,26 +167,42 @@ class LimitsSection(Section, frozen=True, kw_only=True):
     """Caps on what a sender can make this server hold or read; what lies beyond has a defined answer."""
 
     max_message: Annotated[int, Meta(ge=512, le=65_535)] = 65_535
+    "Octets of a datagram; 513 beyond it."
     max_stream_message: Octets = 262_144
+    "Octets of a message over a connection; 513 beyond it, and the connection is closed."
     max_body: Annotated[int, Meta(ge=0, le=2**24)] = 131_072
+    "Octets of a body; 413 beyond it."
     max_uri: Annotated[int, Meta(ge=64, le=8192)] = 1024
+    "Octets of the Request-URI; 414 beyond it."
     max_contacts_per_request: Annotated[int, Meta(ge=1, le=32)] = 32
+    "Contacts in one REGISTER; 403 beyond it."
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 4096
+    "Connections; one more is closed."
     max_connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 64
+    "Connections from one address; one more is closed."
     stream_message_timeout: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    "Seconds that a message may take to be complete; then its connection is closed."
     handshake_timeout: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    "Seconds that TLS or the opening of a WebSocket may take."
     idle_timeout: Annotated[float, Meta(ge=33, le=86_400)] = 120.0
+    "Seconds of silence after which a connection is closed."
 
 
 class TlsSection(Section, frozen=True, kw_only=True):
     """Who we are over TLS, and who others have to be (RFC 3261 26.3.1, RFC 5922)."""
 
     certificate: str = ""
+    "File of PEM: the certificate of this server, then those between it and its root."
     key: str = ""
+    "File of PEM with its private key, not encrypted; empty: it is in `certificate`."
     ca: str = ""
+    "File of PEM with the certificates of those who vouch for others; empty: those that the system trusts."
     verify_client: Literal["off", "optional", "required"] = "off"
+    "Whether clients are asked for a certificate, and whether they need one."
     verify_server: bool = True
+    "Connect only to servers whose certificate is of the domain wanted (RFC 5922)."
     min_version: Literal["1.2", "1.3"] = "1.2"
+    "Oldest version of TLS that is spoken."
 
     def __post_init__(self) -> None:
         if self.verify_client != "off" and not self.ca:
@@ -157,6 +216,7 @@ class WebsocketSection(Section, frozen=True, kw_only=True):
     """Which web pages may connect over WebSocket (RFC 6455 10.2)."""
 
     origins: tuple[str, ...] = ()
+    'Web pages that may connect, as browsers name them; `"*"`: any.'
 
     def __post_init__(self) -> None:
         for origin in self.origins:
@@ -172,7 +232,9 @@ class StoreSection(Section, frozen=True, kw_only=True):
     """Where registrations live and when an answer may rely on it."""
 
     url: str = "rocksdb:reginfo.db"
+    "`rocksdb:FOLDER`, or `memory:` where nothing outlives the process."
     durability: Durability = "committed"
+    "What a 200 OK may rely on: nothing, the next 100 ms, the operating system, the disk."
 
     def __post_init__(self) -> None:
         scheme, _, path = self.url.partition(":")
@@ -192,21 +254,41 @@ class AdminSection(Section, frozen=True, kw_only=True):
     """Control of the running server."""
 
     socket: str = "reginfo.sock"
+    "Path of the unix socket for the operator's commands; empty: none."
+    listen: str = ""
+    "Address and port of the HTTP interface and its dashboard; empty: none."
+    token_file: str = "reginfo.token"
+    "File with the token that whoever uses HTTP has to show; made if it is not there."
+    kamailio_metrics: bool = False
+    "Also export the names that exporters for Kamailio use, for panels that have them."
 
     def __post_init__(self) -> None:
+        if self.listen:
+            parse_address(self.listen, "admin.listen")
         if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH or "\0" in self.socket:
             raise ConfigError(f"admin.socket must be a path of at most {MAX_SOCKET_PATH} octets", key="admin.socket")
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where HTTP is served; None: nowhere."""
+        return parse_address(self.listen, "admin.listen") if self.listen else None
 
 
 class PuaReginfoSection(Section, frozen=True, kw_only=True):
     """Publishing registrations and following those of other servers, in the words of Kamailio's module."""
 
     publish_reginfo: bool = True
+    "PUBLISH every change to `outbound_proxy`; without one nothing is sent."
     default_domain: str = ""
+    "Domain of an address-of-record given without one; empty: the first of `domains`."
     outbound_proxy: str = ""
+    "SIP URI that every PUBLISH and SUBSCRIBE is sent to."
     server_address: str = ""
+    "SIP URI of this server; empty: `sip:reginfo@` and the first address of `listen`."
     subscribe: tuple[str, ...] = ()
+    "SIP URIs of addresses-of-record to follow from the start."
     subscribe_on_register: bool = False
+    "Relay mode: follow each address-of-record whose REGISTER got 200 upstream."
 
     def __post_init__(self) -> None:
         if self.default_domain:
@@ -222,13 +304,21 @@ class NotifierSection(Section, frozen=True, kw_only=True):
     """What a SUBSCRIBE for Event: reg is granted, and to whom (RFC 3680, RFC 6665)."""
 
     default_expires: Seconds = 3761
+    "Seconds granted when the SUBSCRIBE asks for none."
     min_expires: Annotated[int, Meta(ge=0, le=3600)] = 60
+    "A shorter request below one hour gets 423 with Min-Expires; 0: never."
     max_expires: Seconds = 600_000
+    "Longest time granted, in seconds."
     min_notify_interval: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    "Seconds between two NOTIFYs of one subscription that changes ask for (RFC 3680 section 4.10)."
     allow: tuple[str, ...] = ()
+    "Patterns of watcher URIs, besides the owner of the address-of-record; `*` for any text."
     max_subscriptions: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    "Subscriptions altogether; 503 beyond it."
     max_subscriptions_per_aor: Annotated[int, Meta(ge=1, le=10_000_000)] = 100
+    "Subscriptions to one address-of-record; 403 beyond it."
     max_subscriptions_per_watcher: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000
+    "Subscriptions of one watcher; 403 beyond it."
 
     def __post_init__(self) -> None:
         _check_order("notifier", self.min_expires, self.default_expires, self.max_expires)
@@ -238,12 +328,19 @@ class CompositorSection(Section, frozen=True, kw_only=True):
     """Who may PUBLISH registration state here, and for how long (RFC 3903)."""
 
     enabled: bool = True
+    "Take PUBLISH for `Event: reg`; otherwise it gets 405."
     publishers: tuple[str, ...] = ()
+    "Addresses, networks or patterns of URIs that may publish, besides the servers of `[[peer]]`."
     default_expires: Seconds = 3600
+    "Seconds granted when the PUBLISH asks for none."
     min_expires: Annotated[int, Meta(ge=0, le=3600)] = 0
+    "A shorter request gets 423 with Min-Expires; 0: never."
     max_expires: Seconds = 7200
+    "Longest time granted, in seconds."
     max_publications: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000_000
+    "Publications altogether; 503 beyond it."
     max_publications_per_aor: Annotated[int, Meta(ge=1, le=1_000)] = 16
+    "Publications for one address-of-record; 403 beyond it."
 
     def __post_init__(self) -> None:
         _check_order("compositor", self.min_expires, self.default_expires, self.max_expires)
@@ -256,16 +353,27 @@ class PeerSection(Section, frozen=True, kw_only=True):
     """Another server that state is exchanged with."""
 
     name: str
+    "1 to 32 letters, digits, `-` or `_`; what was learned from it has the origin `peer:NAME`."
     uri: str
+    "Its SIP URI; with a host name, give `addresses`."
     profile: Literal["default", "kamailio"] = "default"
+    "What is sent to it: documents after the schema, or what `pua_reginfo` reads."
     mode: Literal["follow", "mirror"] = "follow"
+    "What is registered here always wins, or the newer REGISTER wins on all sides."
     domains: tuple[str, ...] = ()
+    "What it may speak for; empty: every domain served here."
     addresses: tuple[str, ...] = ()
+    "Addresses and networks it is recognised by; empty, without `tls_name`: the address in `uri`."
     tls_name: str = ""
+    "SIP domain that its certificate proves; it is recognised by that, from wherever it comes."
     stale_grace: Seconds = 600
+    "Seconds that what was learned from it outlives the end of a subscription."
     username: str = ""
+    "Who this server is there, when it is asked for a password."
     password_file: str = ""
+    "File whose first line is the password."
     realm: str = ""
+    "Realm that the password is for; empty: whichever asks there."
 
     def __post_init__(self) -> None:
         if not _PEER_NAME.fullmatch(self.name):
@@ -294,8 +402,11 @@ class ImsSection(Section, frozen=True, kw_only=True):
     """Users with several public identities that are registered together (TS 24.229)."""
 
     enabled: bool = False
+    "Tell phones and watchers of all identities of a user, and ask who watches by the rules of IMS."
     implicit_sets: tuple[Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_IDENTITIES)], ...] = ()
+    "Identities that are registered as soon as one of them is; the first is the one phones register."
     barred: tuple[str, ...] = ()
+    "Those of them that may register, but are told to nobody and watch nothing."
 
     def __post_init__(self) -> None:
         named: set[str] = set()
@@ -324,20 +435,92 @@ class ImsSection(Section, frozen=True, kw_only=True):
         ]
 
 
+class WebhookSection(Section, frozen=True, kw_only=True):
+    """An application that is told of contact events by HTTP."""
+
+    url: str
+    "Where deliveries are posted to, `https:` or `http:`."
+    name: str = ""
+    "What is owed is remembered under it. Within a Config never empty: unset, it is host and path of the URL."
+    events: tuple[EventWord, ...] = ()
+    "Events of RFC 3680 section 5.2 to tell; empty: all but `refreshed`."
+    aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    "Patterns of the addresses-of-record to tell of, `*` for any text; empty: all."
+    feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
+    "Contact parameters: only contacts that have every one of them are told of."
+    secret_file: str = ""
+    "File whose first line is the secret that deliveries are signed with."
+    secret_env: str = ""
+    "Environment variable that holds the secret."
+    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 10.0
+    "Seconds within which a delivery has to be answered."
+    max_pending: Annotated[int, Meta(ge=1, le=50_000)] = 10_000
+    "Events that wait; for a new one the oldest is dropped."
+    max_in_flight: Annotated[int, Meta(ge=1, le=64)] = 16
+    "Deliveries under way at once, each of another address-of-record."
+
+    def __post_init__(self) -> None:
+        check_url(self.url, "webhook.url")
+        unnamed = endpoint_of(self.url)
+        msgspec.structs.force_setattr(self, "name", self.name or unnamed)
+        if self.name != unnamed and not _WEBHOOK_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"webhook.name {self.name!r} must be 1 to 64 letters, digits, -, _ or .", key="webhook.name"
+            )
+        for tag in self.feature_tags:
+            if not _FEATURE_TAG.fullmatch(tag):
+                raise ConfigError(
+                    f"webhook.feature_tags: {tag!r} is no name of a Contact parameter", key="webhook.feature_tags"
+                )
+
+
+class TraceSection(Section, frozen=True, kw_only=True):
+    """Where traced messages are sent, besides to those who follow them here."""
+
+    hep: str = ""
+    capture_id: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 2001
+    password_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.hep and (self.collector is None or not self.collector.port):
+            raise ConfigError(
+                f"trace.hep {self.hep!r} must be udp:ADDRESS:PORT with an IP address, IPv6 in brackets "
+                "(udp:127.0.0.1:9060)",
+                key="trace.hep",
+            )
+        if self.password_file and not self.hep:
+            raise ConfigError("trace.password_file needs trace.hep, who the password is for", key="trace.hep")
+
+    @property
+    def collector(self) -> Listener | None:
+        """Who gets HEP packets, if anybody does."""
+        try:
+            where = parse_listener(self.hep)
+        except ConfigError:
+            return None
+        return where if where.transport == "udp" else None
+
+
 class LogSection(Section, frozen=True, kw_only=True):
     """Lines on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    "The least that is logged; what an accepted request did is said at `debug`."
     format: Literal["logfmt", "json"] = "logfmt"
+    "`key=value` pairs, or an object per line."
 
 
 class Config(Section, frozen=True, kw_only=True):
     """Everything `reginfo serve` can be told."""
 
     listen: Annotated[tuple[str, ...], Meta(min_length=1)] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    "Addresses to serve: `udp:`, `tcp:`, `tls:`, `ws:` or `wss:` before `ADDRESS:PORT`."
     domains: Annotated[tuple[str, ...], Meta(min_length=1)] = ("example.com",)
+    "Domains whose addresses-of-record are registered here."
     insecure: bool = False
+    "Accept that nobody is authenticated on an address other than loopback."
     server_header: str = ""
+    "Value of the Server header in responses; empty: none."
     registrar: RegistrarSection = RegistrarSection()
     auth: AuthSection = AuthSection()
     pua_reginfo: PuaReginfoSection = PuaReginfoSection()
@@ -350,7 +533,9 @@ class Config(Section, frozen=True, kw_only=True):
     store: StoreSection = StoreSection()
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
+    trace: TraceSection = TraceSection()
     peer: tuple[PeerSection, ...] = ()
+    webhook: tuple[WebhookSection, ...] = ()
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
@@ -369,6 +554,20 @@ class Config(Section, frozen=True, kw_only=True):
         names = [peer.name for peer in self.peer]
         if len(set(names)) < len(names):
             raise ConfigError("peer.name must be unique", key="peer")
+        hooks = [webhook.name for webhook in self.webhook]
+        if len(set(hooks)) < len(hooks):
+            raise ConfigError(
+                "webhook.name must be unique: it is host and path of the URL if none is given", key="webhook"
+            )
+        for webhook in self.webhook:
+            if bool(webhook.secret_file) == bool(webhook.secret_env):
+                raise ConfigError(
+                    f"webhook {webhook.name} needs secret_file, a file with the secret its deliveries are signed with, "
+                    "or secret_env, the environment variable that holds it",
+                    key="webhook",
+                )
+        if len(hooks) > MAX_WEBHOOKS:
+            raise ConfigError(f"at most {MAX_WEBHOOKS} webhooks are possible", key="webhook")
 
     def _decide_auth(self) -> None:
         """Fill in what [auth] leaves to the rest, and refuse a public address where nobody is authenticated."""

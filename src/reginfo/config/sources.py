@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from reginfo.config.sections import Config, PeerSection, Section
+from reginfo.config.sections import Config, PeerSection, Section, WebhookSection
 from reginfo.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "REGINFO_"
 ENVIRONMENT_FILE = "REGINFO_CONFIG"
 SEARCH = (Path("reginfo.toml"), Path("/etc/reginfo/reginfo.toml"))
-PEERS = "peer"
-"The one table that may stand several times, written [[peer]]; only a file can hold it."
+LISTED: Mapping[str, type[Section]] = {"peer": PeerSection, "webhook": WebhookSection}
+"The tables that may stand several times, written [[peer]]; only a file can hold them."
 
 
 class Loaded(NamedTuple):
@@ -50,12 +50,12 @@ def _collect(section: type[Section], prefix: str = "") -> Iterator[tuple[str, _K
     for field in msgspec.structs.fields(section):
         if isinstance(hints[field.name], type) and issubclass(hints[field.name], Section):
             yield from _collect(hints[field.name], f"{field.name}.")
-        elif field.name != PEERS:
+        elif field.name not in LISTED:
             yield prefix + field.name, _Key(hints[field.name], field.default)
 
 
 KEYS: Mapping[str, _Key] = dict(_collect(Config))
-PEER_KEYS: Mapping[str, _Key] = dict(_collect(PeerSection))
+LISTED_KEYS: Mapping[str, Mapping[str, _Key]] = {name: dict(_collect(kind)) for name, kind in LISTED.items()}
 SECTIONS: Mapping[str, type[Section]] = {
     name: hint for name, hint in get_type_hints(Config).items() if isinstance(hint, type) and issubclass(hint, Section)
 }
@@ -75,7 +75,7 @@ def load_config(
     environ = os.environ if environ is None else environ
     path = _find(file, environ)
     found = {key: _Value(entry.default, "default") for key, entry in KEYS.items()}
-    found[PEERS] = _Value((), "default")
+    found.update(dict.fromkeys(LISTED, _Value((), "default")))
     if path is not None:
         found.update(_from_file(path))
     found.update(_from_environment(environ))
@@ -95,9 +95,10 @@ def render(loaded: Loaded) -> str:
             section = table
         holder = getattr(loaded.config, table) if table else loaded.config
         lines.append(_line(name, getattr(holder, name), loaded.origins[key]))
-    for peer in loaded.config.peer:
-        lines += ["", f"[[{PEERS}]]"]
-        lines += [_line(name, getattr(peer, name), loaded.origins[PEERS]) for name in PEER_KEYS]
+    for listed, keys in LISTED_KEYS.items():
+        for table in getattr(loaded.config, listed):
+            lines += ["", f"[[{listed}]]"]
+            lines += [_line(name, getattr(table, name), loaded.origins[listed]) for name in keys]
     return "\n".join(lines) + "\n"
 
 
@@ -137,8 +138,8 @@ def _from_file(path: Path) -> Iterator[tuple[str, _Value]]:
         return f"{path} line {lines[key]}" if key in lines else str(path)
 
     for name, content in document.items():
-        if name == PEERS:
-            yield PEERS, _Value(tuple(_peers(content, origin)), origin(PEERS))
+        if name in LISTED:
+            yield name, _Value(tuple(_tables(name, content, origin)), origin(name))
             continue
         if name in SECTIONS:
             if not isinstance(content, dict):
@@ -152,24 +153,25 @@ def _from_file(path: Path) -> Iterator[tuple[str, _Value]]:
             yield key, _Value(_convert(key, value, origin(key)), origin(key))
 
 
-def _peers(content: object, origin: Callable[[str], str]) -> Iterator[PeerSection]:
+def _tables(listed: str, content: object, origin: Callable[[str], str]) -> Iterator[Section]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
-        raise ConfigError(f"{origin(PEERS)}: peer is a list of tables: write [[peer]]", key=PEERS)
+        raise ConfigError(f"{origin(listed)}: {listed} is a list of tables: write [[{listed}]]", key=listed)
+    keys = LISTED_KEYS[listed]
     for number, table in enumerate(content):
-        where = f"{PEERS}[{number}]"
+        where = f"{listed}[{number}]"
         values = {}
         for name, value in table.items():
-            at = origin(f"{where}.{name}")
-            if name not in PEER_KEYS:
-                near = difflib.get_close_matches(name, PEER_KEYS, n=1)
-                hint = f', did you mean "peer.{near[0]}"?' if near else ""
-                raise ConfigError(f"{at}: unknown key peer.{name}{hint}", key=f"peer.{name}")
-            values[name] = _converted(f"peer.{name}", PEER_KEYS[name], value, at)
-        for name, entry in PEER_KEYS.items():
+            at, key = origin(f"{where}.{name}"), f"{listed}.{name}"
+            if name not in keys:
+                near = difflib.get_close_matches(name, keys, n=1)
+                hint = f', did you mean "{listed}.{near[0]}"?' if near else ""
+                raise ConfigError(f"{at}: unknown key {key}{hint}", key=key)
+            values[name] = _converted(key, keys[name], value, at)
+        for name, entry in keys.items():
             if entry.default is msgspec.NODEFAULT and name not in values:
-                raise ConfigError(f"{origin(where)}: peer.{name} is missing", key=f"peer.{name}")
+                raise ConfigError(f"{origin(where)}: {listed}.{name} is missing", key=f"{listed}.{name}")
         try:
-            yield PeerSection(**values)
+            yield LISTED[listed](**values)
         except ConfigError as error:
             raise ConfigError(f"{origin(where)}: {error}", key=error.key) from None
 
@@ -215,6 +217,8 @@ def _allowed(expected: msgspec.inspect.Type) -> str:
             return ("one of " if len(values) > 1 else "") + ", ".join(f'"{value}"' for value in values)
         case msgspec.inspect.VarTupleType(item_type=msgspec.inspect.LiteralType(values=values)):
             return "a list of " + ", ".join(f'"{value}"' for value in values)
+        case msgspec.inspect.VarTupleType(max_length=int(most)):
+            return f"a list of {expected.min_length or 0} to {most} strings"
         case msgspec.inspect.VarTupleType():
             return "a list of strings" if expected.min_length is None else "a list of at least one string"
         case _:

@@ -14,6 +14,10 @@ PORTS: dict[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss":
 "Those of RFC 3261 19.1.2, and of RFC 7118 as RFC 6455 has them."
 
 
+MAX_URL = 2048
+_URL = re.compile(r"[!-~]+")
+
+
 class Listener(NamedTuple):
     """One address to accept SIP on."""
 
@@ -66,6 +70,17 @@ def parse_listener(text: str) -> Listener:
     )
 
 
+def parse_address(text: str, key: str) -> tuple[str, int]:
+    """Return the host and port that `127.0.0.1:8080` or `[::1]:8080` names."""
+    try:
+        where = parse_listener(f"tcp:{text}")
+    except ConfigError:
+        where = None
+    if where is None or not text.endswith(f":{where.port}"):
+        raise ConfigError(f"{key} {text!r} must be ADDRESS:PORT, IPv6 in brackets (127.0.0.1:8080)", key=key)
+    return where.host, where.port
+
+
 def canonical_domain(text: str) -> str:
     """Return a domain as the host of a canonical AoR is written: lower case, IPv6 in brackets."""
     domain = text.lower()
@@ -111,6 +126,27 @@ def check_database(url: str, key: str) -> None:
             f"{key} must not hold a password: give it in PGPASSWORD or in the file PGPASSFILE names (~/.pgpass)",
             key=key,
         )
+
+
+def check_url(text: str, key: str) -> None:
+    """Refuse what is no address of an HTTP server, or carries a password that --print-config would show."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or len(text) > MAX_URL or not _URL.fullmatch(text):
+        raise ConfigError(
+            f'{key} must be "https://HOST/PATH" or "http://HOST/PATH", and no longer than {MAX_URL}', key=key
+        )
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ConfigError(f"{key} must hold neither a password nor a fragment", key=key)
+
+
+def endpoint_of(url: str) -> str:
+    """Return host, port and path of a checked URL."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def check_route(text: str, key: str) -> None:

@@ -7,7 +7,6 @@ from typing import Final
 
 from reginfo.fast import (
     LISTING,
-    Counters,
     Flow,
     SipMessage,
     Transactions,
@@ -19,6 +18,7 @@ from reginfo.fast import (
 from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.sip.outbound import OPTION_TAG
 from reginfo.sip.refusals import Refusals
+from reginfo.sip.traffic import status_counters
 
 SMALL_ANSWER: Final = 640  # octets an answer to anybody may have, however small the request
 AMPLIFICATION: Final = 1.5  # times the size of the request it may have if that is more
@@ -30,8 +30,9 @@ class Answers:
     def __init__(self, transactions: Transactions, grant: Callable[[Flow, int], None]) -> None:
         """grant(connection, seconds) hears of each that outbound is used over, with its Flow-Timer or 0 (OUT-7)."""
         self._transactions = transactions
-        self.tell = Refusals().tell
-        "Log the refusal of a REGISTER, or not if there are many."
+        self.refusals = Refusals()
+        self.tell = self.refusals.tell
+        "Count the refusal of a REGISTER, and log it unless there are many."
         self._grant = grant
         self._date = b""
         self._date_second = -1
@@ -44,7 +45,7 @@ class Answers:
         "Header rows of every REGISTER that is granted."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
         "Makes the temporary GRUUs it lists, if there are GRUUs."
-        self.counters = Counters([str(status) for status in range(100, 700)])
+        self.counters = status_counters()
         "Responses by status."
 
     def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:

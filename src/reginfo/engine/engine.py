@@ -18,6 +18,7 @@ from typing import Final
 from reginfo.config import Config, Listener
 from reginfo.engine.answers import Answers
 from reginfo.engine.authentication import Authentication
+from reginfo.engine.counts import INTERNAL, MALFORMED, RETRANSMISSION, STRAY, Counts
 from reginfo.engine.decisions import Decisions
 from reginfo.engine.instances import Instances
 from reginfo.engine.methods import Methods
@@ -31,7 +32,6 @@ from reginfo.fast import (
     NO_ANSWER,
     UNKNOWN_EXTENSION,
     Change,
-    Counters,
     Draft,
     Flow,
     GruuIndexes,
@@ -62,14 +62,6 @@ logger = logging.getLogger(__name__)
 
 TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
 WORK: Final = 256  # watchers looked at, and requests begun, in one go: some milliseconds
-
-METHODS: Final = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL", "ACK", "INVITE", "MESSAGE", "PUBLISH", "SUBSCRIBE")
-OTHER: Final = "other"
-_METHOD_SLOT: Final = {method: slot for slot, method in enumerate(METHODS)}
-_OTHER_SLOT: Final = len(METHODS)
-
-ERRORS: Final = ("malformed", "stray_response", "retransmission", "internal")
-MALFORMED, STRAY, RETRANSMISSION, INTERNAL = range(len(ERRORS))
 
 _FAILED: Final = Outcome(500)
 
@@ -109,8 +101,8 @@ class Engine:
         )
         self._works = Works(self._intake)
         self._answers = Answers(transactions, self.flows.grant)
-        self._errors = Counters(ERRORS)
-        self._decisions = Decisions(Registrar(config), partial(self._errors.add, INTERNAL))
+        self.counts = Counts(self._intake, self._answers, self._client)
+        self._decisions = Decisions(Registrar(config), partial(self.counts.error, INTERNAL))
         self._relaying: Relaying | None = None
         self._methods = Methods(self.roles, self._works, self._answers, transactions)
         self._authentication = Authentication(
@@ -124,7 +116,6 @@ class Engine:
         self.hook: Hook | None = None
         "Asked about every well-formed request before anything else is; an Outcome but KEEP is its answer."
         self._muted = False
-        self._requests = Counters([*METHODS, OTHER])
 
     def follow(self, config: Config, now: Now) -> None:
         """Decide by another configuration from now on, also what waits already."""
@@ -174,11 +165,10 @@ class Engine:
         """Take a batch of datagrams or framed messages in arrival order."""
         is_plain = self._has_common_road and not self._drain_retry_after and self.hook is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
-        taken = self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
-        self._requests.add(_METHOD_SLOT["REGISTER"], taken)
+        self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
 
     def _challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
-        self._requests.add(_METHOD_SLOT["REGISTER"])
+        self.counts.requests.count("REGISTER", flow.transport)
         self._authentication.challenge(request, flow, fingerprint, now)
 
     def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
@@ -194,12 +184,12 @@ class Engine:
     def _take_response(self, response: SipMessage, flow: Flow, now: Now) -> None:
         try:
             if not self._client.receive(response, now):
-                self._errors.add(STRAY)  # no client transaction waits for it (TRN-6)
+                self.counts.error(STRAY)  # no client transaction waits for it (TRN-6)
         except SipParseError:
-            self._errors.add(MALFORMED)
+            self.counts.error(MALFORMED)
 
     def _fail(self, error: Exception, flow: Flow) -> None:
-        self._errors.add(INTERNAL)
+        self.counts.error(INTERNAL)
         logger.error("message failed flow=%s", flow.text, exc_info=error)
 
     def _keep_alive(self, octets: bytes, flow: Flow) -> None:
@@ -212,7 +202,7 @@ class Engine:
         try:
             return self.hook(request, flow)
         except Exception:  # not ours, but the request it was asked about is owed an answer
-            self._errors.add(INTERNAL)
+            self.counts.error(INTERNAL)
             logger.exception("request hook failed flow=%s", flow.text)
             return _FAILED
 
@@ -222,7 +212,7 @@ class Engine:
 
     def answer_unframed(self, error: SipParseError, head: bytes, flow: Flow, now: Now) -> bytes | None:
         """Return the last answer on a stream whose framing is lost, if one is owed and possible (TRN-8)."""
-        self._errors.add(MALFORMED)
+        self.counts.error(MALFORMED)
         request = salvage(head)
         if request is None or error.status is None:
             return None
@@ -231,7 +221,7 @@ class Engine:
 
     def _refuse_malformed(self, octets: bytes, flow: Flow, fingerprint: int, error: SipParseError, now: Now) -> None:
         """Answer what could not be parsed, as far as an answer is owed and possible."""
-        self._errors.add(MALFORMED)
+        self.counts.error(MALFORMED)
         request = salvage(octets) if error.status is not None else None
         if request is not None and error.status is not None:
             # An unknown method whose CSeq names another one is refused as unknown, with Allow like any other.
@@ -260,7 +250,7 @@ class Engine:
     def _admit(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         """Put a well-formed request to its method, or refuse it (UAS order, steps 4 to 11)."""
         method = request.method
-        self._requests.add(_METHOD_SLOT.get(method, _OTHER_SLOT))
+        self.counts.requests.count(method, flow.transport)
         verdict = self._admission.screen.check(request)
         if verdict == FOREIGN_DOMAIN:  # or at an address of a listener that has all of them
             verdict = self._admission.screen.check(request, own_host(flow))
@@ -287,12 +277,12 @@ class Engine:
 
     def _repeat(self, octets: bytes, flow: Flow, fingerprint: int, known: object, now: Now) -> None:
         """Absorb a retransmission: silence while pending, else the same answer (TX-3)."""
-        self._errors.add(RETRANSMISSION)
+        self.counts.error(RETRANSMISSION)
         if isinstance(known, bytes):
             self._answers.repeat(known, octets, flow)
         elif known is LISTING and self.pending < MAX_PENDING:
             request = parse_message(octets)
-            work = Registering(request, self.home(request.aor), flow, fingerprint, now.ms)
+            work = Registering(request, self.home(request.aor), flow, fingerprint, now.ms, now.us)
             work.repeated = True
             work.info = self._authentication.recall(request, now)
             self._works.put(work)
@@ -303,6 +293,11 @@ class Engine:
     def has_works(self) -> bool:
         """Whether a turn could be taken now."""
         return bool(self._works.arrivals) or self.flows.may_end(self.pending)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether every new request is refused."""
+        return self._drain_retry_after > 0
 
     @property
     def pending(self) -> int:
@@ -367,7 +362,7 @@ class Engine:
             if isinstance(work, Incoming):
                 work.role.settle(work, now)
         except Exception:  # one answer must not cost those behind it
-            self._errors.add(INTERNAL)
+            self.counts.error(INTERNAL)
             logger.exception("answer failed aor=%s", work.aor)
 
     # -- time and the network ---------------------------------------------------------------------------
@@ -391,6 +386,7 @@ class Engine:
     def lost(self, flow: Flow, now: Now) -> None:
         """Take news of the network: flow has ended, or its remote address cannot be reached (TRN-10, OUT-6)."""
         self._client.lost(flow, now)
+        self.roles.notifier.lost(flow)
         self.flows.lost(flow, self.pending, now.ms)
 
     def take_lookups(self) -> list[Hop]:
@@ -419,8 +415,4 @@ class Engine:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return what was counted: requests by method, final responses by status, and what went wrong."""
-        return {
-            "requests": self._requests.totals(),
-            "responses": {status: count for status, count in self._answers.counters.totals().items() if count},
-            "errors": self._errors.totals(),
-        }
+        return self.counts.statistics()

@@ -77,7 +77,7 @@ class Methods:
             outcome = self.admission.refuse_body(request)
             if outcome is not None:
                 return outcome
-        work = Registering(request, aor, arrival.flow, arrival.fingerprint, arrival.at.ms)
+        work = Registering(request, aor, arrival.flow, arrival.fingerprint, arrival.at.ms, arrival.at.us)
         return self._refuse_or_put(work, arrival, info)
 
     def _asserted(self, arrival: Arrival) -> str | None:

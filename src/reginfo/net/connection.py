@@ -179,7 +179,7 @@ class Connection:
         except ssl.SSLWantWriteError:
             self._server.watch(self, select.EPOLLOUT)
         except (OSError, ValueError) as error:
-            logger.info("tls handshake failed flow=%s reason=%s", self.flow.text, error)
+            self._server.faults.tell("tls handshake failed", self.flow, error)
             self._fail(error)
         else:
             self._shaken(self._socket)
@@ -290,7 +290,7 @@ class Connection:
         self._server.look_sooner(self)
 
     def _cut(self, reason: str) -> None:
-        logger.info("connection cut flow=%s reason=%s", self.flow.text, reason)
+        self._server.faults.tell("connection cut", self.flow, reason)
         self._server.cut += 1
         self._fail(None)
 

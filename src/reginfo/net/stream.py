@@ -17,9 +17,11 @@ from reginfo.fast import Flow, SipParseError
 from reginfo.net.addresses import carries, is_wildcard
 from reginfo.net.clocks import Clocks
 from reginfo.net.connection import Connection, StreamLimits
+from reginfo.net.fault_log import FaultLog
 from reginfo.net.framing import Framing, StreamFraming
 from reginfo.net.identity import matches
 from reginfo.net.tls import Tls
+from reginfo.net.trace import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,12 @@ class StreamServer:
         transport: str = "tcp",
         tls: Tls | None = None,
         framing: Callable[[], Framing] | None = None,
+        traces: Traces | None = None,
     ) -> None:
-        """transport tls and wss need tls; ws and wss their framing, and make no connections."""
+        """transport tls and wss need tls; ws and wss their framing, and make no connections.
+
+        traces is told what was written.
+        """
         self.loop = loop
         self.limits = limits
         self.transport = transport
@@ -68,7 +74,9 @@ class StreamServer:
         self.on_bad = on_bad
         self.tls = tls
         "For connections from now on."
+        self.faults = FaultLog(loop.time)
         self._framing = framing or (lambda: StreamFraming(limits.max_message))
+        self._traces = traces
         self._on_lost = on_lost
         self._where = (host, port)
         self._listener: socket.socket | None = None
@@ -163,6 +171,9 @@ class StreamServer:
         """
         gone = []
         written: dict[Connection, None] = {}
+        traced: list[tuple[bytes, Flow]] | None = None
+        if self._traces is not None and self._traces.is_on:
+            traced = []
         for octets, flow in batch:
             if not flow.connection and not self.carries(flow):
                 gone.append((octets, flow))
@@ -171,12 +182,16 @@ class StreamServer:
             if known is not None and known.is_open:
                 known.write(octets)
                 written[known] = None
+                if traced is not None:
+                    traced.append((octets, known.flow))
             elif flow.connection:
                 gone.append((octets, flow))
             elif len(self._tasks) < MAX_DELIVERIES and not self._closing:
                 self._spawn(self._deliver(octets, flow))
             else:
                 self._tell_lost(flow)
+        if self._traces is not None and traced:
+            self._traces.sent(traced)
         for connection in written:
             connection.flush()
         return gone

@@ -17,21 +17,21 @@ def open_accounts(config: Config) -> Accounts:
     accounts = Accounts()
     for peer in config.peer:
         if peer.username:
-            account = Account(peer.username, _password(Path(peer.password_file)), peer.realm)
+            account = Account(peer.username, read_secret(Path(peer.password_file), KEY), peer.realm)
             # An address that only the URI names is where the URI leads, and no other port of it.
             accounts.add(account, next_hop(peer.uri), Networks(peer.networks if peer.addresses else ()))
     return accounts
 
 
-def _password(path: Path) -> str:
-    """Return the first line of a file."""
+def read_secret(path: Path, key: str) -> str:
+    """Return the first line of the file that a key names; ConfigError if it is none of 1 to 1024 characters."""
     try:
         with path.open(encoding="utf-8") as file:
             return checked_password(file.readline(4 * MAX_PASSWORD).removesuffix("\n"))
     except OSError as error:
-        raise ConfigError(f"{KEY}: {path}: {error.strerror}", key=KEY) from None
+        raise ConfigError(f"{key}: {path}: {error.strerror}", key=key) from None
     except (UnicodeDecodeError, BadUser) as error:
         reason = error if isinstance(error, BadUser) else "not UTF-8"  # what does not decode may be the password
-        raise ConfigError(f"{KEY}: {path}: {reason}", key=KEY) from None
+        raise ConfigError(f"{key}: {path}: {reason}", key=key) from None
     except ValueError as error:  # no name of a file
-        raise ConfigError(f"{KEY}: {str(path)!r}: {error}", key=KEY) from None
+        raise ConfigError(f"{key}: {str(path)!r}: {error}", key=key) from None

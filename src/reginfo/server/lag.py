@@ -3,23 +3,35 @@
 from collections import deque
 from typing import Final
 
+from reginfo.fast import Histogram
+
 SECONDS: Final = 10  # a look every few seconds misses nothing
+BOUNDS_US: Final = (1_000, 2_500, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000)
 
 
 class LoopLag:
-    """The longest delay among those noted in the last seconds."""
+    """The longest delay among those noted in the last seconds, and all of them as a histogram."""
 
     def __init__(self) -> None:
-        self._worst: deque[tuple[int, int]] = deque(maxlen=SECONDS)  # second, milliseconds
+        self._worst: deque[tuple[int, int]] = deque(maxlen=SECONDS)  # second, microseconds
+        self._noted_ms = 0
+        self.delays = Histogram(BOUNDS_US)
+        "In microseconds."
 
-    def note(self, lag_ms: int, now_ms: int) -> None:
+    def note(self, lag_us: int, now_ms: int) -> None:
         """Take note of one delay."""
+        self.delays.add(lag_us)
+        self._noted_ms = now_ms
         second = now_ms // 1000
         if self._worst and self._worst[-1][0] == second:
-            lag_ms = max(lag_ms, self._worst.pop()[1])
-        self._worst.append((second, lag_ms))
+            lag_us = max(lag_us, self._worst.pop()[1])
+        self._worst.append((second, lag_us))
 
     def longest_ms(self, now_ms: int) -> int:
         """Return the longest delay of the last seconds, 0 if none was noted."""
         since = now_ms // 1000 - SECONDS
-        return max((lag_ms for second, lag_ms in self._worst if second > since), default=0)
+        return max((round(lag_us / 1000) for second, lag_us in self._worst if second > since), default=0)
+
+    def is_noted(self, now_ms: int) -> bool:
+        """Tell whether any delay was noted in the last seconds: nothing runs out any more if none was."""
+        return now_ms - self._noted_ms < 1000 * SECONDS

@@ -1,6 +1,7 @@
 """The location service as operators and embedding programs see it: look-ups, and changes in the order of all others."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from reginfo.fast import Binding, Draft, Registration, canonical_aor
@@ -85,6 +86,26 @@ class LocationService:
             )
 
         return await self._command(self._home(canonical_aor(aor)), add, CAUSE)
+
+    async def bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
+        """Bind contacts that another location service had, all in one commit, each `created` unless it replaces one.
+
+        Return for each whether it is new, or what kept it from being bound: ValueError, StoreUnavailable.
+        """
+
+        def adding(binding: Binding) -> Callable[[Draft, int], int]:
+            return lambda draft, now_ms: draft.add(binding)
+
+        commands = [self._command(self._home(aor), adding(binding), CAUSE) for aor, binding in bindings]
+        results: list[bool | Exception] = []
+        for result in await asyncio.gather(*commands, return_exceptions=True):
+            if isinstance(result, Exception):
+                results.append(result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                results.append(bool(result))
+        return results
 
     async def end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int = 0) -> int:
         """End a contact, by URI or contact id, or all of an AoR; return how many there were.

@@ -9,13 +9,13 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from reginfo.admin.contact_counts import ContactCounts
 from reginfo.admin.event_log import LogConsumer
-from reginfo.admin.metrics import MetricsConsumer
 from reginfo.config import Config, Listener
 from reginfo.engine import MAX_PENDING, Engine, Hook
 from reginfo.engine.roles import FOLLOWED_EXPIRES
@@ -28,23 +28,29 @@ from reginfo.fast import (
     Transactions,
 )
 from reginfo.model import ACCEPTED, Command
+from reginfo.net.trace import Traces
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
+from reginfo.server.figures import Figures
 from reginfo.server.lag import LoopLag
-from reginfo.server.listener import ChangeListener, OnChange
+from reginfo.server.leaving import leave
+from reginfo.server.listener import ChangeListener, FeedListener, OnChange
 from reginfo.server.location import LocationService
 from reginfo.server.locator import Locator
 from reginfo.server.sockets import Sockets
 from reginfo.server.tasks import ended
 from reginfo.server.telling import Telling
+from reginfo.server.tracing import open_traces
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
+from reginfo.server.webhooks import hold_feed, open_secrets
 from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
 from reginfo.store.clock import Clock
 from reginfo.store.keys import GRUU_KEYS, kept_secret
 from reginfo.store.levels import open_store
+from reginfo.store.measured import MeasuredRecords
 from reginfo.store.reader import FeedReader
 
 logger = logging.getLogger(__name__)
@@ -77,24 +83,28 @@ class Server:
         self.config = config
         self._on_request = on_request
         self._wanted_listeners: list[tuple[OnChange, str | None]] = []
-        self._listeners: list[ChangeListener] = []
+        self._listeners: list[FeedListener] = []
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
+        self.figures: Figures
+        "Everything that is counted; there once started."
         self.location: LocationService
         "Look-ups and changes by hand; there once started."
+        self.traces: Traces
+        "Copies of messages for who wants to look at them; there once started."
         self._stopping = asyncio.Event()
         self._open = AsyncExitStack()
         self._turn_scheduled = False
         self._turns: set[asyncio.Task[None]] = set()
-        self._started = time.monotonic()
         self._lag = LoopLag()
 
     # -- life -------------------------------------------------------------------------------------------
 
-    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGTERM, SIGINT or stop(), then drain; ready is called once everything listens.
+    async def run(self, ready: Callable[[], None] = lambda: None, leaving: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM, SIGINT or stop(), then drain.
 
-        Raises StoreRefused and OSError (a bind) before anything is served.
+        ready is called once everything listens, leaving before the drain.  Raises StoreRefused and OSError (a bind)
+        before anything is served.
         """
         try:
             await self.start()
@@ -102,6 +112,7 @@ class Server:
                 self._loop.add_signal_handler(number, self.stop)
             ready()
             await self._stopping.wait()
+            leaving()
         finally:
             await self.close()
 
@@ -109,32 +120,47 @@ class Server:
         """Ask run() to drain and return."""
         self._stopping.set()
 
+    async def drain(self, final: bool) -> None:
+        """Ask run() to drain and return; with final, end subscriptions and publications first, for good."""
+        if final and not self._stopping.is_set():
+            self._engine.drain(DRAIN_RETRY_AFTER)
+            await leave(self._engine.roles, self._store, self._clock.now, self._schedule)
+        self._loop.call_soon(self.stop)  # whoever asked is answered first
+
     def reload(self, config: Config) -> None:
         """Follow another configuration as far as that is possible while serving.
 
         Domains, what is granted, the limits of a message, the Server header and what new connections are shown move,
         users and the passwords at peers are read again, and certificates as soon as they can be used; addresses, store,
-        user table, realm, control socket and the limits of connections need a restart.  ConfigError if a password
-        cannot be read: nothing moves then.
+        user table, realm, control socket and the limits of connections need a restart.  Webhooks come, go
+        and change.  ConfigError if a password or secret cannot be read: nothing moves then.
         """
-        self._engine.authorizations.follow(open_accounts(config))
+        accounts, hook_secrets = open_accounts(config), open_secrets(config)
+        self._engine.authorizations.follow(accounts)
         self._sockets.follow(config)
+        self._administration.follow(config, hook_secrets)
         self._engine.follow(self._users.kept(config), self._clock.now())
+        self.figures.follow(config)
         self._schedule()
 
     async def start(self) -> None:
         """Open the store and the sockets; close() is owed also if this raises."""
         config = self.config
         self._loop = asyncio.get_running_loop()
-        # A certificate that cannot be used is found before anything is open.
+        # A certificate or a secret that cannot be used is found before anything is open.
+        hook_secrets = open_secrets(config)
         self._locator = Locator({listener.transport for listener in config.listeners} - {"ws", "wss"})
+        self.traces = open_traces(self._loop, config.trace)
+        self._open.callback(self.traces.close)
         self._sockets = Sockets(
-            self._loop, config, self._locator, self._on_batch, self._on_error, self._on_lost, self._on_bad
+            self._loop, config, self._locator, self.traces, self._on_batch, self._on_error, self._on_lost, self._on_bad
         )
         self._store = open_store(
             Durability(config.store.durability), config.store.folder or Path(), time.time_ns() // 1_000_000
         )
         self._open.push_async_callback(self._store.close)
+        await hold_feed(self._store, config)
+        self._records = MeasuredRecords(self._store)
         self._clock = Clock(self._store.clock_offset)
         gruus = Gruus(await kept_secret(self._store, GRUU_KEYS, KEYS), self._store.find_gruu)
         self._engine = Engine(config, Transactions(secrets.token_bytes(16)), secrets.token_bytes(32), gruus)
@@ -144,24 +170,37 @@ class Server:
         self._users = await open_users(config.auth, self._engine, self._clock.now, self._schedule, self._open)
         self._telling = Telling(self._engine.roles, self._store, self._clock.now)
         self.location = LocationService(self._store, self._command, gruus, self._engine.home)
-        self._metrics = MetricsConsumer()
-        self._readers = [FeedReader(self._store, consumer) for consumer in (self._metrics, LogConsumer())]
-        for reader in self._readers:
+        contacts = ContactCounts()
+        self._readers = {one.name: FeedReader(self._store, one) for one in (contacts, LogConsumer())}
+        for reader in self._readers.values():
             await reader.attach()
         await self._telling.attach()
+        self.figures = Figures(
+            config,
+            self._engine,
+            self._store,
+            self._records,
+            self._clock,
+            self._sockets,
+            self._lag,
+            contacts,
+            {**self._readers, "roles": self._telling},
+            lambda: self._administration.webhooks.statistics(),
+            self.traces,
+        )
         self._open.push_async_callback(self._finish)
         self._engine.flows.adopt(await self._store.flows())
         while self._engine.has_works:  # before a connection can have the number that one of the last run had
-            await run_turn(self._engine, self._store, self._clock.now)
+            await run_turn(self._engine, self._records, self._clock.now)
         self._open.push_async_callback(self._sockets.close)
         await self._sockets.start()
         self.listeners = self._sockets.listeners
         self._open.push_async_callback(self._drain)
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
-        administration = Administration(self, self._clock)
-        self._open.push_async_callback(administration.close)
-        await administration.start()
+        self._administration = Administration(self, self._engine.roles, self._store, self._clock)
+        self._open.push_async_callback(self._administration.close)
+        await self._administration.start(hook_secrets)
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
@@ -171,6 +210,11 @@ class Server:
     async def close(self) -> None:
         """Drain: refuse what is new, finish what is pending, save the cursors, let go of everything."""
         await self._open.aclose()
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the page that shows the server, with the token in it; empty if there is none."""
+        return self._administration.dashboard
 
     # -- what embedding programs do -----------------------------------------------------------------------
 
@@ -185,10 +229,18 @@ class Server:
             self._listen_to_changes(callback, name)
 
     def _listen_to_changes(self, callback: OnChange, name: str | None) -> None:
-        listener = ChangeListener(self._store, callback, name)
+        self._open.push_async_callback(self.listen(ChangeListener(self._store, callback, name)))
+
+    def listen(self, listener: FeedListener) -> Callable[[], Awaitable[None]]:
+        """Have a listener follow the feed until what is returned is called."""
         self._listeners.append(listener)
         task = self._loop.create_task(listener.run())
-        self._open.push_async_callback(ended, task)
+
+        async def end() -> None:
+            self._listeners.remove(listener)
+            await ended(task)
+
+        return end
 
     async def reginfo_subscribe(self, uri: str, expires: int = FOLLOWED_EXPIRES) -> int:
         """Follow the registration of a SIP URI at another server; return at how many servers it is followed.
@@ -237,7 +289,7 @@ class Server:
         self._engine.mute()
 
     async def _finish(self) -> None:
-        for reader in self._readers:
+        for reader in self._readers.values():
             await reader.pump(FINISH_SECONDS)
             await reader.save()
         await self._telling.keep_state()
@@ -251,11 +303,18 @@ class Server:
     # -- input ------------------------------------------------------------------------------------------
 
     def _on_batch(self, batch: list[tuple[bytes, Flow]]) -> None:
+        if self.traces.is_on:
+            self.traces.received(batch)
         self._engine.receive(batch, self._clock.now())
         self._schedule()
 
     def _on_bad(self, error: SipParseError, flow: Flow) -> bytes | None:
-        return self._engine.answer_unframed(error, error.head, flow, self._clock.now())
+        answer = self._engine.answer_unframed(error, error.head, flow, self._clock.now())
+        if self.traces.is_on:
+            self.traces.received([(error.head, flow)])
+            if answer:
+                self.traces.sent([(answer, flow)])
+        return answer
 
     def _on_error(self, flow: Flow) -> None:
         logger.debug("transport error flow=%s", flow.text)
@@ -287,8 +346,9 @@ class Server:
 
     async def _run_turn(self) -> None:
         if self._engine.has_works:
-            await run_turn(self._engine, self._store, self._clock.now)
+            works = await run_turn(self._engine, self._records, self._clock.now)
             self._send()  # the answers first: a slow watcher never delays a phone
+            self._engine.counts.measure(works, self._clock.now())
         await self._tell()
         if self._engine.has_works or self._engine.has_work:
             self._schedule()
@@ -332,7 +392,7 @@ class Server:
             due = self._loop.time() + pause
             await asyncio.sleep(pause)
             now = self._clock.now()
-            self._lag.note(round(1000 * (self._loop.time() - due)), now.ms)
+            self._lag.note(round(1_000_000 * (self._loop.time() - due)), now.ms)
             try:
                 pause = SHORT_TICK if await self._expire(now.ms) else TICK
                 self._engine.tick(now)
@@ -354,7 +414,7 @@ class Server:
         return True
 
     async def _save(self) -> None:
-        for reader in self._readers:
+        for reader in self._readers.values():
             await reader.save()
         await self._telling.save()
         if self._clock.stepped():
@@ -366,9 +426,9 @@ class Server:
     async def _feed(self) -> None:
         """Take the consumers along, for some milliseconds at a time."""
         while True:
-            behind = any(reader.lag for reader in self._readers)
+            behind = any(reader.lag for reader in self._readers.values())
             await asyncio.sleep(SHORT_TICK if behind else TICK)
-            for reader in self._readers:
+            for reader in self._readers.values():
                 try:
                     await reader.pump()
                 except Exception:  # one consumer's fault is not the others'
@@ -390,22 +450,4 @@ class Server:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
-        engine = self._engine
-        roles = engine.roles
-        return {
-            "core": {
-                "uptime": int(time.monotonic() - self._started),
-                "pending": engine.pending,
-                "loop_lag_ms": self._lag.longest_ms(self._clock.now().ms),
-            },
-            **engine.statistics(),
-            "feed": {
-                "registered_aors": self._metrics.registered_aors,
-                "contacts": self._metrics.contacts,
-                "lag": max(reader.lag for reader in self._readers),
-            },
-            "events": dict(self._metrics.events),
-            "subscriptions": {"notifier": len(roles.notifier), "subscriber": len(roles.subscriber)},
-            "publications": {"compositor": len(roles.compositor), "publisher": len(roles.publisher)},
-            "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
-        }
+        return self.figures.statistics()

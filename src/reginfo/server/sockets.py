@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 
 from reginfo.config import Config, Listener
 from reginfo.errors import ConfigError
-from reginfo.fast import Flow, SipParseError
+from reginfo.fast import TRANSPORTS, Flow, SipParseError
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
 from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
 from reginfo.net.tls import Tls, tls_of
+from reginfo.net.trace import Traces
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.fallback import Fallback
 from reginfo.server.locator import Locator
@@ -31,14 +32,19 @@ class Sockets:
         loop: asyncio.AbstractEventLoop,
         config: Config,
         locator: Locator,
+        traces: Traces,
         on_batch: Callable[[list[tuple[bytes, Flow]]], None],
         on_error: Callable[[Flow], None],
         on_lost: Callable[[Flow], None],
         on_bad: Callable[[SipParseError, Flow], bytes | None],
     ) -> None:
-        """Raises ConfigError for certificates that cannot be used."""
+        """traces is told what is sent; what is received is for on_batch to tell.
+
+        Raises ConfigError for certificates that cannot be used.
+        """
         self._loop = loop
         self._config = config
+        self._traces = traces
         self._on_batch = on_batch
         self._on_error = on_error
         self._on_lost = on_lost
@@ -50,6 +56,24 @@ class Sockets:
         self._fallback = Fallback(self.streams, locator)
         self.listeners: tuple[Listener, ...] = ()
         "What is bound, with the ports the system chose."
+
+    @property
+    def receive_drops(self) -> int:
+        """Datagrams the system dropped because a receive buffer was full."""
+        return sum(endpoint.socket.dropped for endpoint in self._datagrams)
+
+    @property
+    def send_drops(self) -> int:
+        """Messages dropped because too many waited for a UDP socket."""
+        return sum(endpoint.overflowed for endpoint in self._datagrams)
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """Connections open, by transport."""
+        count = dict.fromkeys(TRANSPORTS[1:], 0)
+        for streams in self.streams:
+            count[streams.transport] += len(streams)
+        return count
 
     async def start(self) -> None:
         """Bind everything; close() is owed also if this raises."""
@@ -131,6 +155,7 @@ class Sockets:
             transport=listener.transport,
             tls=self._tls if listener.is_secure else None,
             framing=self._framing(limits) if listener.transport in ("ws", "wss") else None,
+            traces=self._traces,
         )
         await streams.start()
         self._open.push_async_callback(streams.close)
@@ -148,6 +173,8 @@ class Sockets:
         """Send messages, each through the socket its flow belongs to."""
         datagrams = [item for item in output if not item[1].reliable]
         if datagrams:
+            if self._traces.is_on:
+                self._traces.sent(datagrams)
             self._send_datagrams(datagrams)
         if len(datagrams) != len(output):
             self._send_streams([item for item in output if item[1].reliable])

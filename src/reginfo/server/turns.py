@@ -8,7 +8,7 @@ from reginfo.engine import Engine, Work
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import Change
 from reginfo.model import Now
-from reginfo.store.base import Store
+from reginfo.store.measured import Records
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +16,8 @@ MAX_CONFLICTS: Final = 8  # times a turn is decided again before its AoRs are re
 CONFLICT_RETRY_AFTER: Final = 1  # seconds
 
 
-async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None:
-    """Take what has arrived from load to answer: load, decide, commit, settle.
+async def run_turn(engine: Engine, store: Records, now: Callable[[], Now]) -> list[Work]:
+    """Take what has arrived from load to answer: load, decide, commit, settle; return what has been answered.
 
     A revision conflict decides the AoRs concerned again, in order; a store that cannot commit answers 503.
     """
@@ -45,6 +45,7 @@ async def run_turn(engine: Engine, store: Store, now: Callable[[], Now]) -> None
     if works:
         engine.fail(works, records, retry_after, now())
     engine.settle(turn, now())
+    return turn.works
 
 
 def _from_refused(works: Sequence[Work], refused: Sequence[Change]) -> list[Work]:

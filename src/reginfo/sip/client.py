@@ -21,6 +21,7 @@ from reginfo.sip.exchange import Exchange, Request, Sender
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, is_literal, own_host
 from reginfo.sip.timers import Timers
+from reginfo.sip.traffic import RequestCounts, status_counters
 from reginfo.sip.transaction import (
     MAGIC_COOKIE,
     MAX_RETRY_AFTER_MS,
@@ -68,6 +69,10 @@ class Client:
         self._asked: dict[Hop, list[Destination]] = {}
         self.authorizations = Authorizations(token)
         "Who this side is where it is asked."
+        self.requests = RequestCounts()
+        "Begun, each at every server it is tried at."
+        self.responses = status_counters()
+        "Received and waited for, by status."
         self.retransmissions = 0
         "Requests sent again by timer E."
         self.timeouts = 0
@@ -168,6 +173,7 @@ class Client:
         destination.underway += 1
         destination.windowed += 1
         self._output.append((octets, place.flow))
+        self.requests.count(request.method, place.flow.transport)
         self._arm(exchange)
 
     def _stream_twin(self, place: Place) -> Place | None:
@@ -217,6 +223,7 @@ class Client:
         if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(response.top_via):
             return False
         status = response.status
+        self.responses.add(status - 100)
         if status == SERVICE_UNAVAILABLE:
             if self._is_refused(exchange, response, now):
                 return True

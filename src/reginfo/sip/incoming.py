@@ -34,6 +34,7 @@ class Incoming:
     __slots__ = (
         "aor",
         "arrived_ms",
+        "arrived_us",
         "change",
         "fingerprint",
         "flow",
@@ -55,6 +56,7 @@ class Incoming:
         self.flow = arrival.flow
         self.fingerprint = arrival.fingerprint
         self.arrived_ms = arrival.at.ms
+        self.arrived_us = arrival.at.us
         self.role = role
         self.sender = sender
         self.info = ""

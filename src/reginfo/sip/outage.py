@@ -27,6 +27,8 @@ class Outage(Generic[T]):
         self._until = 0
         self.is_down = False
         "Whether nothing but the probe may be sent."
+        self.down_since_ms = 0
+        "Since when, while it is down."
 
     def holds(self, subject: T) -> bool:
         """Tell whether a subject has to wait; it is released when it need not any more."""
@@ -60,6 +62,8 @@ class Outage(Generic[T]):
             return False  # it was on its way when the place went
         first = not self.is_down
         wait_ms = retry_after_ms or round(1000 * back_off_s(self._failures, self._chance()))
+        if first:
+            self.down_since_ms = now.ms
         self.is_down = True
         self._failures += 1
         self._until = now.ms + wait_ms

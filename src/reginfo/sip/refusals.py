@@ -1,13 +1,15 @@
-"""Refused REGISTERs as log lines, so many a second at most: a flood of requests must not become one of lines."""
+"""Refused REGISTERs as numbers, and as log lines, so many a second at most: a flood must not become one of lines."""
 
 import logging
 from contextlib import suppress
 from typing import Final
 
-from reginfo.fast import Flow, SipMessage, SipParseError
+from reginfo.fast import REGISTRATION_KINDS, Counters, Flow, SipMessage, SipParseError
 from reginfo.model import Now, Outcome
 
 logger = logging.getLogger(__name__)
+
+_KIND_SLOT: Final = {kind: slot for slot, kind in enumerate(REGISTRATION_KINDS)}
 
 LINES_PER_SECOND: Final = 50  # what an operator can look into; beyond it refusals are counted only
 
@@ -18,9 +20,15 @@ class Refusals:
     def __init__(self) -> None:
         self._second = 0
         self._lines = 0
+        self.rejected = Counters(REGISTRATION_KINDS)
+        "By what was asked for; `add` may have been a refresh, and `fetch` one that could not be read."
+        self.failed = Counters(REGISTRATION_KINDS)
+        "The same, of those that were this server's fault (5xx)."
 
     def tell(self, request: SipMessage, flow: Flow, outcome: Outcome, now: Now) -> None:
-        """Log a refusal, unless this second has had its lines; say at the next one how many it had too many."""
+        """Count a refusal, and log it unless this second has had its lines; say at the next how many were too many."""
+        counters = self.failed if 500 <= outcome.status < 600 else self.rejected
+        counters.add(_KIND_SLOT[_kind_of(request)])
         second = now.ms // 1000
         if second != self._second:
             if self._lines > LINES_PER_SECOND:
@@ -42,3 +50,16 @@ class Refusals:
             outcome.reason,
             flow.text,
         )
+
+
+def _kind_of(request: SipMessage) -> str:
+    """Return what a REGISTER asks for, one of REGISTRATION_KINDS."""
+    try:
+        if not request.contact_count and not request.contact_star:
+            return "fetch"
+        expires = request.expires
+        times = [contact.expires for contact in request.contacts]
+        removes = request.contact_star or all((expires if own is None else own) == 0 for own in times)
+    except SipParseError:  # what was malformed may be just that
+        return "fetch"
+    return "remove" if removes else "add"

@@ -21,7 +21,6 @@ The shell sends, delivers and keeps the time.
 
 from __future__ import annotations
 
-from collections.abc import Container
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -43,16 +42,6 @@ MAGIC_COOKIE: Final = "z9hG4bK"
 
 REQUEST_TIMEOUT: Final = 408
 SERVICE_UNAVAILABLE: Final = 503
-
-# Final answers that ask for the same request in another form (RFC 3261 8.1.3.5, 22.2).
-RETRIED_IN_ANOTHER_FORM: Final = frozenset({401, 407, 413, 415, 416, 420, 423})
-
-# Codes of RFC 3261 section 21 and of the RFCs this project follows; any other counts as x00 of its class.
-UNDERSTOOD: Final = frozenset({
-    100, 180, 181, 182, 183, 200, 202, 204, 300, 301, 302, 305, 400, 401, 403, 404, 405, 406, 407, 408, 410, 412,
-    413, 414, 415, 416, 420, 421, 423, 430, 439, 480, 481, 482, 483, 484, 485, 486, 488, 489, 491, 493, 494,
-    500, 501, 502, 503, 504, 505, 513, 600, 603, 604, 606,
-})  # fmt: skip
 
 
 class State(Enum):
@@ -213,19 +202,6 @@ def response_key(response: SipMessage) -> tuple[str, str] | None:
     return None if branch is None else (branch, response.cseq_method)
 
 
-def effective_status(status: int, retry_after: int | None = None, understood: Container[int] = UNDERSTOOD) -> int:
-    """Return the status to act on.
-
-    A code that is not understood counts as x00 of its class, a provisional one as 183 (RFC 3261 8.1.3.2); 503
-    without Retry-After counts as 500 (RFC 3261 21.5.4).
-    """
-    if status == SERVICE_UNAVAILABLE and retry_after is None:
-        return 500
-    if status in understood:
-        return status
-    return 183 if status < 200 else status // 100 * 100
-
-
 def unavailable_until(status: int, retry_after: int | None, now_ms: int) -> int | None:
     """Return the instant until which the server that answered gets no request (RFC 3261 21.5.4); None if it may."""
     if status != SERVICE_UNAVAILABLE or retry_after is None:
@@ -237,17 +213,3 @@ def retry_after_ms(response: SipMessage | None) -> int:
     """Return the milliseconds after which a response asks for another try; 0 if it does not say."""
     asked = 1_000 * ((response.retry_after if response is not None else None) or 0)
     return min(asked, MAX_RETRY_AFTER_MS)
-
-
-def next_cseq(cseq: int, status: int) -> int:
-    """Return the CSeq number under which a request that got this final status is sent again.
-
-    A request for another server is the same request under a new branch (RFC 3263 4.3); one in another form, with
-    credentials or a longer Expires, is the next one of its Call-ID (RFC 3261 8.1.3.5, 22.2).  ValueError if the
-    status does not ask for another try.
-    """
-    if status in (REQUEST_TIMEOUT, SERVICE_UNAVAILABLE):
-        return cseq
-    if status in RETRIED_IN_ANOTHER_FORM:
-        return cseq + 1
-    raise ValueError(f"a request answered {status} is not sent again")

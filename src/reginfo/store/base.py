@@ -39,6 +39,13 @@ class Store(Protocol):
         """Sequence number of the newest visible change; 0 before the first."""
 
     @property
+    def takes_changes(self) -> bool:
+        """False while nothing can be committed."""
+
+    def changed_ms(self, seq: int) -> int | None:
+        """Return when a change was made, in engine time; None if it is no longer, or not yet, in memory."""
+
+    @property
     def clock_offset(self) -> int:
         """Milliseconds between wall time and engine time as last saved; 0 if never saved."""
 

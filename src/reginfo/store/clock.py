@@ -17,7 +17,8 @@ class Clock:
         self._anchor_ms = time.time_ns() // 1_000_000 - offset_ms - self._elapsed_ms()
 
     def now(self) -> Now:
-        return Now(self._anchor_ms + self._elapsed_ms(), time.time())
+        elapsed_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000
+        return Now(self._anchor_ms + elapsed_us // 1_000, time.time(), elapsed_us % 1_000)
 
     def stepped(self) -> bool:
         """Take note of a set wall clock; True if the offset has moved by more than a second."""

@@ -153,6 +153,10 @@ class EmbeddedStore(TableStore):
         self._apply(changes, state)
         self._ahead.clear()
 
+    @property
+    def takes_changes(self) -> bool:
+        return self._recovery is None and not self._closing.is_set()
+
     def _check_disk(self) -> None:
         if self._recovery is not None:
             raise StoreUnavailable("the store's disk is failing", retry_after=RETRY_AFTER)

@@ -7,6 +7,7 @@ learn.  Delivery is at least once: a consumer that dies between reading and savi
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from reginfo.errors import FeedGap, StoreUnavailable
@@ -41,68 +42,111 @@ class Consumer(Protocol):
         """Begin anew with the full state: there is no cursor, or the feed no longer reaches back to it."""
 
 
+class FeedCursor:
+    """The place of one consumer in the feed of one store."""
+
+    def __init__(self, store: Store, name: str | None, wants_refreshes: bool) -> None:
+        """Begin behind what is committed now; without a name the place is not durable."""
+        self._store = store
+        self._name = name
+        self._wants_refreshes = wants_refreshes
+        self.seq = store.last_seq
+        "Sequence number of the last change that was read; who reads moves it."
+        self._saved = (-1, b"")
+
+    @property
+    def lag(self) -> int:
+        """Changes that were not read yet."""
+        return self._store.last_seq - self.seq
+
+    async def attach(self) -> bytes | None:
+        """Go to the place that was saved, and return the state saved with it; None if nothing was."""
+        if self._name is None:
+            return None
+        cursor = await self._store.attach(self._name, self._wants_refreshes)
+        if cursor is None:
+            return None
+        self._saved = cursor
+        self.seq, state = cursor
+        return state
+
+    async def next(self, limit: int = CHANGES_PER_READ) -> list[Change]:
+        """Return changes that follow, none at the end; raises FeedGap and StoreUnavailable."""
+        last = self._store.last_seq
+        try:
+            changes = await self._changes(limit)
+        except FeedGap as gap:
+            logger.warning("feed gap consumer=%s after=%d oldest=%d", self._name, self.seq, gap.oldest)
+            raise
+        if not changes:
+            self.seq = last  # nothing but refreshes, which the journal does not hold for it
+        return changes
+
+    async def _changes(self, limit: int) -> list[Change]:
+        if self._wants_refreshes:
+            # Those that came before anybody wanted them were not kept; what else happened then was.
+            with suppress(FeedGap):
+                return await self._store.changes(self.seq, limit, refreshes=True)
+        return await self._store.changes(self.seq, limit)
+
+    async def save(self, seq: int, state: bytes = b"") -> None:
+        """Save a place and a state unless they are saved; a store that cannot now is asked again next time."""
+        if self._name is None or (seq, state) == self._saved:
+            return
+        try:
+            await self._store.save_cursor(self._name, seq, state)
+        except StoreUnavailable as error:
+            logger.warning("cursor not saved consumer=%s reason=%s", self._name, error)
+        else:
+            self._saved = (seq, state)
+
+
 class FeedReader:
     """Takes one consumer along the feed of one store."""
 
     def __init__(self, store: Store, consumer: Consumer) -> None:
         self._store = store
         self._consumer = consumer
-        self._seq = 0
-        self._saved = -1
+        self._cursor = FeedCursor(store, consumer.name, consumer.wants_refreshes)
+        self._cursor.seq = 0
 
     @property
     def lag(self) -> int:
         """Changes the consumer has not read yet."""
-        return self._store.last_seq - self._seq
+        return self._cursor.lag
 
     async def attach(self) -> None:
         """Restore the consumer from its cursor, or give it the full state."""
-        consumer = self._consumer
-        cursor = await self._store.attach(consumer.name, consumer.wants_refreshes)
-        if cursor is None:
+        state = await self._cursor.attach()
+        if state is None:
             await self._reset()
         else:
-            self._seq, state = cursor
-            self._saved = self._seq
-            consumer.restore(state)
+            self._consumer.restore(state)
 
     async def pump(self, seconds: float = PUMP_SECONDS) -> None:
         """Read on for so long at most; a store that cannot be read now is asked again next time."""
         until = time.monotonic() + seconds
         while self.lag:
-            last = self._store.last_seq
             try:
-                changes = await self._store.changes(
-                    self._seq, CHANGES_PER_READ, refreshes=self._consumer.wants_refreshes
-                )
-            except FeedGap as gap:
-                logger.warning("feed gap consumer=%s after=%d oldest=%d", self._consumer.name, self._seq, gap.oldest)
+                changes = await self._cursor.next()
+            except FeedGap:
                 await self._reset()
                 return
             except StoreUnavailable:
                 return
             if not changes:
-                self._seq = last  # nothing but refreshes, which the journal does not hold for it
                 return
             self._consumer.read(changes)
-            self._seq = changes[-1].seq
+            self._cursor.seq = changes[-1].seq
             if time.monotonic() >= until:
                 return
 
     async def save(self) -> None:
         """Save the cursor if it has moved; a store that cannot now is asked again next time."""
-        if self._seq == self._saved:
-            return
-        seq = self._seq
-        try:
-            await self._store.save_cursor(self._consumer.name, seq, self._consumer.state())
-        except StoreUnavailable as error:
-            logger.warning("cursor not saved consumer=%s reason=%s", self._consumer.name, error)
-        else:
-            self._saved = seq
+        await self._cursor.save(self._cursor.seq, self._consumer.state())
 
     async def _reset(self) -> None:
-        self._seq = self._store.last_seq
+        self._cursor.seq = self._store.last_seq
         registrations = []
         cursor = 0
         while True:

@@ -25,6 +25,14 @@ class TableStore:
         return self._ring.last_seq
 
     @property
+    def takes_changes(self) -> bool:
+        return True
+
+    def changed_ms(self, seq: int) -> int | None:
+        found = self._ring.after(seq - 1, 1)
+        return found[0].at_ms if found else None
+
+    @property
     def clock_offset(self) -> int:
         return self._clock_offset
 

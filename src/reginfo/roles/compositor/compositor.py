@@ -9,7 +9,7 @@ Watchers learn of it like of any other change.
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import structs
@@ -103,6 +103,13 @@ class Compositor:
     def __len__(self) -> int:
         """Return the number of publications."""
         return len(self._publications)
+
+    def __iter__(self) -> Iterator[Publication]:
+        return iter(self._publications.values())
+
+    def of_aor(self, aor: str) -> list[Publication]:
+        """Return the publications of an address-of-record."""
+        return [self._publications[id] for id in self._of_aor.get(aor, ())]
 
     # -- PUBLISH ----------------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from typing import Final
 from msgspec import structs
 
 from reginfo.config import NotifierSection
-from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, SipMessage, SipParseError
+from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, Histogram, SipMessage, SipParseError
 from reginfo.model import Now, Outcome, StateItem
+from reginfo.roles.notifier.backlog import Backlog
 from reginfo.roles.notifier.notify import notify_rows
 from reginfo.roles.notifier.plan import Plan, plan_of
 from reginfo.roles.notifier.policy import (
@@ -37,21 +38,23 @@ from reginfo.roles.notifier.subscription import (
     decode,
     encode,
 )
-from reginfo.roles.notifier.watched import Watched
+from reginfo.roles.notifier.subscriptions import WEBSOCKETS, Subscriptions
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import way_of
 from reginfo.sip.exchange import Request
 from reginfo.sip.ims import ImplicitSets
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
-from reginfo.sip.routing import kept_for_requests, next_hop, way_back
+from reginfo.sip.routing import next_hop, way_back
 from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
-from reginfo.sip.transaction import REQUEST_TIMEOUT, retry_after_ms
+from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, retry_after_ms
 from reginfo.sip.unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 
+DELAY_BOUNDS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000)
+MAX_UNREACHABLE: Final = 3  # failures in a row, 45 s at least: longer than a NOTIFY waits for its answer
 RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
 
 
@@ -75,14 +78,13 @@ class Notifier:
         self._unsaved = unsaved
         self._tag = tag
         self._chance = chance
-        self._subscriptions: dict[str, Subscription] = {}
-        self._watched: dict[str, Watched] = {}
-        self._per_watcher: Counter[str] = Counter()
-        self._dirty: dict[Watched, None] = {}
-        self._untold: dict[Watched, None] = {}
+        self._subscriptions = Subscriptions()
+        self._backlog = Backlog()
         self._moved: dict[Subscription, None] = {}
         self.notifies: Counter[tuple[str, int]] = Counter()
         "NOTIFYs by subscription state and final answer."
+        self.delays = Histogram(DELAY_BOUNDS_MS)
+        "Milliseconds from a change to the NOTIFY that tells it, for each subscription told."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
         "Makes temporary GRUUs, which are told to who may register the AoR (XML-11); None without GRUUs."
         self.ims: ImplicitSets | None = None
@@ -99,10 +101,18 @@ class Notifier:
         """Return the number of subscriptions."""
         return len(self._subscriptions)
 
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._subscriptions)
+
+    def of_aor(self, aor: str) -> Sequence[Subscription]:
+        """Return the subscriptions to an address-of-record."""
+        watched = self._subscriptions.find(aor)
+        return () if watched is None else watched.subscriptions
+
     @property
     def is_busy(self) -> bool:
         """Whether work() has something to do."""
-        return bool(self._dirty)
+        return self._backlog.is_busy or self._subscriptions.has_cut
 
     # -- SUBSCRIBE --------------------------------------------------------------------------------------
 
@@ -118,13 +128,13 @@ class Notifier:
             return aor
         if self.ims is not None:
             aor = self.ims.home(aor)
-        watched = self._watched.get(aor)
+        watched = self._subscriptions.find(aor)
         return (
             self._policy.refuse_more(
                 request,
                 total=len(self._subscriptions),
                 of_aor=len(watched.subscriptions) if watched is not None else 0,
-                of_watcher=self._per_watcher[sender.identity],
+                of_watcher=self._subscriptions.of_watcher(sender.identity),
             )
             or aor
         )
@@ -183,19 +193,19 @@ class Notifier:
         if subscription is None and work.request.to.tag is not None:
             self._forget(plan.id)  # its watcher gave it up while the refresh was on its way
             return
-        watched = self._watch(saved.aor)
+        watched = self._subscriptions.watch(saved.aor)
         watched.see(plan.record)
         if subscription is None:
             subscription = Subscription(plan.id, plan.octets, saved.expires_at, saved.reserved, 0, watched)
             subscription.told = watched.revision  # what ended before is not its business
-            self._add(subscription, saved.watcher)
+            self._subscriptions.add(subscription, saved.watcher)
         else:
             subscription.expires_at = saved.expires_at
             subscription.octets = plan.octets
             subscription.way = None  # its Contact may have moved
             if subscription.reserved != saved.reserved:
                 self._save(subscription)
-        subscription.flow = work.flow if kept_for_requests(work.flow) else None
+        self._subscriptions.carry(subscription, work.flow)
         if plan.expires:
             self._arm_lapse(subscription)
         else:
@@ -203,33 +213,15 @@ class Notifier:
             self._moved.pop(subscription, None)
         self._tell_all(subscription, now)
 
-    def _watch(self, aor: str) -> Watched:
-        watched = self._watched.get(aor)
-        if watched is None:
-            watched = self._watched[aor] = Watched(aor)
-        return watched
-
-    def _add(self, subscription: Subscription, watcher: str) -> None:
-        self._subscriptions[subscription.id] = subscription
-        subscription.watched.add(subscription)
-        self._per_watcher[watcher] += 1
-
     def _remove(self, subscription: Subscription) -> None:
-        if self._subscriptions.pop(subscription.id, None) is None:
+        if not self._subscriptions.remove(subscription):
             return
-        watcher = subscription.saved.watcher
-        self._per_watcher[watcher] -= 1
-        if not self._per_watcher[watcher]:
-            del self._per_watcher[watcher]
         self._moved.pop(subscription, None)
         self._forget(subscription.id)
         watched = subscription.watched
-        watched.remove(subscription)
-        self._caught_up(watched, subscription)
+        self._backlog.caught_up(watched, subscription)
         if not watched.subscriptions:
-            self._dirty.pop(watched, None)
-            self._untold.pop(watched, None)
-            self._watched.pop(watched.aor, None)
+            self._backlog.forget(watched)
 
     def _forget(self, id: str) -> None:
         self._unsaved.put(STATE + id.encode(), None)
@@ -254,9 +246,17 @@ class Notifier:
 
     def terminate(self, subscription: Subscription, reason: str, now: Now) -> None:
         """End a subscription from this side; it is told so, and gone when it has answered."""
-        if subscription.id in self._subscriptions and subscription.ending is None:
+        if subscription in self._subscriptions and subscription.ending is None:
             self._end(subscription, reason)
             self._tell_all(subscription, now)
+
+    def leave(self, aor: str, record: bytes | None, now: Now) -> None:
+        """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
+        watched = self._subscriptions.find(aor)
+        if watched is not None:
+            watched.see(record)
+            for subscription in list(watched.subscriptions):
+                self.terminate(subscription, "deactivated", now)
 
     def _end(self, subscription: Subscription, reason: str) -> None:
         subscription.ending = reason
@@ -271,56 +271,49 @@ class Notifier:
 
     def read(self, changes: Sequence[Change]) -> None:
         """Take committed changes, in feed order."""
-        if not self._watched:
+        if not self._subscriptions:
             return
-        find = self._watched.get
+        find = self._subscriptions.find
         for change in changes:
             watched = find(change.aor)
             if watched is not None:
-                watched.read(change)
-                self._mark(watched, change.seq)
-
-    def _mark(self, watched: Watched, seq: int) -> None:
-        if watched not in self._untold:
-            watched.seq = seq
-            self._untold[watched] = None
-        watched.fan = iter(list(watched.subscriptions))
-        self._dirty[watched] = None
+                self._backlog.read(watched, change)
 
     def settled(self, seq: int) -> int:
         """Return up to which change, at most seq, every watcher has been told (and need not be told again)."""
-        for watched in self._untold:  # the first one has waited longest
-            return min(seq, watched.seq - 1)
-        return seq
+        return self._backlog.settled(seq)
 
     def work(self, now: Now, limit: int) -> bool:
         """Have limit subscriptions at most look at what changed; True if more could."""
-        while self._dirty:
-            watched = next(iter(self._dirty))
-            assert watched.fan is not None
-            for subscription in watched.fan:
-                self._look(subscription, now)
-                limit -= 1
-                if limit <= 0:
-                    return True
-            watched.fan = None
-            del self._dirty[watched]
-            self._caught_up(watched, None)
-        return False
+        while limit > 0 and (subscription := self._subscriptions.take_cut()) is not None:
+            self._give_up(subscription, "connection lost")
+            limit -= 1
+        for subscription in self._backlog.subscriptions() if limit > 0 else ():
+            self._look(subscription, now)
+            limit -= 1
+            if limit <= 0:
+                break
+        return limit <= 0
+
+    def lost(self, flow: Flow) -> None:
+        """Take note that a connection has ended: who can be told over it alone is told no more (RFC 6665 4.2.2)."""
+        self._subscriptions.lost(flow)
+
+    def _give_up(self, subscription: Subscription, reason: str) -> None:
+        logger.info("subscription ended aor=%s reason=%s", subscription.watched.aor, reason)
+        self._remove(subscription)
 
     def _look(self, subscription: Subscription, now: Now) -> None:
         known = subscription.told if subscription.sent is None else subscription.sent
         if known < subscription.watched.revision:
+            if subscription.owes == Owes.NOTHING:
+                subscription.owes_since_ms = subscription.watched.changed_ms
             self._tell_change(subscription, now)
 
     def _tell_change(self, subscription: Subscription, now: Now) -> None:
         subscription.watched.falls_behind(subscription)
         subscription.owes = max(subscription.owes, Owes.CHANGE)
         self._advance(subscription, now)
-
-    def _caught_up(self, watched: Watched, subscription: Subscription | None) -> None:
-        if watched.caught_up(subscription):
-            self._untold.pop(watched, None)
 
     def _tell_all(self, subscription: Subscription, now: Now) -> None:
         subscription.watched.falls_behind(subscription)
@@ -345,7 +338,7 @@ class Notifier:
 
     def request(self, subject: Subscription, now: Now) -> Request | None:
         """Return the NOTIFY a subscription is owed (SUB-6); None if what changed is none of its business."""
-        if subject.id not in self._subscriptions:
+        if subject not in self._subscriptions:
             return None
         saved = subject.saved
         watched = subject.watched
@@ -364,6 +357,9 @@ class Notifier:
         if not self._number(subject, now):
             subject.is_busy = False
             return None
+        if subject.owes == Owes.CHANGE and subject.owes_since_ms:
+            self.delays.add(now.ms - subject.owes_since_ms)
+        subject.owes_since_ms = 0
         subject.sent = watched.revision
         subject.sent_empty = watched.record is None
         subject.owes = Owes.NOTHING
@@ -396,7 +392,7 @@ class Notifier:
 
     def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
         """Take the answer to a NOTIFY, or its end without one (SUB-9)."""
-        if status < 200 or subject.id not in self._subscriptions:
+        if status < 200 or subject not in self._subscriptions:
             return
         self.notifies["terminated" if subject.ending else "active", status] += 1
         subject.is_busy = False
@@ -408,8 +404,9 @@ class Notifier:
             self._told(subject)
             self._advance(subject, now)
         elif status in ENDS_SUBSCRIPTION or status == REQUEST_TIMEOUT:
-            logger.info("subscription ended aor=%s code=%d", subject.watched.aor, status)
-            self._remove(subject)
+            self._give_up(subject, str(status))
+        elif status == SERVICE_UNAVAILABLE and response is None and self._is_out_of_reach(subject):
+            self._give_up(subject, "unreachable")
         else:
             subject.owes = max(subject.owes, Owes.RETRY)
             wait_ms = retry_after_ms(response) or round(1000 * back_off_s(subject.failures, self._chance()))
@@ -417,6 +414,13 @@ class Notifier:
             subject.not_before = now.ms + wait_ms
             subject.sent = None
             self._advance(subject, now)
+
+    def _is_out_of_reach(self, subject: Subscription) -> bool:
+        """Tell whether no later NOTIFY will get through either, after one that could not be sent."""
+        if subject.failures + 1 >= MAX_UNREACHABLE:
+            return True
+        hop = way_of(subject.saved.dialog(subject.id)).hop
+        return subject.flow is None and hop.transport in WEBSOCKETS
 
     def renumbered(self, subject: Subscription, cseq: int) -> None:
         """Count on from the CSeq that the outstanding NOTIFY has now."""
@@ -430,7 +434,7 @@ class Notifier:
         if subscription.ending is None:
             self._moved[subscription] = None
         if subscription.sent >= subscription.watched.revision and subscription.owes == Owes.NOTHING:
-            self._caught_up(subscription.watched, subscription)
+            self._backlog.caught_up(subscription.watched, subscription)
 
     def _retarget(self, subscription: Subscription, response: SipMessage) -> None:
         """Follow the Contact of the answer to a NOTIFY (DLG-6); one that leads nowhere is ignored."""
@@ -464,21 +468,21 @@ class Notifier:
             if saved.expires_at <= now.ms:
                 self._forget(id)
                 continue
-            watched = self._watch(saved.aor)
+            watched = self._subscriptions.watch(saved.aor)
             subscription = Subscription(id, octets, saved.expires_at, saved.reserved, saved.reserved, watched)
-            self._add(subscription, saved.watcher)
+            self._subscriptions.add(subscription, saved.watcher)
             self._arm_lapse(subscription)
 
     def followed(self) -> Iterator[str]:
         """Yield the watched addresses-of-record, for recall()."""
-        yield from self._watched
+        yield from self._subscriptions.watched()
 
     def recall(self, aor: str, record: bytes | None, seq: int, now: Now) -> None:
         """Compare what the watchers of an AoR were told with its record, after a restart or a gap in the feed.
 
         seq is the last change of the feed there was to read.
         """
-        watched = self._watched.get(aor)
+        watched = self._subscriptions.find(aor)
         if watched is None:
             return
         watched.see(record)
@@ -490,9 +494,7 @@ class Notifier:
                 told, told_empty = subscription.sent, subscription.sent_empty
             if told_empty if record is None else told == watched.revision:
                 continue
-            if watched not in self._untold:
-                watched.seq = seq
-                self._untold[watched] = None
+            self._backlog.begin(watched, seq)
             if is_outstanding:
                 subscription.owes = max(subscription.owes, Owes.RETRY)  # the full state, once it is answered
             else:

@@ -94,6 +94,7 @@ class Subscription:
         "not_before",
         "octets",
         "owes",
+        "owes_since_ms",
         "place",
         "reserved",
         "sent",
@@ -129,6 +130,8 @@ class Subscription:
         self.told_empty = True
         "As sent_empty, of that one."
         self.owes = Owes.NOTHING
+        self.owes_since_ms = 0
+        "When the first change was made that it has not been told of; 0 if that is not known."
         self.not_before = 0
         self.failures = 0
         self.is_busy = False

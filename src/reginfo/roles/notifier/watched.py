@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Watched(Untold):
     """An address-of-record with at least one subscription."""
 
-    __slots__ = ("behind", "fan", "seq", "subscriptions")
+    __slots__ = ("behind", "changed_ms", "fan", "seq", "subscriptions")
 
     def __init__(self, aor: str) -> None:
         super().__init__(aor)
@@ -21,6 +21,8 @@ class Watched(Untold):
         "Those that have not been told of the newest revision, or owe an answer to it."
         self.seq = 0
         "Number of the first change that somebody has not been told."
+        self.changed_ms = 0
+        "When the first change was made since everybody was looked at last."
         self.fan: Iterator[Subscription] | None = None
         "Who has yet to be looked at since the last change."
 

@@ -38,6 +38,7 @@ class Publication(Untold):
         "has_body",
         "is_busy",
         "is_due",
+        "is_ending",
         "is_news",
         "min_expires",
         "not_before",
@@ -76,6 +77,8 @@ class Publication(Untold):
         "Whether there is something newer than what was told; the record is held then."
         self.is_due = False
         "Whether it has to be refreshed."
+        self.is_ending = False
+        "Whether that PUBLISH removes it."
         self.is_busy = False
         "Whether a PUBLISH is outstanding or waits for its place; there is one at most (EPA-1)."
         self.not_before = 0

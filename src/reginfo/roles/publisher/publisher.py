@@ -86,6 +86,7 @@ class Publisher:
         self._publications: dict[str, Publication] = {}
         self._untold: dict[Publication, None] = {}
         self._wanted: dict[str, None] = {}
+        self._removals: set[Publication] = set()
         self._agent = ""
         self._hop: Hop | None = None
         self._outage = Outage[Publication](timers, chance, self._advance)
@@ -107,6 +108,18 @@ class Publisher:
         """Return the number of publications."""
         return len(self._publications)
 
+    def __iter__(self) -> Iterator[Publication]:
+        return iter(self._publications.values())
+
+    def of_aor(self, aor: str) -> list[Publication]:
+        """Return the publication of an address-of-record, if there is one."""
+        return [self._publications[aor]] if aor in self._publications else []
+
+    @property
+    def removing(self) -> int:
+        """Number of publications whose removal is not answered yet."""
+        return len(self._removals)
+
     # -- changes ----------------------------------------------------------------------------------------
 
     def read(self, changes: Sequence[Change], now: Now) -> None:
@@ -115,6 +128,8 @@ class Publisher:
             return
         for change in changes:
             publication = self._publication(change.aor)
+            if publication in self._removals:
+                continue
             publication.read(change)
             if change.muted and not publication.is_news:
                 publication.told = change.revision  # reginfo_disable_publish: as if it were known
@@ -195,6 +210,19 @@ class Publisher:
             publication.told, publication.told_empty = 0, is_empty
             self._wanted[publication.aor] = None
 
+    def remove(self, aor: str, now: Now) -> None:
+        """Have the compositor forget the publication of an AoR, whatever it was to be told (RFC 3903 section 4.5)."""
+        publication = self._publications.get(aor)
+        if publication is None or self._hop is None:
+            return
+        if publication.entity_tag is None and not publication.is_busy:
+            self._forget(publication)
+            return
+        self._removals.add(publication)
+        publication.is_news, publication.is_due = False, True
+        self._untold.pop(publication, None)
+        self._advance(publication, now)
+
     def take_recalls(self) -> list[str]:
         """Return the AoRs whose records are wanted, each to be answered by recall()."""
         wanted, self._wanted = self._wanted, {}
@@ -203,6 +231,7 @@ class Publisher:
     def _forget(self, publication: Publication) -> None:
         del self._publications[publication.aor]
         self._untold.pop(publication, None)
+        self._removals.discard(publication)
         self._unsaved.put(publication.key, None)
 
     # -- PUBLISH ----------------------------------------------------------------------------------------
@@ -217,6 +246,11 @@ class Publisher:
             subject.is_busy = False
             self._arm(subject, now)
             return None
+        if subject in self._removals and subject.entity_tag is not None:
+            subject.has_body = subject.is_due = False
+            subject.is_ending = True
+            values = [subject.aor, self._token(), subject.aor, self._call_id(subject.aor), "0", subject.entity_tag]
+            return Request("PUBLISH", subject.aor, _REFRESH.fill(*values), b"")
         body = self._document(subject, now) if subject.is_news else b""
         if not body and (subject.entity_tag is None or not subject.is_due):
             # Nothing of it is at home here, or what ended had never been published.
@@ -272,6 +306,9 @@ class Publisher:
         subject.is_busy = False
         if status not in (REQUEST_TIMEOUT, SERVICE_UNAVAILABLE) and self._outage.end(now):
             logger.info("compositor answers again")
+        if subject.is_ending:
+            self._forget(subject)  # whatever the answer: there is nobody to ask again
+            return
         entity_tag = None if response is None else _entity_tag(response)
         if status < 300 and response is not None and entity_tag is not None and response.expires is not None:
             self._accepted(subject, entity_tag, response.expires, now)
@@ -284,7 +321,9 @@ class Publisher:
             if response is None and subject.has_body and not subject.sent_empty:
                 subject.told_empty = False  # it may have arrived all the same
             self._refused(subject, status, response, now)
-        if subject.aor in self._publications:
+        if subject in self._removals:
+            self.remove(subject.aor, now)
+        elif subject.aor in self._publications:
             self._advance(subject, now)
             self._arm(subject, now)
 

@@ -8,6 +8,7 @@ NOTIFY  -> receive -> Heard (a document, and what it means to the tables of the 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from reginfo.config import PuaReginfoSection
@@ -23,22 +24,19 @@ from reginfo.fast import (
     apply_reginfo,
     canonical_aor,
     parse_reginfo,
-    write_headers,
 )
 from reginfo.model import Now, Outcome, StateItem
+from reginfo.roles.subscriber.policy import NO_CONTACT, refuse
+from reginfo.roles.subscriber.subscribe import subscribe_rows
 from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription, TooManyFollowed
-from reginfo.sip.admission import UNKNOWN_ENCODING, is_encoded
 from reginfo.sip.client import Client
-from reginfo.sip.dialog import Dialog, dialog_of, refreshed, request_headers, target_of, way_of
+from reginfo.sip.dialog import Dialog, dialog_of, refreshed, target_of, way_of
 from reginfo.sip.exchange import Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop, parse_hop
 from reginfo.sip.subscription import (
-    BAD_EVENT,
-    DOCUMENT_TYPE,
     ENDS_SUBSCRIPTION,
-    PACKAGE,
     TIMER_N_MS,
     Renewal,
     back_off_s,
@@ -54,11 +52,6 @@ logger = logging.getLogger(__name__)
 MAX_FOLLOWED: Final = 1_000_000  # subscriptions of this server at others
 TOO_BRIEF: Final = 423
 
-_NO_SUBSCRIPTION: Final = Outcome(481)
-_OLD_CSEQ: Final = Outcome(500, "CSeq is lower than that of the last request")
-_NO_STATE: Final = Outcome(400, "Subscription-State is missing or malformed")
-_NO_CONTACT: Final = Outcome(400, "Contact: exactly one is needed")
-_NOT_THE_PEER: Final = Outcome(403, "Not the server that was subscribed at")
 OK: Final = Outcome(200)
 
 
@@ -122,6 +115,11 @@ class Subscriber:
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._subscriptions.values())
+
+    def down_since_ms(self, hop: Hop) -> int | None:
+        """Return since when a server does not answer; None if it does, or nothing was asked of it."""
+        outage = self._outages.get(hop)
+        return outage.down_since_ms if outage is not None and outage.is_down else None
 
     # -- following --------------------------------------------------------------------------------------
 
@@ -296,33 +294,12 @@ class Subscriber:
         subject.cseq += 1
         if subject.timer_n == NEVER_MS:
             subject.timer_n = now.ms + TIMER_N_MS
-        hop = subject.hop
-        here = self._named or self.contact
-        if subject.dialog is None:
-            uri = subject.uri
-            who = self._named or self.identity or f"sip:reginfo@{self._client.here(hop)}"
-            headers = [
-                ("Max-Forwards", "70"),
-                ("From", f"<{who}>;tag={subject.tag}"),
-                ("To", f"<{subject.uri}>"),
-                ("Call-ID", subject.call_id),
-            ]
-        else:
-            way = way_of(subject.dialog)
-            uri, hop = way.uri, way.hop
-            headers = request_headers(subject.dialog, way.routes)
-        if hop.transport == "tls" and not self._named:
-            here = f"sips:reginfo@{self._client.here(hop)}"
-        expires = 0 if subject.state is State.ENDING else subject.expires
-        headers += [
-            ("CSeq", f"{subject.cseq} SUBSCRIBE"),
-            ("Contact", f"<{here or f'sip:reginfo@{self._client.here(hop)}'}>"),
-            ("Event", PACKAGE),
-            ("Accept", DOCUMENT_TYPE),
-            ("Expires", str(expires)),
-        ]
+        way = None if subject.dialog is None else way_of(subject.dialog)
+        hop = subject.hop if way is None else way.hop
+        here = partial(self._client.here, hop)
+        rows = subscribe_rows(subject, way, self._named or self.identity, self._named, self.contact, here)
         self._arm(subject)
-        return Request("SUBSCRIBE", uri, write_headers(headers))
+        return Request("SUBSCRIBE", subject.uri if way is None else way.uri, rows)
 
     def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
         """Take the answer to a SUBSCRIBE, or its end without one."""
@@ -388,30 +365,14 @@ class Subscriber:
         """Return what a NOTIFY says, or the answer it gets if that is nothing (SUB-17); nothing of its body is looked
         at before it is known to belong to a subscription."""
         subscription = self._by_call_id.get(request.call_id)
-        if subscription is None or request.to.tag != subscription.tag:
-            return _NO_SUBSCRIPTION
-        dialog = subscription.dialog
-        if dialog is not None and dialog.remote_tag != (request.from_.tag or ""):
-            return _NO_SUBSCRIPTION  # another branch of a fork (SUB-14)
-        event = request.event
-        if event is None or event.package != PACKAGE or event.id is not None:
-            return BAD_EVENT if event is None or event.package != PACKAGE else _NO_SUBSCRIPTION
-        peer = subscription.peer
-        if peer is not None and not self._peers.may_be(peer, flow):
-            return _NOT_THE_PEER
-        if dialog is not None and request.cseq < subscription.remote_cseq:
-            return _OLD_CSEQ
+        refusal = refuse(request, flow, subscription, self._peers)
+        if refusal is not None:
+            return refusal
+        assert subscription is not None
         state = request.subscription_state
-        if state is None or not state.state:
-            return _NO_STATE
-        if request.body and is_encoded(request):
-            return UNKNOWN_ENCODING
-        if request.body and not _is_document(request):
-            return Outcome(415, headers=(("Accept", DOCUMENT_TYPE),))
-        if dialog is None and request.contact_count != 1:
-            return _NO_CONTACT
-        if not self._enter(subscription, dialog, request):
-            return _NO_CONTACT
+        assert state is not None
+        if not self._enter(subscription, subscription.dialog, request):
+            return NO_CONTACT
         outcome: Outcome | Heard = OK
         if request.body:
             outcome = self._hear(subscription, request, now, max_octets)
@@ -491,7 +452,3 @@ class Subscriber:
             expires, _, uri = value.decode().partition(" ")
             _, _, hop = key.decode().partition(" ")
             self.follow(uri, int(expires), now, hop=parse_hop(hop))
-
-
-def _is_document(request: SipMessage) -> bool:
-    return (request.content_type or "").partition(";")[0].strip().lower() == DOCUMENT_TYPE

@@ -1,39 +1,48 @@
-"""Figures of the location service, counted from the feed.
+"""Contacts, and what became of them, counted from the feed.
 
 The counts are saved with the consumer's cursor as one, so that after a crash they go on exactly where the
 feed goes on, and the gauges equal the table.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
-from reginfo.fast import Change, Registration
+from reginfo.fast import TRANSPORTS, Binding, Change, Registration, parse_uri
 from reginfo.model import ContactEvent
 
+OTHER: Final = "other"
+
 _BEGINS = frozenset({ContactEvent.REGISTERED, ContactEvent.CREATED})
+_SECURE = {"": "tls", "tcp": "tls", "ws": "wss"}  # RFC 3261 section 19.1.2, RFC 7118 section 5
 _ENDS = frozenset(event for event in ContactEvent if event.terminates)
 
 
 class _State(msgspec.Struct):
     registered_aors: int
-    contacts: int
+    contacts: dict[str, int]
     events: dict[str, int]
 
 
-class MetricsConsumer:
-    """Counts contact events and holds the gauges `registered_aors` and `contacts`."""
+class ContactCounts:
+    """Counts contact events, addresses-of-record and contacts."""
 
-    name = "metrics"
+    name = "contact_counts"
     wants_refreshes = False  # a refresh missed after a crash changes no gauge
 
     def __init__(self) -> None:
         self.registered_aors = 0
         "AoRs with at least one contact."
-        self.contacts = 0
-        "Contacts bound, over all AoRs."
+        self.by_transport: dict[str, int] = dict.fromkeys((*TRANSPORTS, OTHER), 0)
+        "Contacts bound, over all AoRs, by the transport their URI asks for."
         self.events: dict[str, int] = {str(event): 0 for event in ContactEvent}
         "Contact events since the store was made, by RFC 3680 event."
+
+    @property
+    def contacts(self) -> int:
+        """Contacts bound, over all AoRs."""
+        return sum(self.by_transport.values())
 
     def read(self, changes: Sequence[Change]) -> None:
         """Count committed changes, in feed order."""
@@ -43,29 +52,42 @@ class MetricsConsumer:
             if change.only_refreshes:
                 refreshed += len(change.contacts)
                 continue
-            for _, event in change.contacts:
+            for binding, event in change.contacts:
                 events[event] += 1
                 if event in _BEGINS:
-                    self.contacts += 1
+                    self.by_transport[_transport(binding)] += 1
                 elif event in _ENDS:
-                    self.contacts -= 1
+                    self.by_transport[_transport(binding)] -= 1
             self.registered_aors += (len(change.record) > 0) - (change.base_revision > 0)
         events[ContactEvent.REFRESHED] += refreshed
 
     def state(self) -> bytes:
         """Return everything counted, to be saved with the cursor."""
-        return msgspec.msgpack.encode(_State(self.registered_aors, self.contacts, self.events))
+        return msgspec.msgpack.encode(_State(self.registered_aors, self.by_transport, self.events))
 
     def restore(self, state: bytes) -> None:
         """Go on from a saved state; raises ValueError if it is none."""
         saved = msgspec.msgpack.decode(state, type=_State)
         self.registered_aors = saved.registered_aors
-        self.contacts = saved.contacts
+        self.by_transport.update(saved.contacts)
         self.events.update(saved.events)
 
     def reset(self, registrations: Iterable[Registration]) -> None:
         """Take the gauges from the full state, where the feed no longer reaches back; events stay."""
-        self.registered_aors = self.contacts = 0
+        self.registered_aors = 0
+        self.by_transport = dict.fromkeys(self.by_transport, 0)
         for registration in registrations:
             self.registered_aors += 1
-            self.contacts += len(registration)
+            for binding in registration.bindings:
+                self.by_transport[_transport(binding)] += 1
+
+
+def _transport(binding: Binding) -> str:
+    """Return the transport that a Contact asks for (RFC 3263 section 4.1); equal URIs ask for the same one."""
+    uri = parse_uri(binding.uri)
+    asked = next((value or "" for name, value in uri.parameters if name.lower() == "transport"), "").lower()
+    if uri.scheme == "sips":
+        asked = _SECURE.get(asked, asked)
+    elif uri.scheme == "sip":
+        asked = asked or "udp"
+    return asked if asked in TRANSPORTS else OTHER
