@@ -809,4 +809,5 @@ def test_the_delay_of_a_notify_counts_from_the_change_it_tells() -> None:
     scene.register(f"{B};expires=0")  # 0.1 s after the NOTIFY that told of B
     scene.register(B)
     scene.net.run(6.0)
-    assert (len(delays), delays.sum) == (2, 4_900)
+    assert len(delays) == 2
+    assert 4_900 <= delays.sum <= 5_000  # timers are exact to a step

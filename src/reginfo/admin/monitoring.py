@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from reginfo.admin.metric_families import Family, Readings
 from reginfo.fast import Histogram
 
-_SIMPLE: Final[dict[str, Any]] = {
+_SIMPLE: Final[Mapping[str, type[CounterMetricFamily | GaugeMetricFamily | UnknownMetricFamily]]] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "untyped": UnknownMetricFamily,
@@ -91,7 +91,7 @@ def _metric(family: Family, values: Mapping[tuple[str, ...], float | Histogram])
             buckets, total = _in_base_units(value, family.per_unit)
             histograms.add_metric(labels, buckets, total)
         return histograms
-    metric: Metric = _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
+    metric = _SIMPLE[family.kind](family.name, family.help, labels=family.labels)
     for labels, value in values.items():
         assert not isinstance(value, Histogram)
         metric.add_metric(labels, value)
