@@ -15,6 +15,7 @@ from typing import Self
 
 import click
 
+from benchmarks.administration import administration
 from benchmarks.events import LIMITS, World, aor_of, own, register, subscribe
 from benchmarks.latency import PATIENCE, Bystanders, Disturbance, Felt, disturbed, meanwhile, on_own_core
 from benchmarks.promises import felt_lines, markdown
@@ -204,6 +205,7 @@ WORKS: dict[str, Callable[[int], Felt]] = {
     "outage": outage,
     "flood": flood,
     "slow": slow,
+    "administration": administration,
 }
 
 

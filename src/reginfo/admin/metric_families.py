@@ -113,10 +113,10 @@ FAMILIES: Final = (
     Family(
         "reginfo_store_ops_total",
         "counter",
-        "Calls of the store that turns waited for, each for all requests of its turn; a conflict is decided again.",
+        "Commits that turns waited for, each for all requests of its turn; a conflict is decided again.",
         ("operation", "result"),
     ),
-    Family("reginfo_store_duration_seconds", "histogram", "How long those calls took.", ("operation",), MICROSECONDS),
+    Family("reginfo_store_duration_seconds", "histogram", "How long those took.", ("operation",), MICROSECONDS),
     Family(
         "reginfo_feed_lag_seconds",
         "gauge",

@@ -215,6 +215,7 @@ class Rpc:
         return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
 
     async def _export(self, params: Params) -> Json:
+        """Return about `limit` registrations as `AoRs`, their contacts with `Expires-At`, and `Cursor` as `ul.dump`."""
         page = _arguments(params, _Export)
         if page.aor is None:
             return await self._page(page.cursor, page.limit, exported)
@@ -263,6 +264,7 @@ class Rpc:
         }
 
     async def _drain(self, params: Params) -> Json:
+        """End the server; with `final` it takes leave of watchers and compositors for good first."""
         final = _arguments(params, _Drain).final
         await self._commands.drain(final)
         return {"Final": final}
@@ -386,6 +388,7 @@ class Rpc:
         return {"name": name}
 
     async def _start_trace(self, params: Params) -> Json:
+        """Begin a trace of an AoR, an address or a network, and return it."""
         given = _arguments(params, _StartTrace)
         try:
             return trace_fields(self._traces.start(given.wanted, given.seconds, given.count, given.hep))
@@ -393,16 +396,19 @@ class Rpc:
             raise BadArgument(f"trace: {error}") from None
 
     async def _stop_trace(self, params: Params) -> Json:
+        """End a trace; what it has kept can be read no more."""
         id = _arguments(params, _Id).id
         if not self._traces.stop(id):
             raise RpcError(NOT_FOUND, f"no trace {id}")
         return {"Stopped": id}
 
     async def _list_traces(self, params: Params) -> Json:
+        """Return the traces there are."""
         _arguments(params, _Nothing)
         return [trace_fields(status) for status in self._traces.status()]
 
     async def _read_trace(self, params: Params) -> Json:
+        """Return the messages of a trace from `cursor` on, after `wait` seconds at most if there are none yet."""
         given = _arguments(params, _ReadTrace)
         found = await self._traces.read(given.id, given.cursor, given.wait)
         if found is None:

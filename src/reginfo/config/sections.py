@@ -478,8 +478,11 @@ class TraceSection(Section, frozen=True, kw_only=True):
     """Where traced messages are sent, besides to those who follow them here."""
 
     hep: str = ""
+    "Collector of HEPv3 packets, udp:ADDRESS:PORT; empty: none."
     capture_id: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 2001
+    "What this server is called in those packets."
     password_file: str = ""
+    "File with the password that the collector asks for."
 
     def __post_init__(self) -> None:
         if self.hep and (self.collector is None or not self.collector.port):

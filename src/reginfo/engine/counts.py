@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from reginfo.engine.answers import Answers
@@ -37,6 +36,8 @@ class Counts:
         self._errors = Counters(ERRORS)
         self.durations: Mapping[str, Histogram] = {method: Histogram(DURATION_BOUNDS_US) for method in DECIDED_METHODS}
         "Microseconds from arrival to answer, by method."
+        self._registers = self.durations["REGISTER"]
+        self._answered = Now(0, 0.0)
 
     def error(self, slot: int) -> None:
         """Count something that went wrong, one of ERRORS."""
@@ -44,10 +45,12 @@ class Counts:
 
     def measure(self, works: list[Work], now: Now) -> None:
         """Take note of how long works waited whose answers have been sent."""
-        self._intake.count(works, now.ms, now.us, self.durations["REGISTER"], partial(self._measure, now))
+        self._answered = now
+        self._intake.count(works, now.ms, now.us, self._registers, self._measure)
 
-    def _measure(self, now: Now, work: Work) -> None:
+    def _measure(self, work: Work) -> None:
         if isinstance(work, Incoming):
+            now = self._answered
             self.durations[work.request.method].add((now.ms - work.arrived_ms) * 1000 + now.us - work.arrived_us)
 
     @property

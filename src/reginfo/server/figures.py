@@ -158,8 +158,10 @@ class Figures:
             "reginfo_publications": _by_word(self._publications()),
             "reginfo_notifies_total": _by_code(notifier.notifies),
             "reginfo_notify_delay_seconds": _one(notifier.delays),
-            "reginfo_store_ops_total": _by_words(self._records.calls),
-            "reginfo_store_duration_seconds": _by_word(self._records.durations),
+            "reginfo_store_ops_total": {
+                ("commit", result): count for result, count in self._records.commits.totals().items()
+            },
+            "reginfo_store_duration_seconds": {("commit",): self._records.durations},
             "reginfo_feed_lag_seconds": _by_word(
                 {name: self._seconds_behind(consumer) for name, consumer in self._consumers.items()}
             ),

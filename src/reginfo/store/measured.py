@@ -1,12 +1,10 @@
-"""How long a store takes for what a turn waits for."""
+"""How long a store takes to commit what a turn has decided."""
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from reginfo.errors import StoreUnavailable
-from reginfo.fast import Change, Histogram
+from reginfo.fast import Change, Counters, Histogram
 from reginfo.model import StateItem
 
 BOUNDS_US: Final = (
@@ -14,8 +12,8 @@ BOUNDS_US: Final = (
     *(1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000),
     *(1_000_000, 5_000_000, 10_000_000),
 )
-OPERATIONS: Final = ("load", "commit")
 RESULTS: Final = ("ok", "conflict", "failed")
+_OK, _CONFLICT, _FAILED = range(len(RESULTS))
 
 
 class Records(Protocol):
@@ -29,37 +27,23 @@ class Records(Protocol):
 
 
 class MeasuredRecords:
-    """The records of a store, with a clock held to each call; a call is for all of a turn."""
+    """The records of a store, with a clock held to each commit, which is for all of a turn."""
 
     def __init__(self, store: Records) -> None:
-        self._store = store
-        self.durations: Mapping[str, Histogram] = {operation: Histogram(BOUNDS_US) for operation in OPERATIONS}
-        "Microseconds by operation."
-        self.calls: Counter[tuple[str, str]] = Counter(
-            {(operation, result): 0 for operation in OPERATIONS for result in RESULTS}
-        )
-        "By operation and result."
-
-    async def load(self, aors: Sequence[str]) -> list[bytes | None]:
-        begun = time.perf_counter_ns()
-        try:
-            records = await self._store.load(aors)
-        except StoreUnavailable:
-            self._count("load", "failed", begun)
-            raise
-        self._count("load", "ok", begun)
-        return records
+        self.load = store.load
+        self._commit = store.commit
+        self.durations = Histogram(BOUNDS_US)
+        "Of commits, in microseconds."
+        self.commits = Counters(RESULTS)
+        "By result."
 
     async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
+        result = _FAILED
         begun = time.perf_counter_ns()
         try:
-            refused = await self._store.commit(changes, state)
-        except StoreUnavailable:
-            self._count("commit", "failed", begun)
-            raise
-        self._count("commit", "conflict" if refused else "ok", begun)
+            refused = await self._commit(changes, state)
+            result = _CONFLICT if refused else _OK
+        finally:
+            self.durations.add((time.perf_counter_ns() - begun) // 1000)
+            self.commits.add(result)
         return refused
-
-    def _count(self, operation: str, result: str, begun_ns: int) -> None:
-        self.durations[operation].add((time.perf_counter_ns() - begun_ns) // 1000)
-        self.calls[operation, result] += 1
