@@ -6,29 +6,27 @@ of range is a ConfigError that says where it stands and what is allowed.  docs/c
 """
 
 from reginfo.config.ims import ImplicitSet, PublicIdentity, covering
+from reginfo.config.peer import PeerSection
 from reginfo.config.sections import (
-    MAX_PATTERNS,
     AdminSection,
     AuthSection,
     CompositorSection,
     Config,
     DigestAlgorithm,
-    EventWord,
     ImsSection,
     LimitsSection,
     LogSection,
     NotifierSection,
-    PeerSection,
     PuaReginfoSection,
     RegistrarSection,
     StoreSection,
     TlsSection,
-    TraceSection,
-    WebhookSection,
     WebsocketSection,
 )
 from reginfo.config.sources import KEYS, Loaded, load_config, render
+from reginfo.config.trace import TraceSection
 from reginfo.config.values import Listener, canonical_domain, parse_listener
+from reginfo.config.webhook import MAX_PATTERNS, EventWord, WebhookSection
 
 __all__ = [
     "KEYS",

@@ -2,7 +2,6 @@
 
 import os
 import re
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,19 +9,21 @@ import msgspec
 from msgspec import Meta
 
 from reginfo.config.ims import ImplicitSet, parse_identity
+from reginfo.config.peer import PeerSection
+from reginfo.config.section import Octets, Seconds, Section
+from reginfo.config.trace import TraceSection
 from reginfo.config.values import (
     Listener,
     canonical_domain,
     check_database,
     check_route,
     check_uri,
-    check_url,
-    endpoint_of,
     is_network,
     parse_address,
     parse_listener,
     parse_network,
 )
+from reginfo.config.webhook import MAX_WEBHOOKS, WebhookSection
 from reginfo.errors import ConfigError
 from reginfo.fast import parse_uri
 
@@ -33,33 +34,6 @@ MAX_REALM = 64  # it is in every challenge, as the header above; and Kamailio's 
 
 Durability = Literal["memory", "batched", "committed", "synced"]
 DigestAlgorithm = Literal["MD5", "SHA-256", "SHA-512-256"]
-EventWord = Literal[
-    "registered",
-    "created",
-    "refreshed",
-    "shortened",
-    "expired",
-    "deactivated",
-    "probation",
-    "unregistered",
-    "rejected",
-]
-
-MAX_WEBHOOKS = 32  # each reads every change
-MAX_PATTERNS = 100  # each is held against every change
-
-Seconds = Annotated[int, Meta(ge=1, le=2**32 - 1)]
-Octets = Annotated[int, Meta(ge=512, le=2**24)]
-
-# It is part of an origin and of keys; a dot ends it there.
-_PEER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-
-# It is part of the key of a cursor.
-_WEBHOOK_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-# token of RFC 3261 section 25.1, as far as feature tags need it
-_FEATURE_TAG = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}")
-
 # scheme "://" host [ ":" port ]   RFC 6454 section 6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|null")
 
@@ -71,21 +45,6 @@ def _check_order(section: str, lowest: int, default: int, highest: int) -> None:
             f"{lowest} <= {default} <= {highest} does not hold",
             key=f"{section}.default_expires",
         )
-
-
-def _literal_host(uri: str) -> str | None:
-    """Return the host of a URI if it is an IP address."""
-    host = parse_uri(uri).host or ""
-    bare = host.removeprefix("[").removesuffix("]")
-    try:
-        parse_network(bare, "peer.uri")
-    except ConfigError:
-        return None
-    return bare
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of the file; field order is the order of --print-config."""
 
 
 class RegistrarSection(Section, frozen=True, kw_only=True):
@@ -349,55 +308,6 @@ class CompositorSection(Section, frozen=True, kw_only=True):
                 parse_network(publisher, "compositor.publishers")
 
 
-class PeerSection(Section, frozen=True, kw_only=True):
-    """Another server that state is exchanged with."""
-
-    name: str
-    "1 to 32 letters, digits, `-` or `_`; what was learned from it has the origin `peer:NAME`."
-    uri: str
-    "Its SIP URI; with a host name, give `addresses`."
-    profile: Literal["default", "kamailio"] = "default"
-    "What is sent to it: documents after the schema, or what `pua_reginfo` reads."
-    mode: Literal["follow", "mirror"] = "follow"
-    "What is registered here always wins, or the newer REGISTER wins on all sides."
-    domains: tuple[str, ...] = ()
-    "What it may speak for; empty: every domain served here."
-    addresses: tuple[str, ...] = ()
-    "Addresses and networks it is recognised by; empty, without `tls_name`: the address in `uri`."
-    tls_name: str = ""
-    "SIP domain that its certificate proves; it is recognised by that, from wherever it comes."
-    stale_grace: Seconds = 600
-    "Seconds that what was learned from it outlives the end of a subscription."
-    username: str = ""
-    "Who this server is there, when it is asked for a password."
-    password_file: str = ""
-    "File whose first line is the password."
-    realm: str = ""
-    "Realm that the password is for; empty: whichever asks there."
-
-    def __post_init__(self) -> None:
-        if not _PEER_NAME.fullmatch(self.name):
-            raise ConfigError(f"peer.name {self.name!r} must be 1 to 32 letters, digits, - or _", key="peer.name")
-        check_uri(self.uri, "peer.uri")
-        msgspec.structs.force_setattr(self, "domains", tuple(map(canonical_domain, self.domains)))
-        for address in self.addresses:
-            parse_network(address, "peer.addresses")
-        if self.tls_name:
-            msgspec.structs.force_setattr(self, "tls_name", canonical_domain(self.tls_name))
-        if bool(self.username) != bool(self.password_file):
-            raise ConfigError("peer.username and peer.password_file go together", key="peer.username")
-        if not self.username.isprintable() or ":" in self.username:
-            raise ConfigError("peer.username must be printable text without a colon", key="peer.username")
-
-    @property
-    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The addresses it is recognised by: those configured, else the one its URI names if it has no TLS name."""
-        named = self.addresses
-        if not named and not self.tls_name:
-            named = tuple(filter(None, [_literal_host(self.uri)]))
-        return tuple(parse_network(address, "peer.addresses") for address in named)
-
-
 class ImsSection(Section, frozen=True, kw_only=True):
     """Users with several public identities that are registered together (TS 24.229)."""
 
@@ -433,75 +343,6 @@ class ImsSection(Section, frozen=True, kw_only=True):
             ImplicitSet(tuple(parse_identity(text, "ims.implicit_sets") for text in identities), barred)
             for identities in self.implicit_sets
         ]
-
-
-class WebhookSection(Section, frozen=True, kw_only=True):
-    """An application that is told of contact events by HTTP."""
-
-    url: str
-    "Where deliveries are posted to, `https:` or `http:`."
-    name: str = ""
-    "What is owed is remembered under it. Within a Config never empty: unset, it is host and path of the URL."
-    events: tuple[EventWord, ...] = ()
-    "Events of RFC 3680 section 5.2 to tell; empty: all but `refreshed`."
-    aors: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
-    "Patterns of the addresses-of-record to tell of, `*` for any text; empty: all."
-    feature_tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ()
-    "Contact parameters: only contacts that have every one of them are told of."
-    secret_file: str = ""
-    "File whose first line is the secret that deliveries are signed with."
-    secret_env: str = ""
-    "Environment variable that holds the secret."
-    timeout: Annotated[float, Meta(ge=0.1, le=60)] = 10.0
-    "Seconds within which a delivery has to be answered."
-    max_pending: Annotated[int, Meta(ge=1, le=50_000)] = 10_000
-    "Events that wait; for a new one the oldest is dropped."
-    max_in_flight: Annotated[int, Meta(ge=1, le=64)] = 16
-    "Deliveries under way at once, each of another address-of-record."
-
-    def __post_init__(self) -> None:
-        check_url(self.url, "webhook.url")
-        unnamed = endpoint_of(self.url)
-        msgspec.structs.force_setattr(self, "name", self.name or unnamed)
-        if self.name != unnamed and not _WEBHOOK_NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"webhook.name {self.name!r} must be 1 to 64 letters, digits, -, _ or .", key="webhook.name"
-            )
-        for tag in self.feature_tags:
-            if not _FEATURE_TAG.fullmatch(tag):
-                raise ConfigError(
-                    f"webhook.feature_tags: {tag!r} is no name of a Contact parameter", key="webhook.feature_tags"
-                )
-
-
-class TraceSection(Section, frozen=True, kw_only=True):
-    """Where traced messages are sent, besides to those who follow them here."""
-
-    hep: str = ""
-    "Collector of HEPv3 packets, udp:ADDRESS:PORT; empty: none."
-    capture_id: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 2001
-    "What this server is called in those packets."
-    password_file: str = ""
-    "File with the password that the collector asks for."
-
-    def __post_init__(self) -> None:
-        if self.hep and (self.collector is None or not self.collector.port):
-            raise ConfigError(
-                f"trace.hep {self.hep!r} must be udp:ADDRESS:PORT with an IP address, IPv6 in brackets "
-                "(udp:127.0.0.1:9060)",
-                key="trace.hep",
-            )
-        if self.password_file and not self.hep:
-            raise ConfigError("trace.password_file needs trace.hep, who the password is for", key="trace.hep")
-
-    @property
-    def collector(self) -> Listener | None:
-        """Who gets HEP packets, if anybody does."""
-        try:
-            where = parse_listener(self.hep)
-        except ConfigError:
-            return None
-        return where if where.transport == "udp" else None
 
 
 class LogSection(Section, frozen=True, kw_only=True):

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from reginfo.config.sections import Config, PeerSection, Section, WebhookSection
+from reginfo.config.peer import PeerSection
+from reginfo.config.section import Section
+from reginfo.config.sections import Config
+from reginfo.config.webhook import WebhookSection
 from reginfo.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "REGINFO_"
