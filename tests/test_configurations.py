@@ -96,7 +96,7 @@ def contacts(folder: Path, aor: str = ALICE) -> dict[str, str]:
 def followed(folder: Path) -> set[str]:
     """Return the states of a server's subscriptions at others."""
     with ControlClient(str(folder / "reginfo.sock")) as client:
-        return {one["State"] for one in client.call("reg.subscriptions", [])}
+        return {one["state"] for one in client.call("reg.subscriptions", [])["subscriptions"]}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -135,6 +135,16 @@ async def test_what_is_not_held_any_more_is_a_gap(feed: Feed) -> None:
     await client.aclose()
 
 
+async def test_who_knows_of_more_than_there_is_has_a_gap(feed: Feed) -> None:
+    """A store that was made anew begins at one again."""
+    feed.add(ALICE, "sip:a@192.0.2.1")
+    client = feed.listen(after=Place(700, 0))
+    await anext(client)
+    feed.add(BOB, "sip:a@192.0.2.1")
+    assert await take(client, 2) == [("", "gap", "2"), ("2-0", "created", BOB)]
+    await client.aclose()
+
+
 async def test_filters_by_aor_and_event(feed: Feed) -> None:
     client = feed.listen("bob", ENDS)
     await anext(client)

@@ -4,84 +4,20 @@ import json
 import socket
 import stat
 from collections.abc import Generator
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
 
 from reginfo.admin.token import open_token
 from reginfo.errors import ConfigError
+from tests.admin.site import Site, next_event
 from tests.dashboard.site import register
-from tests.server_fixture import PATIENCE, RunningServer, free_port, running_server
+from tests.server_fixture import PATIENCE, RunningServer, UdpPeer, running_server, status_of
 
 pytestmark = pytest.mark.network
 
 ALICE = "sip:alice@example.com"
-
-
-class Answer(NamedTuple):
-    status: int
-    media: str
-    body: Any
-    headers: dict[str, str]
-
-
-class Site:
-    """A server and its HTTP interface."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port("127.0.0.1")
-        self.options = f'[admin]\nlisten = "127.0.0.1:{self.port}"\n'
-
-    @property
-    def token(self) -> str:
-        return (self.folder / "reginfo.token").read_text().strip()
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        headers: dict[str, str] | None = None,
-        token: str | None = "",
-    ) -> tuple[HTTPConnection, HTTPResponse]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        shown = {} if token is None else {"Authorization": f"Bearer {token or self.token}"}
-        octets = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        connection.request(method, path, octets, {**shown, **(headers or {})})
-        return connection, connection.getresponse()
-
-    def ask(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
-        connection, response = self.request(method, path, body, **options)
-        octets = response.read()
-        connection.close()
-        media = response.headers.get_content_type()
-        content = json.loads(octets) if media.endswith(("/json", "+json")) and octets else octets
-        return Answer(response.status, media, content, dict(response.headers))
-
-    def events(self, query: str = "", last: str = "") -> tuple[HTTPConnection, HTTPResponse]:
-        headers = {"Last-Event-ID": last} if last else {}
-        return self.request("GET", f"/api/v1/events{query}", headers=headers)
-
-
-def next_event(response: HTTPResponse) -> dict[str, str]:
-    """Return the fields of the next event that has data."""
-    fields: dict[str, str] = {}
-    while True:
-        line = response.readline().decode().rstrip("\n")
-        if line.startswith(":"):
-            continue
-        if line:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        elif "data" in fields:
-            return fields
-        else:
-            fields = {}
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +160,7 @@ def test_no_path_leads_to_another_file(server: RunningServer, site: Site, path: 
 
 def test_methods_that_are_not_there_are_named(server: RunningServer, site: Site) -> None:
     answer = site.ask("POST", "/api/v1/aors")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
 
 
 @pytest.mark.parametrize(
@@ -257,6 +193,47 @@ def test_history_peers_and_inventory_have_their_form(server: RunningServer, site
     assert site.ask("GET", "/api/v1/peers").body == []
     assert site.ask("GET", "/api/v1/subscriptions").body == {"subscriptions": [], "cursor": None}
     assert site.ask("GET", f"/api/v1/publications?aor={ALICE}").body == {"publications": [], "cursor": None}
+    assert site.rpc("reg.peers") == []
+    assert site.rpc("reg.publications", {"aor": ALICE}) == {"publications": [], "cursor": None}
+
+
+def test_subscriptions_are_listed_in_pages_by_aor_and_by_role(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    followed = [f"sip:f{number}@127.0.0.1:9" for number in range(5)]
+    with running_server(tmp_path, ["example.com"], site.options) as server, UdpPeer(server) as watcher:
+        watcher.send(
+            (
+                f"SUBSCRIBE {ALICE} SIP/2.0\r\nVia: {watcher.via};branch=z9hG4bK-1\r\nFrom: <{ALICE}>;tag=w\r\n"
+                f"To: <{ALICE}>\r\nCall-ID: w\r\nCSeq: 1 SUBSCRIBE\r\nMax-Forwards: 70\r\nEvent: reg\r\n"
+                f"Contact: <sip:w@{watcher.via.split()[1]}>\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
+            ).encode()
+        )
+        assert status_of(watcher.receive()) == 200
+        for uri in followed:
+            site.rpc("reg.subscribe", [uri])
+        found: list[tuple[str, str]] = []
+        cursor = 0
+        while cursor is not None:
+            page = site.ask("GET", f"/api/v1/subscriptions?cursor={cursor}&limit=2").body
+            assert len(page["subscriptions"]) == 2
+            found += [(one["role"], one["aor"]) for one in page["subscriptions"]]
+            cursor = page["cursor"]
+        assert found == [("notifier", ALICE), *(("subscriber", aor) for aor in followed)]
+        for asked, number in (
+            ({"role": "notifier"}, 1),
+            ({"role": "subscriber"}, 5),
+            ({"aor": followed[3]}, 1),
+            ({"aor": ALICE}, 1),
+            ({"aor": ALICE, "role": "subscriber"}, 0),
+        ):
+            page = site.rpc("reg.subscriptions", asked)
+            assert (len(page["subscriptions"]), page["cursor"]) == (number, None), asked
+        [watched] = site.rpc("reg.subscriptions", {"aor": ALICE})["subscriptions"]
+        assert (watched["state"], watched["contacts"]) == ("active", None)
+        assert watched["remote"] == ALICE
+        assert 590 <= watched["expires"] <= 600
+        assert site.rpc("reg.unsubscribe", [followed[3]]) == {"Servers": 1}
+        assert site.rpc("reg.subscriptions", {"aor": followed[3]})["subscriptions"] == []
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

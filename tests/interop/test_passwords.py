@@ -125,10 +125,10 @@ def test_our_server_publishes_and_follows_there(presence: PresenceServer, ours: 
 
     def states() -> list[str]:
         with ControlClient(str(ours.folder / "reginfo.sock")) as client:
-            found = client.call("reg.subscriptions", [])
+            found = client.call("reg.subscriptions", [])["subscriptions"]
             totals = client.call("stats.get_statistics", ["publications:"])
         assert totals["publications"]["publisher"] == 1
-        return [one["State"] for one in found]
+        return [one["state"] for one in found]
 
     eventually(lambda: states() == ["active"], "an active subscription")
     assert "refused" not in ours.log.read_text()

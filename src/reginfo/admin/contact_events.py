@@ -78,7 +78,7 @@ def event_view(change: Change, index: int, binding: Binding, event: str, wall_ms
         event=event,
         cause=change.cause,
         origin=change.origin or LOCAL,
-        time=_time(wall_ms(change.at_ms)),
+        time=rfc3339(wall_ms(change.at_ms)),
         contact=contact_view(binding, change.at_ms, wall_ms),
     )
 
@@ -111,10 +111,11 @@ def contact_view(binding: Binding, now_ms: int, wall_ms: WallMs) -> ContactView:
         flow=binding.flow or None,
         event=str(binding.event),
         origin=binding.origin or LOCAL,
-        registered=_time(wall_ms(binding.registered_at)),
-        updated=_time(wall_ms(binding.updated_at)),
+        registered=rfc3339(wall_ms(binding.registered_at)),
+        updated=rfc3339(wall_ms(binding.updated_at)),
     )
 
 
-def _time(wall_ms: int) -> str:
+def rfc3339(wall_ms: int) -> str:
+    """Return milliseconds since the epoch as text."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -65,6 +65,7 @@ class Client:
         """Let octets be sent; whoever has too many waiting is cut off."""
         if self._octets + len(octets) > MAX_BUFFERED:
             self.is_cut = True
+            self._waiting.clear()
         elif not self.is_cut:
             self._waiting.append(octets)
             self._octets += len(octets)
@@ -110,6 +111,10 @@ class EventStream:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def statistics(self) -> dict[str, int]:
+        """Return how many listen, and how many were cut off."""
+        return {"clients": len(self), "cut": self.cut}
+
     @property
     def wants_refreshes(self) -> bool:
         """Whether anybody does."""
@@ -150,7 +155,12 @@ class EventStream:
         """
         if len(self._clients) >= MAX_CLIENTS or self._is_closed:
             raise TooManyClients
-        client = Client(wants_aor, events, after or Place(self._last_seq(), LAST))
+        newest = Place(self._last_seq(), LAST)
+        client = Client(wants_aor, events, after or newest)
+        if client.after > newest:
+            # It knows another feed than this one, such as that of a store that was made anew.
+            client.put(_gap(client.after, newest.seq + 1))
+            client.after = newest
         self._clients.add(client)
         if self._unfollow is None:
             self._seq = self._last_seq()
@@ -174,8 +184,8 @@ class EventStream:
                 except TimeoutError:
                     # Without data it is no event, but it moves the place the client comes back to.
                     yield b"id: %d\n\n" % client.after.seq
-            self.cut += client.is_cut
         finally:
+            self.cut += client.is_cut
             self._clients.discard(client)
             if not self._clients and self._unfollow is not None:
                 unfollow, self._unfollow = self._unfollow, None

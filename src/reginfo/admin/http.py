@@ -29,6 +29,8 @@ _protocol.disabled = True  # what is no request is answered; it needs no line wi
 MAX_CONNECTIONS: Final = 512
 FIRST_REQUEST_SECONDS: Final = 10.0  # for a connection to say what it wants
 KEEP_ALIVE_SECONDS: Final = 75.0
+BODY_SECONDS: Final = 10.0  # for a body to arrive
+STALL_SECONDS: Final = 30.0  # a client of a stream may leave what it was sent unread
 FINISH_SECONDS: Final = 1.0  # for answers that are under way when the server closes
 
 PAGE: Final = {
@@ -76,7 +78,10 @@ class HttpServer:
         self._add_page()
         self._app.router.add_post("/RPC", self._call)
         for route in routes:
-            self._app.router.add_route(route.method, route.path, self._handler(route))
+            handler = self._handler(route)
+            self._app.router.add_route(route.method, route.path, handler)
+            if route.method == hdrs.METH_GET and route.result is not None:
+                self._app.router.add_head(route.path, handler)
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
@@ -87,7 +92,6 @@ class HttpServer:
             handler_cancellation=True,
         )
         self._listener: asyncio.Server | None = None
-        self._served: set[asyncio.BaseProtocol] = set()
         self._spoke: set[asyncio.BaseProtocol] = set()
 
     @property
@@ -162,7 +166,7 @@ class HttpServer:
             given |= {name: request.headers[header] for name, header in headers if header in request.headers}
             arguments = [_converted(given, route.inputs)]
             if route.body is not None:
-                arguments.append(_decoded(await request.read(), route.body))
+                arguments.append(_decoded(await _body(request), route.body))
             result = await route.handler(*arguments)
             if isinstance(result, Stream):
                 return await _stream(request, result)
@@ -171,7 +175,7 @@ class HttpServer:
         return handle
 
     async def _call(self, request: web.Request) -> web.Response:
-        response = await answer(await request.read(), self._methods)
+        response = await answer(await _body(request), self._methods)
         if not response:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=response, content_type=JSON)
@@ -228,14 +232,30 @@ def _decoded(octets: bytes, kind: type[msgspec.Struct]) -> Any:
         raise Problem(400, f"body: {error}") from None
 
 
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(408, f"the body has not come within {BODY_SECONDS:.0f} seconds") from None
+
+
 async def _stream(request: web.Request, stream: Stream) -> web.StreamResponse:
     response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: stream.content_type})
     if stream.content_type == EVENTS:
         response.headers["X-Accel-Buffering"] = "no"  # of a proxy in between
     async with aclosing(stream.octets) as pieces:
         await response.prepare(request)
-        async for octets in pieces:
-            await response.write(octets)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        try:
+            async for octets in pieces:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await response.write(octets)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            return response
     await response.write_eof()
     return response
 

@@ -5,6 +5,7 @@ both made from that.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -15,21 +16,27 @@ from reginfo.admin.arguments import aor_of, contact_of
 from reginfo.admin.contact_events import ContactView, EventView, RegistrationView, WallMs, registration_view
 from reginfo.admin.event_stream import EventStream, TooManyClients, parse_place
 from reginfo.admin.history import History, HistoryView
-from reginfo.admin.inventory import Inventory, PeerView, PublicationView, SubscriptionView
+from reginfo.admin.inventory import (
+    Aor,
+    Inventory,
+    Limit,
+    PeerView,
+    Publications,
+    PublicationsAsked,
+    Subscriptions,
+    SubscriptionsAsked,
+)
 from reginfo.admin.pages import pages
 from reginfo.admin.rpc import Commands
 from reginfo.errors import ReginfoError
 from reginfo.fast import Registration
 from reginfo.model import ContactEvent
 
-MAX_PAGE: Final = 1000
 NDJSON: Final = "application/x-ndjson"
 EVENTS: Final = "text/event-stream"
 MAX_PATTERN: Final = 256  # characters
 
 Cursor = Annotated[int, Meta(ge=0, le=2**63 - 1, description="From the page before; 0 begins.")]
-Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
-Aor = Annotated[str, Meta(min_length=1, max_length=1024, description="SIP URI, or user@domain.")]
 Contact = Annotated[str, Meta(min_length=1, max_length=1024, description="Contact URI or contact id.")]
 Seconds = Annotated[int, Meta(ge=1, lt=2**32)]
 
@@ -66,12 +73,6 @@ class OfAor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OfContact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aor: Aor
     contact: Contact
-
-
-class InventoryPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    aor: Aor | None = None
-    cursor: Cursor = 0
-    limit: Limit = 100
 
 
 class Listening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,16 +116,6 @@ class Done(msgspec.Struct, frozen=True):
 
 class Registrations(msgspec.Struct, frozen=True):
     aors: list[RegistrationView]
-    cursor: int | None
-
-
-class Subscriptions(msgspec.Struct, frozen=True):
-    subscriptions: list[SubscriptionView]
-    cursor: int | None
-
-
-class Publications(msgspec.Struct, frozen=True):
-    publications: list[PublicationView]
     cursor: int | None
 
 
@@ -210,7 +201,7 @@ class Rest:
                 "/api/v1/subscriptions",
                 "List subscriptions",
                 self._subscriptions,
-                InventoryPage,
+                SubscriptionsAsked,
                 Subscriptions,
                 errors=(400,),
             ),
@@ -219,7 +210,7 @@ class Rest:
                 "/api/v1/publications",
                 "List publications",
                 self._publications,
-                InventoryPage,
+                PublicationsAsked,
                 Publications,
                 errors=(400,),
             ),
@@ -327,18 +318,15 @@ class Rest:
     async def _peers(self, given: Nothing) -> list[PeerView]:
         return await self._inventory.peers()
 
-    async def _subscriptions(self, given: InventoryPage) -> Subscriptions:
-        aor = None if given.aor is None else aor_of(given.aor)
-        cursor, found = self._inventory.subscriptions(aor, given.cursor, given.limit)
-        return Subscriptions(found, cursor)
+    async def _subscriptions(self, given: SubscriptionsAsked) -> Subscriptions:
+        return self._inventory.subscriptions(given)
 
-    async def _publications(self, given: InventoryPage) -> Publications:
-        aor = None if given.aor is None else aor_of(given.aor)
-        cursor, found = self._inventory.publications(aor, given.cursor, given.limit)
-        return Publications(found, cursor)
+    async def _publications(self, given: PublicationsAsked) -> Publications:
+        return self._inventory.publications(given)
 
 
 async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    yield first
-    async for octets in rest:
-        yield octets
+    async with aclosing(rest):
+        yield first
+        async for octets in rest:
+            yield octets

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from reginfo.admin.arguments import aor_of, contact_of
 from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
+from reginfo.admin.inventory import Inventory, PublicationsAsked, SubscriptionsAsked
 from reginfo.admin.pages import pages
 from reginfo.admin.tracing import (
     MAX_TRACE_MESSAGES,
@@ -55,8 +56,6 @@ the AoR is none of this server's."
     "URI, seconds -> number of servers at which its registration is followed now."
     unsubscribe: Callable[[str], Awaitable[int]]
     "URI -> number of servers at which it was followed."
-    followed: Callable[[], list[tuple[str, str, str, int]]]
-    "-> AoR, server, state and known contacts of every subscription at another server."
     statistics: Callable[[], dict[str, dict[str, int]]]
     "Group -> name -> value."
     bind: Bind
@@ -162,9 +161,17 @@ _Arguments = TypeVar("_Arguments", bound=msgspec.Struct)
 class Rpc:
     """The methods over one server's commands."""
 
-    def __init__(self, commands: Commands, clock: Callable[[], Now], webhooks: Webhooks, traces: Tracing) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        inventory: Inventory,
+        clock: Callable[[], Now],
+        webhooks: Webhooks,
+        traces: Tracing,
+    ) -> None:
         """clock returns engine time in milliseconds and wall time in seconds."""
         self._commands = commands
+        self._inventory = inventory
         self._webhooks = webhooks
         self._clock = clock
         self._traces = traces
@@ -180,7 +187,9 @@ class Rpc:
             "reg.drain": self._drain,
             "reg.export": self._export,
             "reg.import": self._import,
+            "reg.peers": self._peers,
             "reg.probation": self._probation,
+            "reg.publications": self._publications,
             "reg.reject": self._reject,
             "reg.shorten": self._shorten,
             "reg.subscribe": self._subscribe,
@@ -343,13 +352,18 @@ class Rpc:
             raise RpcError(NOT_FOUND, f"{uri} is not followed")
         return {"Servers": ended}
 
-    async def _subscriptions(self, params: Params) -> Json:
-        """Return a list of `AoR`, `Server`, `State` and `Contacts`, one for each subscription of this server."""
+    async def _peers(self, params: Params) -> Json:
+        """Return the configured peers as `GET /api/v1/peers` does."""
         _arguments(params, _Nothing)
-        return [
-            {"AoR": aor, "Server": server, "State": state, "Contacts": contacts}
-            for aor, server, state, contacts in self._commands.followed()
-        ]
+        return _shown(await self._inventory.peers())
+
+    async def _subscriptions(self, params: Params) -> Json:
+        """Return `subscriptions`, of watchers here and of this server at others, and `cursor`."""
+        return _shown(self._inventory.subscriptions(_arguments(params, SubscriptionsAsked)))
+
+    async def _publications(self, params: Params) -> Json:
+        """Return `publications`, what was published here and by this server, and `cursor`."""
+        return _shown(self._inventory.publications(_arguments(params, PublicationsAsked)))
 
     async def _statistics(self, params: Params) -> Json:
         """Return counters by group and name: of all groups, of `group:`, or one as `group:name`."""
@@ -437,6 +451,10 @@ class Rpc:
         if registration is None:
             raise RpcError(NOT_FOUND, f"{aor} has no contact")
         return registration_fields(registration, self._clock().ms)
+
+
+def _shown(view: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(view))
 
 
 def _arguments(params: Params, kind: type[_Arguments]) -> _Arguments:

@@ -1,6 +1,7 @@
 """`reginfo subscribe`, `unsubscribe`: have a running server follow registrations of other servers."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,18 +28,26 @@ def subscribe(uri: str | None, expires: int, as_json: bool, socket: str | None, 
     """
     with connected(socket, file) as call:
         if uri is None:
-            for one in call("reg.subscriptions", []):
-                if as_json:
-                    print_json(one)
-                else:
-                    shown = f"{one['AoR']}  {one['Server']}  {one['State']}  contacts {one['Contacts']}"
-                    click.echo(printable(shown))
+            cursor = 0
+            while cursor is not None:
+                page = call("reg.subscriptions", {"role": "subscriber", "cursor": cursor})
+                for one in page["subscriptions"]:
+                    _show(one, as_json)
+                cursor = page["cursor"]
             return
         servers = call("reg.subscribe", [uri, expires])["Servers"]
         if as_json:
             print_json({"uri": uri, "servers": servers})
         else:
             click.echo(f"following {printable(uri)} at {servers} server{'' if servers == 1 else 's'}")
+
+
+def _show(subscription: dict[str, Any], as_json: bool) -> None:
+    aor, server, state, contacts = (subscription[name] for name in ("aor", "remote", "state", "contacts"))
+    if as_json:
+        print_json({"AoR": aor, "Server": server, "State": state, "Contacts": contacts})
+    else:
+        click.echo(printable(f"{aor}  {server}  {state}  contacts {contacts}"))
 
 
 @click.command()

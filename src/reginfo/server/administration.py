@@ -46,6 +46,8 @@ class Administration:
         self._clock = clock
         self._open = AsyncExitStack()
         self.webhooks = Webhooks(self._follow_feed, _matcher, self._wall_ms)
+        self.stream = EventStream(store.changes, lambda: store.last_seq, self._follow_stream, self._wall_ms)
+        self._history = History()
         self.dashboard = ""
         "Address of the page with the token in it; empty if HTTP is not served."
 
@@ -58,30 +60,27 @@ class Administration:
         self._open.push_async_callback(self.webhooks.close)
         await self.webhooks.configure(config.webhook, secrets)
         commands = self._commands()
-        methods = Rpc(commands, self._clock.now, self.webhooks, self._server.traces).methods()
+        inventory = RoleInventory(self._roles, lambda: self._server.config.peer, self._now_ms, self._wall_ms).commands()
+        methods = Rpc(commands, inventory, self._clock.now, self.webhooks, self._server.traces).methods()
         control = ControlServer(config.admin.socket, methods)
         self._open.push_async_callback(control.close)
         await control.start()
         if config.admin.address is not None:
-            await self._serve_http(*config.admin.address, commands, methods)
+            rest = Rest(commands, inventory, self._history, self.stream, _matcher, self._now_ms, self._wall_ms)
+            await self._serve_http(*config.admin.address, rest, methods)
 
-    async def _serve_http(self, host: str, port: int, commands: Commands, methods: Mapping[str, Method]) -> None:
+    async def _serve_http(self, host: str, port: int, rest: Rest, methods: Mapping[str, Method]) -> None:
         from reginfo.admin.http import HttpServer  # and libraries, for those who want it
 
-        server, store = self._server, self._store
-        token = await asyncio.to_thread(open_token, Path(server.config.admin.token_file))
-        history = History()
-        stream = EventStream(store.changes, lambda: store.last_seq, self._follow_stream, self._wall_ms)
-        inventory = RoleInventory(self._roles, lambda: server.config.peer, self._now_ms).commands()
-        rest = Rest(commands, inventory, history, stream, _matcher, self._now_ms, self._wall_ms)
+        token = await asyncio.to_thread(open_token, Path(self._server.config.admin.token_file))
         http = HttpServer(host, port, token, rest.routes(), methods, version("reginfo"), self.monitoring().paths())
         self._open.push_async_callback(http.close)
-        self._open.push_async_callback(stream.close)
+        self._open.push_async_callback(self.stream.close)
         try:
             await http.start()
         except OSError as error:
             raise OSError(error.errno, f"admin.listen {host}:{port}: {os.strerror(error.errno or 0)}") from error
-        sampling = asyncio.create_task(self._sample(history))
+        sampling = asyncio.create_task(self._sample())
         self._open.callback(sampling.cancel)
         host, port = http.local
         self.dashboard = f"http://{f'[{host}]' if ':' in host else host}:{port}/#token={token.text}"
@@ -94,9 +93,9 @@ class Administration:
         families = FAMILIES + KAMAILIO if self._server.config.admin.kamailio_metrics else FAMILIES
         return Monitoring(families, figures.readings, figures.is_alive, figures.readiness)
 
-    async def _sample(self, history: History) -> None:
+    async def _sample(self) -> None:
         while True:
-            history.sample(self._server.statistics(), time.time())
+            self._history.sample(self._server.statistics(), time.time())
             await asyncio.sleep(INTERVAL)
 
     def follow(self, config: Config, secrets: Mapping[str, bytes]) -> None:
@@ -138,7 +137,6 @@ class Administration:
             shorten=location.shorten,
             subscribe=server.reginfo_subscribe,
             unsubscribe=server.reginfo_unsubscribe,
-            followed=server.followed,
             statistics=server.statistics,
             bind=self._bind,
             drain=server.drain,

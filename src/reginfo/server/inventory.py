@@ -2,11 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from reginfo.admin.inventory import Inventory, PeerView, PublicationView, SubscriptionView
+from reginfo.admin.arguments import aor_of
+from reginfo.admin.contact_events import WallMs, rfc3339
+from reginfo.admin.inventory import (
+    Inventory,
+    PeerView,
+    Publications,
+    PublicationsAsked,
+    PublicationView,
+    Subscriptions,
+    SubscriptionsAsked,
+    SubscriptionView,
+)
 from reginfo.config import PeerSection
 from reginfo.engine.roles import Roles
 from reginfo.roles.compositor.publication import Publication as Composed
@@ -20,16 +31,28 @@ PIECE: Final = 256  # subscriptions looked at in one go
 
 T = TypeVar("T")
 V = TypeVar("V")
+Held = TypeVar("Held", covariant=True)
+
+
+class _Role(Protocol[Held]):
+    """What holds something of addresses-of-record."""
+
+    def __iter__(self) -> Iterator[Held]: ...
+
+    def of_aor(self, aor: str) -> Iterable[Held]: ...
 
 
 class RoleInventory:
     """Views of the roles of one engine."""
 
-    def __init__(self, roles: Roles, peers: Callable[[], Iterable[PeerSection]], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, roles: Roles, peers: Callable[[], Iterable[PeerSection]], now_ms: Callable[[], int], wall_ms: WallMs
+    ) -> None:
         """peers() are those configured now; now_ms() is engine time."""
         self._roles = roles
         self._configured = peers
         self._now_ms = now_ms
+        self._wall_ms = wall_ms
 
     def commands(self) -> Inventory:
         """Return what operators may ask."""
@@ -61,6 +84,7 @@ class RoleInventory:
                     uri=peer.uri,
                     mode=peer.mode,
                     state="down" if down_since is not None else "up" if peer.name in alive else "unknown",
+                    since=None if down_since is None else rfc3339(self._wall_ms(down_since)),
                     lag_seconds=0.0 if down_since is None else (now_ms - down_since) / 1000,
                     contacts=contacts[peer.name],
                     subscriptions=followed[peer.name],
@@ -68,21 +92,19 @@ class RoleInventory:
             )
         return views
 
-    def subscriptions(self, aor: str | None, cursor: int, limit: int) -> tuple[int | None, list[SubscriptionView]]:
-        """Return the next place and the subscriptions from a place on, of an AoR or of all."""
-        notifier, subscriber = self._roles.notifier, self._roles.subscriber
-        watching: Iterable[Watching] = notifier if aor is None else notifier.of_aor(aor)
-        following = (one for one in subscriber if aor in (None, one.aor))
-        all_of_them: Iterable[Watching | Following] = chain(watching, following)
-        return _page(all_of_them, self._subscription, cursor, limit)
+    def subscriptions(self, asked: SubscriptionsAsked) -> Subscriptions:
+        """Return the subscriptions that watchers have here, and those of this server at others."""
+        watching = self._roles.notifier if asked.role != "subscriber" else None
+        following = self._roles.subscriber if asked.role != "notifier" else None
+        found: Iterable[Watching | Following] = chain(_of(watching, asked.aor), _of(following, asked.aor))
+        return Subscriptions(*_page(found, self._subscription, asked.cursor, asked.limit))
 
-    def publications(self, aor: str | None, cursor: int, limit: int) -> tuple[int | None, list[PublicationView]]:
-        """Return the next place and the publications from a place on, of an AoR or of all."""
-        compositor, publisher = self._roles.compositor, self._roles.publisher
-        composed: Iterable[Composed] = compositor if aor is None else compositor.of_aor(aor)
-        published: Iterable[Published] = publisher if aor is None else publisher.of_aor(aor)
-        all_of_them: Iterable[Composed | Published] = chain(composed, published)
-        return _page(all_of_them, self._publication, cursor, limit)
+    def publications(self, asked: PublicationsAsked) -> Publications:
+        """Return the event state that was published here, and what this server has published."""
+        composed = self._roles.compositor if asked.role != "publisher" else None
+        published = self._roles.publisher if asked.role != "compositor" else None
+        found: Iterable[Composed | Published] = chain(_of(composed, asked.aor), _of(published, asked.aor))
+        return Publications(*_page(found, self._publication, asked.cursor, asked.limit))
 
     def _seconds(self, until_ms: int) -> int:
         return max(0, (until_ms - self._now_ms()) // 1000)
@@ -122,7 +144,17 @@ class RoleInventory:
         )
 
 
-def _page(items: Iterable[T], view: Callable[[T], V], cursor: int, limit: int) -> tuple[int | None, list[V]]:
-    """Return a piece of a list that others change meanwhile: what stays in it is seen, if nothing before it leaves."""
+def _of(role: _Role[T] | None, aor: str | None) -> Iterable[T]:
+    """Return what a role holds of an AoR, or all of it."""
+    if role is None:
+        return ()
+    return role if aor is None else role.of_aor(aor_of(aor))
+
+
+def _page(items: Iterable[T], view: Callable[[T], V], cursor: int, limit: int) -> tuple[list[V], int | None]:
+    """Return a piece of a list that others change meanwhile: what stays in it is seen, if nothing before it leaves.
+
+    What is before the cursor is passed over in C: ten milliseconds for a million.
+    """
     found = list(islice(items, cursor, cursor + limit + 1))
-    return cursor + limit if len(found) > limit else None, [view(one) for one in found[:limit]]
+    return [view(one) for one in found[:limit]], cursor + limit if len(found) > limit else None

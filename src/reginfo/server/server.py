@@ -450,4 +450,4 @@ class Server:
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
-        return self.figures.statistics()
+        return {**self.figures.statistics(), "event_stream": self._administration.stream.statistics()}

@@ -116,6 +116,12 @@ class Subscriber:
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._subscriptions.values())
 
+    def of_aor(self, aor: str) -> list[Subscription]:
+        """Return the subscriptions to an address-of-record, at whatever servers."""
+        # Every server that was ever subscribed at has an outage, and there are few servers.
+        found = (self._subscriptions.get(_key(aor, hop)) for hop in self._outages)
+        return [one for one in found if one is not None]
+
     def down_since_ms(self, hop: Hop) -> int | None:
         """Return since when a server does not answer; None if it does, or nothing was asked of it."""
         outage = self._outages.get(hop)
@@ -135,7 +141,7 @@ class Subscriber:
         aor = canonical_aor(uri)
         found = []
         for target, peer in self._targets(uri, aor, hop):
-            key = f"{aor} {target}"
+            key = _key(aor, target)
             subscription = self._subscriptions.get(key)
             if subscription is None:
                 if len(self._subscriptions) >= MAX_FOLLOWED:
@@ -156,8 +162,7 @@ class Subscriber:
 
     def unfollow(self, uri: str, now: Now) -> int:
         """End every subscription to the registration of uri; return how many there were."""
-        aor = canonical_aor(uri)
-        found = [one for one in self._subscriptions.values() if one.aor == aor]
+        found = self.of_aor(canonical_aor(uri))
         for subscription in found:
             self._unsaved.put(STATE + subscription.key.encode(), None)
             if subscription.dialog is None:
@@ -452,3 +457,7 @@ class Subscriber:
             expires, _, uri = value.decode().partition(" ")
             _, _, hop = key.decode().partition(" ")
             self.follow(uri, int(expires), now, hop=parse_hop(hop))
+
+
+def _key(aor: str, hop: Hop) -> str:
+    return f"{aor} {hop}"

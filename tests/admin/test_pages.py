@@ -1,0 +1,57 @@
+"""Long lists: no turn of the loop does more than a piece of them."""
+
+import asyncio
+
+import pytest
+
+from reginfo.admin.pages import PIECE, pages
+from reginfo.fast import Binding, Draft, Registration
+
+
+def registration(number: int) -> Registration:
+    draft = Draft(f"sip:u{number}@example.com", None, 1_000)
+    draft.add(Binding(uri="sip:a@192.0.2.1", call_id="c", registered_at=1_000, expires_at=9_000_000))
+    change = draft.finish("operator")
+    assert change is not None
+    return Registration(change.record)
+
+
+class Table:
+    """A location service that counts, for each turn of the loop, how many registrations are read in it."""
+
+    def __init__(self, size: int) -> None:
+        self.registrations = [registration(number) for number in range(size)]
+        self.read = [0]
+
+    async def page(self, cursor: int, number: int) -> tuple[int, list[Registration]]:
+        found = self.registrations[cursor : cursor + number]
+        self.read[-1] += len(found)
+        following = cursor + len(found)
+        return (following if following < len(self.registrations) else 0), found
+
+    async def turn(self) -> None:
+        """Begin a new count each time the loop gets to somebody else."""
+        while True:
+            self.read.append(0)
+            await asyncio.sleep(0)
+
+
+async def walk(table: Table, limit: int | None) -> list[Registration]:
+    turning = asyncio.create_task(table.turn())
+    found = [one async for _, piece in pages(table.page, 0, limit) for one in piece]
+    turning.cancel()
+    return found
+
+
+@pytest.mark.parametrize("limit", [None, 10 * PIECE])
+async def test_others_have_a_turn_after_each_piece(limit: int | None) -> None:
+    table = Table(10 * PIECE + 5)
+    found = await walk(table, limit)
+    assert len(found) == (limit or len(table.registrations))
+    assert max(table.read) == PIECE
+    assert sum(1 for number in table.read if number) >= 10
+
+
+@pytest.mark.parametrize("limit", [1, PIECE - 1, PIECE, PIECE + 1])
+async def test_there_are_as_many_as_were_asked_for(limit: int) -> None:
+    assert len(await walk(Table(3 * PIECE), limit)) == limit
