@@ -21,6 +21,7 @@ import msgspec
 from reginfo.admin import rpc
 from reginfo.cli import COMMANDS, root
 from reginfo.config import sections
+from reginfo.config.section import Section
 from tests.reference_names import names_of_fast, names_of_reginfo
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -45,16 +46,16 @@ def configuration() -> Iterator[str]:
             yield from _section(section, list(get_type_hints(section)))
 
 
-def _section_of(hint: object) -> type[sections.Section] | None:
+def _section_of(hint: object) -> type[Section] | None:
     """Return the section that a field of Config holds, once or in a list."""
     kind = msgspec.inspect.type_info(hint)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         kind = kind.item_type
     cls = getattr(kind, "cls", None)
-    return cls if isinstance(cls, type) and issubclass(cls, sections.Section) else None
+    return cls if isinstance(cls, type) and issubclass(cls, Section) else None
 
 
-def _section(section: type[sections.Section], names: list[str]) -> Iterator[str]:
+def _section(section: type[Section], names: list[str]) -> Iterator[str]:
     meanings = docstrings(section)
     hints = get_type_hints(section, include_extras=True)
     defaults = {field.name: field.default for field in msgspec.structs.fields(section)}
