@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 
+from reginfo.admin.control import Json, Params
 from tests.cli.conftest import Registrar, Run, Serve, Spawn
 
 
@@ -65,7 +66,7 @@ def test_ctrl_c_ends_the_trace_in_the_server(spawn: Spawn, run: Run, registrar: 
 
 
 def test_where_no_trace_runs_it_says_how_to_start_one(run: Run, serve: Serve) -> None:
-    async def none(_given: object) -> list[object]:
+    async def none(_given: Params) -> Json:
         return []
 
     serve({"trace.list": none})
