@@ -48,9 +48,9 @@ class Table:
         following = cursor + n
         return (following if following < len(records) else 0), [Registration(r) for r in records[cursor:following]]
 
-    async def add(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> None:
+    async def add(self, aor: str, contact_uri: str, expires: int, q: float | None = None, path: str = "") -> None:
         expires_at = self.now_ms + expires * 1000
-        binding = Binding(uri=contact_uri, call_id="operator", cseq=1, expires_at=expires_at, q=q)
+        binding = Binding(uri=contact_uri, call_id="operator", cseq=1, expires_at=expires_at, q=q, path=path)
         self.change(aor, lambda draft: draft.add(binding))
 
     async def end(self, aor: str, contact: str | None, event: ContactEvent, retry_after: int) -> int:
@@ -242,6 +242,26 @@ def test_dump_walks_the_table_in_pages(call: Callable[..., Any]) -> None:
     assert len(call("ul.dump")["AoRs"]) == 5
 
 
+def test_a_brief_dump_names_the_aors(call: Callable[..., Any]) -> None:
+    """As `kamctl ul show --brief` asks."""
+    users = [f"sip:u{number}@example.com" for number in range(3)]
+    for user in users:
+        call("ul.add", [user, "sip:a@192.0.2.7"])
+    assert call("ul.dump", ["brief"]) == {"AoRs": [{"AoR": user} for user in users], "Cursor": None}
+    assert call("ul.dump", ["brief", 1, 1]) == {"AoRs": [{"AoR": users[1]}], "Cursor": 2}
+    assert refusal(call, "ul.dump", ["brief", -1]) == INVALID_PARAMS
+
+
+def test_a_contact_is_added_as_kamctl_does(call: Callable[..., Any]) -> None:
+    """Table, AoR, contact, expires, q, Path, flags, branch flags, methods."""
+    permanent = ["location", "alice@example.com", "sip:a@192.0.2.7", 0, 1.0, ".", 0, 0, 4294967295]
+    [contact] = call("ul.add", permanent)["Contacts"]
+    assert (contact["Expires"], contact["Q"], contact["Path"]) == (2**32 - 1, 1.0, None)
+    behind = ["location", "bob@example.com", "sip:b@192.0.2.7", 60, 0.5, "<sip:edge.example.com;lr>", 0, 0, 0]
+    [contact] = call("ul.add", behind)["Contacts"]
+    assert (contact["Expires"], contact["Path"]) == (60, "<sip:edge.example.com;lr>")
+
+
 def test_a_page_longer_than_a_piece_is_shown_whole(call: Callable[..., Any]) -> None:
     users = [f"sip:u{number}@example.com" for number in range(PIECE + 3)]
     for user in users:
@@ -282,6 +302,12 @@ def test_rm_removes_all_contacts_and_rm_contact_one(call: Callable[..., Any]) ->
         ("ul.add", [ALICE, "sip:a@192.0.2.7", 2**32]),
         ("ul.add", [ALICE, "sip:a@192.0.2.7", "60"]),
         ("ul.add", [ALICE, "sip:a@192.0.2.7", 60, 1.1]),
+        ("ul.add", [ALICE, "sip:a@192.0.2.7", 60, 1.0, "no path"]),
+        ("ul.add", ["location", ALICE, "sip:a@192.0.2.7", -1]),
+        ("ul.add", ["location", ALICE]),
+        ("ul.add", ["location", ALICE, "sip:a@192.0.2.7", 60, 1.0, ".", 0, 0, 0, 0]),
+        ("stats.get_statistics", [5]),
+        ("stats.get_statistics", {"names": "all"}),
         ("ul.rm_contact", [ALICE]),
         ("ul.dump", {"limit": 0}),
         ("ul.dump", {"limit": 1001}),
@@ -307,20 +333,30 @@ def test_parameters_are_checked(call: Callable[..., Any], table: Table, method: 
         (["feed:"], {"feed": {"contacts": 3}}),
         (["feed"], {"feed": {"contacts": 3}}),
         (["requests:OPTIONS"], {"requests": {"OPTIONS": 1}}),
+        (["OPTIONS"], {"requests": {"OPTIONS": 1}}),
+        (
+            ["requests:REGISTER", "contacts", "OPTIONS"],
+            {"requests": {"REGISTER": 5, "OPTIONS": 1}, "feed": {"contacts": 3}},
+        ),
+        ({"name": "feed:"}, {"feed": {"contacts": 3}}),
     ],
 )
 def test_statistics_are_asked_for_by_group_and_name(call: Callable[..., Any], params: Params, result: object) -> None:
     assert call("stats.get_statistics", params) == result
 
 
-@pytest.mark.parametrize("name", ["nothing:", "feed:nothing"])
+@pytest.mark.parametrize("name", ["nothing:", "feed:nothing", "nothing", "nothing:contacts", ""])
 def test_statistics_that_do_not_exist_are_not_found(call: Callable[..., Any], name: str) -> None:
     assert refusal(call, "stats.get_statistics", [name]) == NOT_FOUND
 
 
 def test_uptime_version_and_methods(call: Callable[..., Any], table: Table) -> None:
     table.now_ms += 90_000
-    assert call("core.uptime") == {"Now": 1_700_000_090, "Up-Since": 1_700_000_000, "Uptime": 90}
+    assert call("core.uptime") == {
+        "now": "2023-11-14T22:14:50.000Z",
+        "up_since": "2023-11-14T22:13:20.000Z",
+        "uptime": 90,
+    }
     assert call("core.version").startswith("reginfo ")
     methods = call("system.listMethods")
     assert methods == sorted(methods)

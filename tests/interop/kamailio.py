@@ -169,7 +169,7 @@ class Kamailio:
         """What it has logged."""
         return self._log.read_text(errors="replace")
 
-    def rpc(self, method: str, *parameters: str | int, timeout: float = PATIENCE) -> Any:
+    def rpc(self, method: str, *parameters: str | float, timeout: float = PATIENCE) -> Any:
         """Call a method over JSON-RPC and return its result; TimeoutError if it does not answer."""
         with _datagrams((self.host, self._control)) as asker:
             asker.settimeout(timeout)

@@ -253,9 +253,9 @@ class Rest:
     async def _bind(self, given: OfContact, body: Binding) -> ContactView:
         aor, uri = aor_of(given.aor), contact_of(body.uri or given.contact)
         try:
-            await self._commands.create(aor, uri, body.expires, body.q)
+            await self._commands.create(aor, uri, body.expires, body.q, "")
         except ValueError as error:
-            raise Problem(400, f"aor: {error}") from None
+            raise Problem(400, str(error)) from None
         return await self._show_contact(OfContact(aor, uri))
 
     async def _end(self, given: OfAor) -> Done:

@@ -14,8 +14,10 @@ import msgspec
 from msgspec import Meta
 
 from reginfo.admin.arguments import aor_of, contact_of
+from reginfo.admin.contact_events import rfc3339
 from reginfo.admin.control import NOT_FOUND, BadArgument, Json, Method, Params, RpcError
 from reginfo.admin.inventory import Inventory, PublicationsAsked, SubscriptionsAsked
+from reginfo.admin.kamailio import TABLE, add_params, dump_params, selected
 from reginfo.admin.pages import pages
 from reginfo.admin.tracing import (
     MAX_TRACE_MESSAGES,
@@ -25,7 +27,7 @@ from reginfo.admin.tracing import (
     trace_fields,
     traced_fields,
 )
-from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported
+from reginfo.admin.transfer import MAX_IMPORT, Bind, binding_of, exported, path_of
 from reginfo.admin.views import registration_fields
 from reginfo.admin.webhooks import BadWebhook, Webhooks
 from reginfo.config import MAX_PATTERNS, EventWord, WebhookSection
@@ -34,7 +36,6 @@ from reginfo.fast import Registration
 from reginfo.model import ContactEvent, Now
 
 MAX_PAGE: Final = 1000  # AoRs of one ul.dump response
-TABLE: Final = "location"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Commands:
     "AoR -> its bindings."
     page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
     "Cursor (0 to begin), about how many -> next cursor (0 at the end), that many AoRs."
-    create: Callable[[str, str, int, float | None], Awaitable[object]]
-    "AoR, contact URI, seconds, preference: a contact bound by hand is `created` (RFC 3680 5.2); ValueError if \
+    create: Callable[[str, str, int, float | None, str], Awaitable[object]]
+    "AoR, contact URI, seconds, preference, Path: a contact bound by hand is `created` (RFC 3680 5.2); ValueError if \
 the AoR is none of this server's."
     end: Callable[[str, str | None, ContactEvent, int], Awaitable[int]]
     "AoR, contact URI or contact id or all, event, retry-after seconds -> number of contacts ended."
@@ -71,6 +72,10 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class _Page(msgspec.Struct, forbid_unknown_fields=True):
     cursor: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+
+
+class _Dump(_Page, forbid_unknown_fields=True):
+    brief: bool = False
 
 
 class _Export(_Page, forbid_unknown_fields=True):
@@ -104,6 +109,7 @@ class _Add(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
     expires: Annotated[int, Meta(ge=1, lt=2**32)] = 3600
     q: Annotated[float, Meta(ge=0, le=1)] | None = None
+    path: str = ""
 
 
 class _Uri(msgspec.Struct, forbid_unknown_fields=True):
@@ -220,7 +226,10 @@ class Rpc:
 
     async def _dump(self, params: Params) -> Json:
         """Return about `limit` registrations as `AoRs`, and `Cursor`, what to ask with next; null at the end."""
-        page = _arguments(params, _Page)
+        params = dump_params(params)
+        page = _arguments(params, _Dump)
+        if page.brief:
+            return await self._page(page.cursor, page.limit, lambda one, *_: {"AoR": one.aor})
         return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
 
     async def _export(self, params: Params) -> Json:
@@ -284,13 +293,14 @@ class Rpc:
 
     async def _add(self, params: Params) -> Json:
         """Bind a contact for `expires` seconds, as `created`; return the registration."""
+        params = add_params(params)
         given = _arguments(params, _Add)
         aor = aor_of(given.aor)
         contact = contact_of(given.contact)
         try:
-            await self._commands.create(aor, contact, given.expires, given.q)
+            await self._commands.create(aor, contact, given.expires, given.q, path_of(given.path))
         except ValueError as error:
-            raise BadArgument(f"aor: {error}") from None
+            raise BadArgument(str(error)) from None
         return await self._show(aor)
 
     async def _rm(self, params: Params) -> Json:
@@ -366,16 +376,9 @@ class Rpc:
         return _shown(self._inventory.publications(_arguments(params, PublicationsAsked)))
 
     async def _statistics(self, params: Params) -> Json:
-        """Return counters by group and name: of all groups, of `group:`, or one as `group:name`."""
-        wanted = _arguments(params, _Statistics).name
-        statistics = self._commands.statistics()
-        if wanted == "all":
-            return statistics
-        group, _, name = wanted.partition(":")
-        values = statistics.get(group)
-        if values is None or (name and name not in values):
-            raise RpcError(NOT_FOUND, f"no statistics {wanted}")
-        return {group: {name: values[name]} if name else values}
+        """Return counters by group and name: all, of `group:`, or one as `group:name`; several by position."""
+        wanted = params if isinstance(params, list) else [_arguments(params, _Statistics).name]
+        return selected(self._commands.statistics(), wanted or ["all"])
 
     async def _list_webhooks(self, params: Params) -> Json:
         """Return what each webhook is owed, and what went wrong."""
@@ -436,10 +439,14 @@ class Rpc:
         }
 
     async def _uptime(self, params: Params) -> Json:
-        """Return `Now` and `Up-Since` in Unix seconds, and `Uptime` in seconds."""
+        """Return `now` and `up_since` (RFC 3339), and `uptime` in seconds."""
         _arguments(params, _Nothing)
         now, since = self._clock(), self._up_since
-        return {"Now": int(now.wall), "Up-Since": int(since.wall), "Uptime": (now.ms - since.ms) // 1000}
+        return {
+            "now": rfc3339(round(1000 * now.wall)),
+            "up_since": rfc3339(round(1000 * since.wall)),
+            "uptime": (now.ms - since.ms) // 1000,
+        }
 
     async def _version(self, params: Params) -> Json:
         """Return name and version, and that of Python."""

@@ -87,7 +87,7 @@ def binding_of(row: object, now_ms: int, wall: float) -> tuple[str, Binding] | N
         q=contact.q,
         params=_params(contact),
         display_name=contact.display_name or "",
-        path=_path(contact.path),
+        path=path_of(contact.path),
         received=contact.received or "",
         user_agent=contact.user_agent or "",
         registered_at=_engine_ms(contact.registered, now_ms, wall),
@@ -121,8 +121,8 @@ def _params(contact: ImportedContact) -> str:
     return params
 
 
-def _path(path: str | None) -> str:
-    """Return the Path values of a contact, which have to be some (RFC 3327 section 4)."""
+def path_of(path: str | None) -> str:
+    """Return the Path values of a contact (RFC 3327 section 4), if there are some; ValueError for what are none."""
     if not path:
         return ""
     if _CONTROL.search(path):

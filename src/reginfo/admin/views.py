@@ -10,6 +10,10 @@ from typing import Final
 from reginfo.admin.control import Json
 from reginfo.fast import Binding, Registration
 
+_UNKNOWN: Final = dict.fromkeys(
+    ("Socket", "Methods", "Server-Id", "Tcpconn-Id", "Keepalive", "Last-Keepalive", "KA-Roundtrip")
+)
+
 LOCAL: Final = "local"  # origin of a binding made here
 
 
@@ -29,7 +33,10 @@ def registration_fields(
 
 
 def contact_fields(binding: Binding, now_ms: int) -> dict[str, Json]:
-    """Return one contact; `Registered` and `Last-Modified` are seconds of engine time."""
+    """Return one contact; `Registered` and `Last-Modified` are seconds of engine time.
+
+    What Kamailio tells and nobody knows here is null; what is shown here is in the store, so in sync with it.
+    """
     return {
         "Address": binding.uri,
         "Contact-Id": binding.contact_id,
@@ -49,4 +56,9 @@ def contact_fields(binding: Binding, now_ms: int) -> dict[str, Json]:
         "Origin": binding.origin or LOCAL,
         "Registered": binding.registered_at // 1000,
         "Last-Modified": binding.updated_at // 1000,
+        "State": "CS_SYNC",
+        "Flags": 0,
+        "CFlags": 0,
+        "Ruid": binding.contact_id,
+        **_UNKNOWN,
     }

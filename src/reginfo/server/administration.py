@@ -142,11 +142,11 @@ class Administration:
             drain=server.drain,
         )
 
-    async def _create(self, aor: str, contact: str, expires: int, q: float | None) -> int:
+    async def _create(self, aor: str, contact: str, expires: int, q: float | None, path: str) -> int:
         """Bind a contact by hand, where a phone could; no request ever reaches an AoR of another domain."""
         if error := self._foreign(aor):
             raise error
-        return await self._server.location.create(aor, contact, expires, q)
+        return await self._server.location.create(aor, contact, expires, q, path)
 
     async def _bind(self, bindings: Sequence[tuple[str, Binding]]) -> list[bool | Exception]:
         """Bind contacts where a phone could, likewise."""
@@ -158,7 +158,7 @@ class Administration:
     def _foreign(self, aor: str) -> ValueError | None:
         domains = self._server.config.domains
         user, _, domain = aor.rpartition("@")
-        return None if user and domain in domains else ValueError(f"{aor} is not of {' or '.join(domains)}")
+        return None if user and domain in domains else ValueError(f"aor: {aor} is not of {' or '.join(domains)}")
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -27,6 +27,19 @@ from reginfo.store.measured import MeasuredRecords
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
+_KAMAILIO_METHODS: Final = (
+    "REGISTER",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "OPTIONS",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "MESSAGE",
+)
+
 WEBHOOK_RESULTS: Final = ("delivered", "failed", "dropped", "retried")
 
 
@@ -79,7 +92,7 @@ class Figures:
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return every counter, by group."""
         engine, contacts = self._engine, self._contacts
-        return {
+        statistics: dict[str, dict[str, int]] = {
             "core": {
                 "uptime": int(time.monotonic() - self._began),
                 "pending": engine.pending,
@@ -103,6 +116,12 @@ class Figures:
             },
             "usrloc": {"registered_aors": len(self._store), "contacts": self._store.contacts},
         }
+        for group, values in self._kamailio().items():
+            statistics.setdefault(group, {}).update(values)
+        received = statistics["requests"]
+        statistics["core"] |= {f"rcv_requests_{one.lower()}": received.get(one, 0) for one in _KAMAILIO_METHODS}
+        statistics["core"]["rcv_requests"] = sum(received.values())
+        return statistics
 
     def _subscriptions(self) -> dict[str, int]:
         roles = self._engine.roles
@@ -174,26 +193,35 @@ class Figures:
             "process_cpu_seconds_total": _one(time.process_time()),
             "process_resident_memory_bytes": _one(int(_STATM.read_text().split()[1]) * _PAGE_SIZE),
             "process_start_time_seconds": _one(self._start_time),
-            **self._kamailio_readings(),
+            **{
+                f"kamailio_{group}_{name}": _one(value)
+                for group, values in self._kamailio().items()
+                for name, value in values.items()
+            },
         }
 
-    def _kamailio_readings(self) -> Readings:
+    def _kamailio(self) -> dict[str, dict[str, int]]:
+        """Return the counters that Kamailio has as well, by its names of group and counter."""
         contacts, registrar = self._contacts, self._registrar
         registrations = self._engine.counts.registrations.items()
         accepted = sum(count for (_, result), count in registrations if result == "accepted")
         jitter = round(100 * registrar.expires_jitter)
         return {
-            "kamailio_usrloc_registered_users": _one(contacts.registered_aors),
-            "kamailio_usrloc_location_users": _one(contacts.registered_aors),
-            "kamailio_usrloc_location_contacts": _one(contacts.contacts),
-            "kamailio_usrloc_location_expires": _one(contacts.events[ContactEvent.EXPIRED]),
-            "kamailio_registrar_accepted_regs": _one(accepted),
-            "kamailio_registrar_rejected_regs": _one(sum(count for _, count in registrations) - accepted),
-            "kamailio_registrar_default_expire": _one(registrar.default_expires),
-            "kamailio_registrar_default_expires_range": _one(jitter),
-            "kamailio_registrar_expires_range": _one(jitter),
-            "kamailio_registrar_max_expires": _one(registrar.max_expires),
-            "kamailio_registrar_max_contacts": _one(registrar.max_contacts),
+            "usrloc": {
+                "registered_users": contacts.registered_aors,
+                "location_users": contacts.registered_aors,
+                "location_contacts": contacts.contacts,
+                "location_expires": contacts.events[ContactEvent.EXPIRED],
+            },
+            "registrar": {
+                "accepted_regs": accepted,
+                "rejected_regs": sum(count for _, count in registrations) - accepted,
+                "default_expire": registrar.default_expires,
+                "default_expires_range": jitter,
+                "expires_range": jitter,
+                "max_expires": registrar.max_expires,
+                "max_contacts": registrar.max_contacts,
+            },
         }
 
     def _seconds_behind(self, consumer: Lagging) -> float:

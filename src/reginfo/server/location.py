@@ -71,7 +71,7 @@ class LocationService:
         cursor, records = await self._store.page(cursor, n)
         return cursor, [Registration(record) for record in records]
 
-    async def create(self, aor: str, contact_uri: str, expires: int, q: float | None = None) -> int:
+    async def create(self, aor: str, contact_uri: str, expires: int, q: float | None = None, path: str = "") -> int:
         """Bind a contact for expires seconds (created); 1 if it is new, 0 if it was replaced."""
 
         def add(draft: Draft, now_ms: int) -> int:
@@ -79,6 +79,7 @@ class LocationService:
                 Binding(
                     uri=contact_uri,
                     q=q,
+                    path=path,
                     call_id=CALL_ID,
                     registered_at=now_ms,
                     expires_at=now_ms + expires * 1000,
