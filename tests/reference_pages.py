@@ -93,6 +93,8 @@ def _kind(kind: msgspec.inspect.Type) -> str:
             return ", ".join(_kind(one) for one in types if not isinstance(one, msgspec.inspect.NoneType))
         case msgspec.inspect.StrType():
             return "text"
+        case msgspec.inspect.Metadata(type=inner):
+            return _kind(inner)
         case _:
             return "object"
 
