@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -124,6 +125,54 @@ async def test_a_long_absence_is_caught_up_while_more_happens(feed: Feed) -> Non
     found += await take(client, number + 1 - len(found))
     assert [id for id, _, _ in found] == [f"{seq}-0" for seq in range(1, number + 2)]
     await client.aclose()
+
+
+async def test_many_who_catch_up_at_once_take_turns(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in range(3 * event_stream.CHANGES_PER_READ):
+        feed.add(f"sip:u{one}@example.com", "sip:a@192.0.2.1")
+    told = [0]
+
+    def encode(*event: Any) -> bytes:
+        told[-1] += 1
+        return encoded(*event)
+
+    async def turn() -> None:
+        while True:
+            told.append(0)
+            await asyncio.sleep(0)
+
+    encoded = event_stream.encode
+    monkeypatch.setattr(event_stream, "encode", encode)
+    clients = [feed.listen(after=Place(0, 0)) for _ in range(20)]
+    turning = asyncio.create_task(turn())
+    found = await asyncio.gather(*(take(client, len(feed.changes)) for client in clients))
+    turning.cancel()
+    assert {len(one) for one in found} == {len(feed.changes)}
+    assert max(told) <= event_stream.CHANGES_PER_READ
+    for client in clients:
+        await client.aclose()
+
+
+async def test_an_event_is_encoded_once_for_everybody(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+
+    def encode(seq: int, *event: Any) -> bytes:
+        encoded.append(seq)
+        return before(seq, *event)
+
+    before = event_stream.encode
+    monkeypatch.setattr(event_stream, "encode", encode)
+    clients = [feed.listen() for _ in range(120)]
+    for client in clients:
+        await anext(client)
+    waiting = [asyncio.ensure_future(take(client, 1)) for client in clients]
+    while not all(client.is_live for client in feed.stream._clients):
+        await asyncio.sleep(0)
+    feed.add(ALICE, "sip:a@192.0.2.1")
+    assert await asyncio.gather(*waiting) == [[("1-0", "created", ALICE)]] * 120
+    assert encoded == [1]
+    for client in clients:
+        await client.aclose()
 
 
 async def test_what_is_not_held_any_more_is_a_gap(feed: Feed) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from reginfo.admin.pages import PIECE, pages
+from reginfo.admin.pages import PIECE, Page, TakingTurns, pages
 from reginfo.fast import Binding, Draft, Registration
 
 
@@ -36,17 +36,16 @@ class Table:
             await asyncio.sleep(0)
 
 
-async def walk(table: Table, limit: int | None) -> list[Registration]:
-    turning = asyncio.create_task(table.turn())
-    found = [one async for _, piece in pages(table.page, 0, limit) for one in piece]
-    turning.cancel()
-    return found
+async def walk(page: Page, limit: int | None) -> list[Registration]:
+    return [one async for _, piece in pages(page, 0, limit) for one in piece]
 
 
 @pytest.mark.parametrize("limit", [None, 10 * PIECE])
 async def test_others_have_a_turn_after_each_piece(limit: int | None) -> None:
     table = Table(10 * PIECE + 5)
-    found = await walk(table, limit)
+    turning = asyncio.create_task(table.turn())
+    found = await walk(table.page, limit)
+    turning.cancel()
     assert len(found) == (limit or len(table.registrations))
     assert max(table.read) == PIECE
     assert sum(1 for number in table.read if number) >= 10
@@ -54,4 +53,14 @@ async def test_others_have_a_turn_after_each_piece(limit: int | None) -> None:
 
 @pytest.mark.parametrize("limit", [1, PIECE - 1, PIECE, PIECE + 1])
 async def test_there_are_as_many_as_were_asked_for(limit: int) -> None:
-    assert len(await walk(Table(3 * PIECE), limit)) == limit
+    assert len(await walk(Table(3 * PIECE).page, limit)) == limit
+
+
+async def test_many_who_walk_at_once_take_turns() -> None:
+    table = Table(4 * PIECE)
+    turning = asyncio.create_task(table.turn())
+    page = TakingTurns(table.page).page
+    found = await asyncio.gather(*(walk(page, None) for _ in range(20)))
+    turning.cancel()
+    assert {len(one) for one in found} == {4 * PIECE}
+    assert max(table.read) == PIECE

@@ -104,6 +104,7 @@ class EventStream:
         self._clients: set[Client] = set()
         self._unfollow: Callable[[], Awaitable[None]] | None = None
         self._seq = 0
+        self._turn = asyncio.Lock()
         self._is_closed = False
         self.cut = 0
         "Clients that did not read what they were sent."
@@ -196,6 +197,11 @@ class EventStream:
         if client.after.seq >= self._seq:
             client.is_live = True
             return
+        async with self._turn:  # of the loop: after a restart everybody catches up at once
+            await self._read_on(client)
+            await asyncio.sleep(0)
+
+    async def _read_on(self, client: Client) -> None:
         # The change that it may have in part is read again.
         before = max(0, client.after.seq - (client.after.contact < LAST))
         try:

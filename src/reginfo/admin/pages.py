@@ -8,10 +8,26 @@ from reginfo.fast import Registration
 
 PIECE: Final = 32  # registrations read and shown in one go: about a millisecond
 
+Page = Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
+"Cursor, about how many -> next cursor (0 at the end), that many registrations."
 
-async def pages(
-    page: Callable[[int, int], Awaitable[tuple[int, list[Registration]]]], cursor: int, limit: int | None
-) -> AsyncIterator[tuple[int, list[Registration]]]:
+
+class TakingTurns:
+    """Reads pages for all who walk at the same time: one page in a turn of the loop, whoever it is for."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._turn = asyncio.Lock()
+
+    async def page(self, cursor: int, number: int) -> tuple[int, list[Registration]]:
+        """Return a page as soon as it is its turn."""
+        async with self._turn:
+            found = await self._page(cursor, number)
+            await asyncio.sleep(0)
+            return found
+
+
+async def pages(page: Page, cursor: int, limit: int | None) -> AsyncIterator[tuple[int, list[Registration]]]:
     """Yield pieces of about `limit` registrations, or of all, each with the cursor behind it (0 at the end)."""
     left = limit
     while left is None or left > 0:

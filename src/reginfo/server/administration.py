@@ -14,6 +14,7 @@ from reginfo.admin.control import ControlServer, Method
 from reginfo.admin.event_stream import EventStream
 from reginfo.admin.history import INTERVAL, History
 from reginfo.admin.metric_families import FAMILIES, KAMAILIO
+from reginfo.admin.pages import TakingTurns
 from reginfo.admin.rest import Rest
 from reginfo.admin.rpc import Commands, Rpc
 from reginfo.admin.token import open_token
@@ -131,7 +132,7 @@ class Administration:
         location = server.location
         return Commands(
             lookup=location.lookup,
-            page=location.page,
+            page=TakingTurns(location.page).page,
             create=self._create,
             end=location.end,
             shorten=location.shorten,
