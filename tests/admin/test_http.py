@@ -145,6 +145,7 @@ def test_the_token_is_asked_for_everywhere_but_on_the_page(server: RunningServer
         for token in (None, "x" * 43, "ä", site.token[:-1]):
             answer = site.ask(method, path, token=token)
             assert answer.status == (404 if path.startswith("/dashboard") else 401), path
+            assert "openapi" in answer.body["detail"] or "admin.token_file" in answer.body["detail"], path
     for path in ("/", "/openapi.json"):
         assert site.ask("GET", path, token=None).status == 200
     assert site.ask("GET", "/", token=None).headers["Content-Security-Policy"].startswith("default-src 'self';")

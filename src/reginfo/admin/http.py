@@ -49,6 +49,9 @@ SECURITY: Final = {
     "Cache-Control": "no-store",
 }
 
+NO_TOKEN: Final = "Authorization: Bearer TOKEN is needed, with the token in the file that admin.token_file names"
+NO_RESOURCE: Final = "nothing is there; /openapi.json describes what is"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -136,11 +139,12 @@ class HttpServer:
         try:
             is_open = request.match_info.handler in self._open
             if not is_open and not self._token.is_shown_by(request.headers.get(hdrs.AUTHORIZATION, "")):
-                return problem(401, "the token of the server has to be shown", {hdrs.WWW_AUTHENTICATE: "Bearer"})
+                return problem(401, NO_TOKEN, {hdrs.WWW_AUTHENTICATE: "Bearer"})
             return await handler(request)
         except web.HTTPException as error:
             allow = error.headers.get(hdrs.ALLOW)
-            return problem(error.status, error.reason, {} if allow is None else {"Allow": allow})
+            detail = NO_RESOURCE if error.status == HTTPStatus.NOT_FOUND else error.reason
+            return problem(error.status, detail, {} if allow is None else {"Allow": allow})
         except Problem as error:
             return problem(error.status, str(error))
         except BadArgument as error:
