@@ -86,12 +86,12 @@ def test_running_servers_are_compared_with_each_other_and_with_a_dump(
 @pytest.mark.parametrize("line", ["{", "3", "[]", '{"AoR": 3, "Contacts": 1}', '{"AoR": "a", "Contacts": [{}]}'])
 def test_what_is_no_dump_is_named_with_its_line(run: Run, line: str) -> None:
     ran = run("compare", lines("good", ALICE), lines("bad", ALICE, line))
-    assert (ran.code, ran.err) == (1, "reginfo: bad: line 2 is no registration of ul export\n")
+    assert (ran.code, ran.err) == (2, "reginfo: bad: line 2 is no registration of ul export\n")
 
 
 def test_what_is_neither_server_nor_file_is_said(run: Run) -> None:
-    assert run("compare", "absent", "absent") == (1, "", "reginfo: absent: No such file or directory\n")
-    assert run("compare", "http://127.0.0.1:1/", "absent").code == 1
+    assert run("compare", "absent", "absent") == (2, "", "reginfo: absent: No such file or directory\n")
+    assert run("compare", "http://127.0.0.1:1/", "absent").code == 2
 
 
 def test_names_that_share_a_fingerprint_are_still_told_apart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

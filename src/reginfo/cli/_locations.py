@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reginfo.cli import EXIT_USAGE, Failed
 from reginfo.cli._contact_files import MAX_LINE
 from reginfo.cli._remote import BULK_TIMEOUT, Call, is_url, printable, reached, walk
-from reginfo.errors import ReginfoError
 
 COMPARED: Final = ("Q", "Call-ID", "CSeq", "User-Agent", "Received", "Path", "Display-Name", "Params")
 "What a phone, or an edge on its behalf, has said.  Lifetimes, ids and revisions are each server's own."
@@ -48,7 +48,10 @@ class DumpedLocation:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._file = Path(name).open("rb")  # noqa: SIM115 -- closed by opened()
+        try:
+            self._file = Path(name).open("rb")  # noqa: SIM115 -- closed by opened()
+        except OSError as error:
+            raise Failed(f"{printable(name)}: {error.strerror}", EXIT_USAGE) from error
         self._places = array("Q")
         self._keys: NDArray[np.uint64] | None = None
         self._order: NDArray[np.intp] | None = None
@@ -92,7 +95,8 @@ class DumpedLocation:
             document = json.loads(line)
             contacts_of(document)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise ReginfoError(f"{printable(self.name)}: {where} is no registration of ul export") from None
+            reason = f"{printable(self.name)}: {where} is no registration of ul export"
+            raise Failed(reason, EXIT_USAGE) from None
         registration: Mapping[str, Any] = document
         return registration
 

@@ -30,7 +30,8 @@ def compare(one: str, other: str, as_json: bool) -> int:
     """Print what differs: contacts that only the first location service has (-), only the second (+), or otherwise (~).
 
     SERVER is a control socket or http://HOST:PORT/#token-file=PATH, DUMP a file of `reginfo ul export`.  Compared is
-    what phones have said, not how long it still holds.  The exit code is 0 if nothing differs, 1 if something does.
+    what phones have said, not how long it still holds.  The exit code is 0 if nothing differs, 1 if something
+    does, 2 if a DUMP cannot be read.
 
     \b
     Examples:
