@@ -1,6 +1,7 @@
 """`reginfo serve`: run the registrar."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -97,9 +98,13 @@ async def _find_users(section: AuthSection) -> None:
 
 @contextmanager
 def _explained(loaded: Loaded) -> Iterator[None]:
-    """Say why there have to be users, where nothing that was configured says so."""
+    """Say why there have to be users, where nothing that was configured says so, and what to do about a busy port."""
     try:
         yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(error.errno, f"{error.strerror} (--listen and --admin take other addresses)") from error
     except ConfigError as error:
         exposed = [listener for listener in loaded.config.listeners if not listener.is_loopback]
         if error.key != "auth.db_url" or loaded.origins["auth.enabled"] != "default" or not exposed:
