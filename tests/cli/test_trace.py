@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 
-from tests.cli.conftest import Registrar, Run, Spawn
+from tests.cli.conftest import Registrar, Run, Serve, Spawn
 
 
 def started(spawn: Spawn, registrar: Registrar, *arguments: str) -> subprocess.Popen[str]:
@@ -62,6 +62,14 @@ def test_ctrl_c_ends_the_trace_in_the_server(spawn: Spawn, run: Run, registrar: 
     assert process.returncode == 0
     listed = run("trace", "--json", "--socket", registrar.socket)
     assert "192.0.2.77" not in listed.out
+
+
+def test_where_no_trace_runs_it_says_how_to_start_one(run: Run, serve: Serve) -> None:
+    async def none(_given: object) -> list[object]:
+        return []
+
+    serve({"trace.list": none})
+    assert run("trace") == (0, "", "no trace runs; reginfo trace AOR starts one\n")
 
 
 def test_what_cannot_be_traced_is_wrong_usage(run: Run, registrar: Registrar) -> None:

@@ -43,8 +43,11 @@ def trace(
     """
     with connected(socket, file) as call:
         if wanted is None:
-            for one in call("trace.list", []):
+            traces = call("trace.list", [])
+            for one in traces:
                 _print_status(one, as_json)
+            if not traces:
+                click.echo("no trace runs; reginfo trace AOR starts one", err=True)
             return
         started = call("trace.start", {"wanted": wanted, "seconds": seconds, "count": count, "hep": hep})
         # Whoever reads standard output should get messages alone.

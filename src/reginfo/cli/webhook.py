@@ -47,7 +47,10 @@ def list_(as_json: bool, socket: str | None, file: Path | None) -> None:
       reginfo webhook list --json
     """
     with connected(socket, file) as call:
-        for one in call("webhook.list", []):
+        webhooks = call("webhook.list", [])
+        if not webhooks:
+            click.echo("there is no webhook; docs/webhooks.md says how to have one", err=True)
+        for one in webhooks:
             if as_json:
                 print_json(one)
                 continue
