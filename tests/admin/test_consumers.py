@@ -240,3 +240,9 @@ def test_a_beginning_without_events_is_said(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, logger="reginfo.admin.event_log"):
         LogConsumer().reset(map(Registration, journal.records.values()))
     assert [record.getMessage() for record in caplog.records] == ["contact events begin after the full state aors=1"]
+
+
+def test_a_new_store_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="reginfo.admin.event_log"):
+        LogConsumer().reset(())
+    assert not caplog.records

@@ -57,4 +57,6 @@ class LogConsumer:
 
     def reset(self, registrations: Iterable[Registration]) -> None:
         """Say that what happened before, if anything did, has no lines here: the full state tells no events."""
-        logger.info("contact events begin after the full state aors=%d", sum(1 for _ in registrations))
+        aors = sum(1 for _ in registrations)
+        if aors:  # a new store has nothing that could be missed
+            logger.info("contact events begin after the full state aors=%d", aors)
