@@ -60,8 +60,8 @@ $(LINTING): $(TESTING)
 	@rm -f .venv/.linting-* && touch $@
 
 $(BUILT): $(TOOLS)
-	@echo 'Compiling src/_fast'
-	@REGINFO_STRICT=1 $(BIN)/python setup.py -q build_ext --inplace
+	@echo 'Compiling src/_fast, a minute or two'
+	@REGINFO_STRICT=1 $(BIN)/python -u setup.py -q build_ext --inplace | sed -u '/^Compiling .* because /d'
 	@test -e $(INSTALLED) || $(BIN)/pip install --quiet --disable-pip-version-check \
 		--no-build-isolation --no-deps --editable .
 	@rm -f .venv/.built-* .venv/.installed-* && touch $(INSTALLED) $@

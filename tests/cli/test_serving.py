@@ -114,9 +114,8 @@ def test_a_port_in_use_is_one_line(spawn: Spawn) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert out == ""
-    assert (
-        err == f"reginfo: bind 127.0.0.1:{port}: Address already in use (--listen and --admin take other addresses)\n"
-    )
+    reason = "Address already in use (--listen and --admin take other addresses)"
+    assert err == f"reginfo: bind 127.0.0.1:{port}: {reason}\n"
     assert "Traceback" not in err
 
 
