@@ -18,6 +18,7 @@ from reginfo.model import ContactEvent
 
 MAX_CLIENTS: Final = 256
 MAX_BUFFERED: Final = 1 << 20  # octets that wait for one client
+MAX_CAUGHT_UP: Final = 1 << 16  # octets after which no further change is read at once for a client that catches up
 CHANGES_PER_READ: Final = 64  # read for a client that catches up; some have several contacts
 GATHER_SECONDS: Final = 0.05  # between two writes to one client: a hundred of them cost little then
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -54,27 +55,28 @@ class Client:
         self.is_live = False
         "Whether it is told by the stream itself; else it catches up."
         self.is_cut = False
-        self._waiting: list[bytes] = []
-        self._octets = 0
+        self._pieces: list[bytes] = []
+        self.waiting = 0
+        "Octets."
         self.news = asyncio.Event()
 
     def wants(self, aor: str, event: str) -> bool:
         return event in self.events and self._wants_aor(aor)
 
     def put(self, octets: bytes) -> None:
-        """Let octets be sent; whoever has too many waiting is cut off."""
-        if self._octets + len(octets) > MAX_BUFFERED:
+        """Let octets be sent; whoever is told as things happen and has too many waiting is cut off."""
+        if self.is_live and self.waiting + len(octets) > MAX_BUFFERED:
             self.is_cut = True
         elif not self.is_cut:
-            self._waiting.append(octets)
-            self._octets += len(octets)
+            self._pieces.append(octets)
+            self.waiting += len(octets)
         self.news.set()
 
     def take(self) -> bytes:
         """Return what waits."""
-        octets = b"".join(self._waiting)
-        self._waiting.clear()
-        self._octets = 0
+        octets = b"".join(self._pieces)
+        self._pieces.clear()
+        self.waiting = 0
         return octets
 
 
@@ -104,6 +106,7 @@ class EventStream:
         self._unfollow: Callable[[], Awaitable[None]] | None = None
         self._seq = 0
         self._is_closed = False
+        self._catching_up = asyncio.Lock()
         self.cut = 0
         "Clients that did not read what they were sent."
 
@@ -150,7 +153,11 @@ class EventStream:
         """
         if len(self._clients) >= MAX_CLIENTS or self._is_closed:
             raise TooManyClients
-        client = Client(wants_aor, events, after or Place(self._last_seq(), LAST))
+        newest = Place(self._last_seq(), LAST)
+        client = Client(wants_aor, events, after or newest)
+        if client.after > newest:  # of a journal that is not there any more
+            client.put(_gap(client.after, newest.seq + 1))
+            client.after = newest
         self._clients.add(client)
         if self._unfollow is None:
             self._seq = self._last_seq()
@@ -159,21 +166,25 @@ class EventStream:
             # Without data it is no event, but whoever has seen none yet knows where to come back to.
             yield b": contact events\n\n" if after else b"id: %d\n\n" % client.after.seq
             while not (client.is_cut or self._is_closed):
+                client.news.clear()
                 if not client.is_live:
-                    await self._catch_up(client)
+                    async with self._catching_up:  # all come back at once after a restart
+                        await self._catch_up(client)
+                        await asyncio.sleep(0)
                 octets = client.take()
                 if octets:
                     yield octets
                 if octets or not client.is_live:
-                    await asyncio.sleep(GATHER_SECONDS if client.is_live else 0)
+                    if client.is_live:
+                        await asyncio.sleep(GATHER_SECONDS)
                     continue
-                client.news.clear()
                 try:
                     async with asyncio.timeout(KEEP_ALIVE_SECONDS):
                         await client.news.wait()
                 except TimeoutError:
                     # Without data it is no event, but it moves the place the client comes back to.
-                    yield b"id: %d\n\n" % client.after.seq
+                    # What has come in this very moment goes first.
+                    yield client.take() or b"id: %d\n\n" % client.after.seq
             self.cut += client.is_cut
         finally:
             self._clients.discard(client)
@@ -195,7 +206,7 @@ class EventStream:
             client.after = Place(gap.oldest - 1, LAST)
             return
         for change in changes:
-            if change.seq > self._seq:
+            if change.seq > self._seq or client.waiting > MAX_CAUGHT_UP:
                 break
             if not change.only_refreshes or ContactEvent.REFRESHED in client.events:
                 self._tell(change, (client,))
