@@ -124,5 +124,5 @@ class RoleInventory:
 
 def _page(items: Iterable[T], view: Callable[[T], V], cursor: int, limit: int) -> tuple[int | None, list[V]]:
     """Return a piece of a list that others change meanwhile: what stays in it is seen, if nothing before it leaves."""
-    found = list(islice(items, cursor, cursor + limit + 1))
+    found = list(islice(islice(items, cursor, None), limit + 1))  # their sum may be more than islice takes
     return cursor + limit if len(found) > limit else None, [view(one) for one in found[:limit]]
