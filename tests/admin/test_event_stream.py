@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from reginfo.admin import event_stream
-from reginfo.admin.event_stream import EventStream, Place, TooManyClients, parse_place
+from reginfo.admin.event_stream import LAST, EventStream, Place, TooManyClients, parse_place
 from reginfo.errors import FeedGap
 from reginfo.fast import Binding, Change, Draft
 from reginfo.model import ContactEvent
@@ -24,11 +24,13 @@ class Feed:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.oldest = 1
+        self.reads = 0
         self.records: dict[str, bytes] = {}
         self.is_followed = False
         self.stream = EventStream(self.read, lambda: len(self.changes), self.follow, lambda engine_ms: engine_ms)
 
     async def read(self, after: int, limit: int) -> list[Change]:
+        self.reads += 1
         if after + 1 < self.oldest:
             raise FeedGap(self.oldest)
         return self.changes[after : after + limit]
@@ -184,13 +186,26 @@ async def test_what_is_not_held_any_more_is_a_gap(feed: Feed) -> None:
     await client.aclose()
 
 
-async def test_who_knows_of_more_than_there_is_has_a_gap(feed: Feed) -> None:
-    """A store that was made anew begins at one again."""
+async def test_a_place_that_was_never_reached_is_a_gap(feed: Feed) -> None:
+    """A store that was made anew, or lost its end, counts from a lower number."""
     feed.add(ALICE, "sip:a@192.0.2.1")
-    client = feed.listen(after=Place(700, 0))
+    client = feed.listen(after=Place(5_000, 0))
     await anext(client)
-    feed.add(BOB, "sip:a@192.0.2.1")
+    feed.add(BOB, "sip:b@192.0.2.1")
     assert await take(client, 2) == [("", "gap", "2"), ("2-0", "created", BOB)]
+    await client.aclose()
+
+
+async def test_who_catches_up_is_not_cut_off_for_what_happened(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "MAX_BUFFERED", 1_000)
+    monkeypatch.setattr(event_stream, "MAX_CAUGHT_UP", 100)
+    for number in range(10):
+        feed.add(ALICE, f"sip:{number}@192.0.2.1", f"sip:{number}@192.0.2.2")
+    client = feed.listen(after=Place(0, LAST))
+    await anext(client)
+    first = await anext(client)
+    assert first.count(b"event: ") == 2  # more than may wait, but a change is told in one piece
+    assert len(await take(client, 18)) == 18
     await client.aclose()
 
 
@@ -226,6 +241,11 @@ async def test_a_client_that_does_not_read_is_cut_off(feed: Feed, monkeypatch: p
     monkeypatch.setattr(event_stream, "MAX_BUFFERED", 1_000)
     client = feed.listen()
     await anext(client)
+    waiting = asyncio.ensure_future(anext(client))
+    while not any(one.is_live for one in feed.stream._clients):
+        await asyncio.sleep(0)
+    feed.add(BOB, "sip:b@192.0.2.1")
+    await waiting
     for number in range(10):
         feed.add(ALICE, f"sip:{number}@192.0.2.1")
     with pytest.raises(StopAsyncIteration):

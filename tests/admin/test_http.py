@@ -237,6 +237,12 @@ def test_subscriptions_are_listed_in_pages_by_aor_and_by_role(tmp_path: Path) ->
         assert site.rpc("reg.subscriptions", {"aor": followed[3]})["subscriptions"] == []
 
 
+@pytest.mark.parametrize("what", ["aors", "subscriptions", "publications"])
+def test_behind_the_last_place_there_is_nothing(server: RunningServer, site: Site, what: str) -> None:
+    answer = site.ask("GET", f"/api/v1/{what}?cursor={2**31}")
+    assert (answer.status, answer.body) == (200, {what: [], "cursor": None})
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

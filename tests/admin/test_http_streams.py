@@ -77,16 +77,6 @@ class Client:
             return b""
 
 
-async def test_a_client_that_leaves_a_stream_unread_is_hung_up_on(
-    server: HttpServer, endless: Endless, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "STALL_SECONDS", 0.05)
-    with Client(server) as client:
-        await client.send("GET /endless")
-        async with asyncio.timeout(PATIENCE):
-            await endless.ended.wait()
-
-
 async def test_a_stream_ends_with_its_client(server: HttpServer, endless: Endless) -> None:
     with Client(server) as client:
         await client.send("GET /endless")

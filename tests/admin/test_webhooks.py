@@ -351,6 +351,16 @@ async def test_webhooks_come_change_and_go_while_serving(tmp_path: Path) -> None
     assert told(receiver) == [(BOB, "created"), (BOB, "rejected")]
 
 
+async def test_a_configuration_read_while_the_server_ends_begins_nothing(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        async with serving() as server:
+            pass
+        section = hook(tmp_path, receiver.url)
+        server._administration.follow(config(section), {section.name: SECRET.encode()})
+        await server._administration._configuring
+        assert server._administration.webhooks.describe() == []
+
+
 async def test_a_temporary_webhook_ends_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "ABANDON_SECONDS", 0.05)
     async with serving() as server:

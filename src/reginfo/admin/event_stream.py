@@ -18,6 +18,7 @@ from reginfo.model import ContactEvent
 
 MAX_CLIENTS: Final = 256
 MAX_BUFFERED: Final = 1 << 20  # octets that wait for one client
+MAX_CAUGHT_UP: Final = 1 << 16  # octets after which no further change is read at once for a client that catches up
 CHANGES_PER_READ: Final = 64  # read for a client that catches up; some have several contacts
 GATHER_SECONDS: Final = 0.05  # between two writes to one client: a hundred of them cost little then
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -54,28 +55,29 @@ class Client:
         self.is_live = False
         "Whether it is told by the stream itself; else it catches up."
         self.is_cut = False
-        self._waiting: list[bytes] = []
-        self._octets = 0
+        self._pieces: list[bytes] = []
+        self.waiting = 0
+        "Octets."
         self.news = asyncio.Event()
 
     def wants(self, aor: str, event: str) -> bool:
         return event in self.events and self._wants_aor(aor)
 
     def put(self, octets: bytes) -> None:
-        """Let octets be sent; whoever has too many waiting is cut off."""
-        if self._octets + len(octets) > MAX_BUFFERED:
+        """Let octets be sent; whoever is told as things happen and has too many waiting is cut off."""
+        if self.is_live and self.waiting + len(octets) > MAX_BUFFERED:
             self.is_cut = True
-            self._waiting.clear()
+            self._pieces.clear()
         elif not self.is_cut:
-            self._waiting.append(octets)
-            self._octets += len(octets)
+            self._pieces.append(octets)
+            self.waiting += len(octets)
         self.news.set()
 
     def take(self) -> bytes:
         """Return what waits."""
-        octets = b"".join(self._waiting)
-        self._waiting.clear()
-        self._octets = 0
+        octets = b"".join(self._pieces)
+        self._pieces.clear()
+        self.waiting = 0
         return octets
 
 
@@ -104,8 +106,8 @@ class EventStream:
         self._clients: set[Client] = set()
         self._unfollow: Callable[[], Awaitable[None]] | None = None
         self._seq = 0
-        self._turn = asyncio.Lock()
         self._is_closed = False
+        self._catching_up = asyncio.Lock()
         self.cut = 0
         "Clients that did not read what they were sent."
 
@@ -114,7 +116,7 @@ class EventStream:
 
     def statistics(self) -> dict[str, int]:
         """Return how many listen, and how many were cut off."""
-        return {"clients": len(self), "cut": self.cut}
+        return {"clients": len(self._clients), "cut": self.cut}
 
     @property
     def wants_refreshes(self) -> bool:
@@ -158,8 +160,7 @@ class EventStream:
             raise TooManyClients
         newest = Place(self._last_seq(), LAST)
         client = Client(wants_aor, events, after or newest)
-        if client.after > newest:
-            # It knows another feed than this one, such as that of a store that was made anew.
+        if client.after > newest:  # of a journal that is not there any more
             client.put(_gap(client.after, newest.seq + 1))
             client.after = newest
         self._clients.add(client)
@@ -170,21 +171,25 @@ class EventStream:
             # Without data it is no event, but whoever has seen none yet knows where to come back to.
             yield b": contact events\n\n" if after else b"id: %d\n\n" % client.after.seq
             while not (client.is_cut or self._is_closed):
+                client.news.clear()
                 if not client.is_live:
-                    await self._catch_up(client)
+                    async with self._catching_up:  # all come back at once after a restart
+                        await self._catch_up(client)
+                        await asyncio.sleep(0)
                 octets = client.take()
                 if octets:
                     yield octets
                 if octets or not client.is_live:
-                    await asyncio.sleep(GATHER_SECONDS if client.is_live else 0)
+                    if client.is_live:
+                        await asyncio.sleep(GATHER_SECONDS)
                     continue
-                client.news.clear()
                 try:
                     async with asyncio.timeout(KEEP_ALIVE_SECONDS):
                         await client.news.wait()
                 except TimeoutError:
                     # Without data it is no event, but it moves the place the client comes back to.
-                    yield b"id: %d\n\n" % client.after.seq
+                    # What has come in this very moment goes first.
+                    yield client.take() or b"id: %d\n\n" % client.after.seq
         finally:
             self.cut += client.is_cut
             self._clients.discard(client)
@@ -197,11 +202,6 @@ class EventStream:
         if client.after.seq >= self._seq:
             client.is_live = True
             return
-        async with self._turn:  # of the loop: after a restart everybody catches up at once
-            await self._read_on(client)
-            await asyncio.sleep(0)
-
-    async def _read_on(self, client: Client) -> None:
         # The change that it may have in part is read again.
         before = max(0, client.after.seq - (client.after.contact < LAST))
         try:
@@ -211,7 +211,7 @@ class EventStream:
             client.after = Place(gap.oldest - 1, LAST)
             return
         for change in changes:
-            if change.seq > self._seq:
+            if change.seq > self._seq or client.waiting > MAX_CAUGHT_UP:
                 break
             if not change.only_refreshes or ContactEvent.REFRESHED in client.events:
                 self._tell(change, (client,))

@@ -6,6 +6,7 @@ monitoring asks for.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from http import HTTPStatus
@@ -30,7 +31,7 @@ MAX_CONNECTIONS: Final = 512
 FIRST_REQUEST_SECONDS: Final = 10.0  # for a connection to say what it wants
 KEEP_ALIVE_SECONDS: Final = 75.0
 BODY_SECONDS: Final = 10.0  # for a body to arrive
-STALL_SECONDS: Final = 30.0  # a client of a stream may leave what it was sent unread
+UNREAD_SECONDS: Final = 30.0  # for a client to read what it is sent, so that none holds a place by not reading
 FINISH_SECONDS: Final = 1.0  # for answers that are under way when the server closes
 
 PAGE: Final = {
@@ -95,7 +96,7 @@ class HttpServer:
             handler_cancellation=True,
         )
         self._listener: asyncio.Server | None = None
-        self._spoke: set[asyncio.BaseProtocol] = set()
+        self._silent: set[asyncio.BaseProtocol] = set()
 
     @property
     def local(self) -> tuple[str, int]:
@@ -107,6 +108,9 @@ class HttpServer:
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, *self._where)
+        for listening in self._listener.sockets:
+            # Every connection has it from there; Linux counts a receiver without room as one that does not answer.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_SECONDS * 1000))
         self._where = self._listener.sockets[0].getsockname()[:2]
 
     async def close(self) -> None:
@@ -122,20 +126,20 @@ class HttpServer:
         if len(self._runner.server.connections) >= MAX_CONNECTIONS:
             return _Refusal()
         connection = self._runner.server()
+        self._silent.add(connection)
         asyncio.get_running_loop().call_later(FIRST_REQUEST_SECONDS, self._look, connection)
         return connection
 
     def _look(self, connection: web.RequestHandler) -> None:
         """Hang up on who has connected and asked for nothing."""
-        if connection in self._spoke:
-            self._spoke.discard(connection)
-        elif connection.transport is not None:
-            connection.transport.abort()
+        if connection in self._silent:
+            self._silent.discard(connection)
+            if connection.transport is not None:
+                connection.transport.abort()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.protocol.transport is not None:
-            self._spoke.add(request.protocol)
+        self._silent.discard(request.protocol)
         try:
             is_open = request.match_info.handler in self._open
             if not is_open and not self._token.is_shown_by(request.headers.get(hdrs.AUTHORIZATION, "")):
@@ -254,9 +258,10 @@ async def _stream(request: web.Request, stream: Stream) -> web.StreamResponse:
             return response
         try:
             async for octets in pieces:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await response.write(octets)
-        except TimeoutError:
+                await response.write(octets)
+        except ReginfoError as error:
+            # The status has been sent: all that tells the client of it is an end that is none.
+            logger.warning("stream broke off path=%s reason=%s", request.path, error)
             if request.transport is not None:
                 request.transport.abort()
             return response

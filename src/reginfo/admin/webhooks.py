@@ -254,11 +254,14 @@ class Webhooks:
         self._wall_ms = wall_ms
         self._running: dict[str, _Running] = {}
         self._moving = asyncio.Lock()
+        self._is_closed = False
         self._ended = Counts()
 
     async def configure(self, sections: Sequence[WebhookSection], secrets: Mapping[str, bytes]) -> None:
         """Have exactly these webhooks besides the temporary ones; what has not changed is not disturbed."""
         async with self._moving:
+            if self._is_closed:  # the configuration was read again while the server was ending
+                return
             wanted = {section.name: section for section in sections}
             for name, one in list(self._running.items()):
                 stays = wanted.get(name) == one.webhook.section and secrets.get(name) == one.webhook.secret
@@ -289,6 +292,7 @@ class Webhooks:
     async def close(self) -> None:
         """End all; what is owed to those that are configured is told after the next start."""
         async with self._moving:
+            self._is_closed = True
             await asyncio.gather(*(self._end(name, final=True) for name in self._running))
 
     def describe(self) -> list[dict[str, Json]]:

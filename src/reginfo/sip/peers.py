@@ -16,12 +16,25 @@ class Patterns:
     """Texts in which `*` stands for any text."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        alternatives = [".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns]
-        self._pattern = re.compile("|".join(alternatives)) if alternatives else None
+        alternatives = [_expression(pattern) for pattern in patterns]
+        self._pattern = re.compile("|".join(alternatives), re.DOTALL) if alternatives else None
 
     def match(self, text: str) -> bool:
         """Tell whether one of the patterns is the whole text."""
         return self._pattern is not None and self._pattern.fullmatch(text) is not None
+
+
+def _expression(pattern: str) -> str:
+    """Return a regular expression that takes the first place where each piece fits, and never tries another.
+
+    If the rest fits behind a later place, it fits behind the first one: to try them all takes a time that grows with
+    a power of the length of the text, for each `*` one more.
+    """
+    first, *pieces = map(re.escape, pattern.split("*"))
+    if not pieces:
+        return first
+    *inner, last = pieces
+    return first + "".join(f"(?>.*?{piece})" for piece in inner if piece) + ".*" + last
 
 
 class Networks:
