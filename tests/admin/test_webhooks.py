@@ -361,6 +361,21 @@ async def test_a_configuration_read_while_the_server_ends_begins_nothing(tmp_pat
         assert server._administration.webhooks.describe() == []
 
 
+async def test_one_that_has_failed_ends_without_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: webhooks.Webhook) -> None:
+        raise OSError("no more descriptors")
+
+    async with receiving() as receiver:
+        section = hook(tmp_path, receiver.url)
+        with monkeypatch.context() as broken:
+            broken.setattr(webhooks.Webhook, "run", fail)
+            async with serving(section) as server:
+                await until(lambda: server._administration.webhooks._running[section.name].task.done())
+                server._administration.follow(config(), {})
+                await server._administration._configuring
+                assert server._administration.webhooks.describe() == []
+
+
 async def test_a_temporary_webhook_ends_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "ABANDON_SECONDS", 0.05)
     async with serving() as server:

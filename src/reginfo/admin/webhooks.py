@@ -323,8 +323,7 @@ class Webhooks:
     async def _end(self, name: str, *, final: bool = False) -> None:
         found = self._running[name]
         found.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await found.task
+        await asyncio.wait([found.task])  # what it failed with has been logged, and ends no other
         await found.unfollow()
         del self._running[name]
         if final or found.webhook.temporary:  # what others have counted goes on under their names
