@@ -28,6 +28,7 @@ class Table:
         self.followed: dict[str, int] = {}
         self.ended: list[tuple[ContactEvent, int]] = []
         self.drained: list[bool] = []
+        self.flushed = 0
         self.trace: TraceStatus | None = None
 
     def change(self, aor: str, apply: Callable[[Draft], Any]) -> Any:
@@ -78,6 +79,9 @@ class Table:
         if not aor.endswith("@example.com"):
             return ValueError(f"{aor} is not of example.com")
         return bool(self.change(aor, lambda draft: draft.add(binding)))
+
+    async def flush(self) -> None:
+        self.flushed += 1
 
     async def drain(self, final: bool) -> None:
         self.drained.append(final)
@@ -138,6 +142,7 @@ def call(table: Table) -> Callable[..., Any]:
         table.unsubscribe,
         table.statistics,
         table.bind,
+        table.flush,
         table.drain,
     )
     hooks = Webhooks(no_feed, lambda patterns: bool, lambda engine_ms: engine_ms)
@@ -178,6 +183,18 @@ def test_an_aor_is_found_however_it_is_written(call: Callable[..., Any], params:
     """URI-7"""
     call("ul.add", [ALICE, "sip:a@192.0.2.7"])
     assert call("ul.lookup", params)["AoR"] == ALICE
+
+
+def test_everything_is_flushed_on_demand(call: Callable[..., Any], table: Table) -> None:
+    assert call("ul.flush") is None
+    assert call("ul.flush", ["location"]) is None
+    assert table.flushed == 2
+
+
+def test_draining_is_final_only_if_said(call: Callable[..., Any], table: Table) -> None:
+    assert call("reg.drain") == {"Final": False}
+    assert call("reg.drain", [True]) == {"Final": True}
+    assert table.drained == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,15 @@ def test_uptime_and_version_have_the_same_form(theirs: Kamailio, ours: RunningSe
 
 
 def test_the_methods_are_there_too(theirs: Kamailio, ours: RunningServer) -> None:
-    wanted = {"ul.dump", "ul.lookup", "ul.add", "ul.rm", "ul.rm_contact", "stats.get_statistics", "core.uptime"}
+    wanted = {
+        "ul.dump",
+        "ul.lookup",
+        "ul.add",
+        "ul.rm",
+        "ul.rm_contact",
+        "ul.flush",
+        "stats.get_statistics",
+        "core.uptime",
+    }
     for methods in (theirs.rpc("system.listMethods"), ask(ours, "system.listMethods")):
         assert wanted <= set(methods)

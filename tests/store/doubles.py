@@ -137,5 +137,8 @@ class DelayedStore:
     async def save_clock_offset(self, offset_ms: int) -> None:
         await self.inner.save_clock_offset(offset_ms)
 
+    async def sync(self) -> None:
+        await self.inner.sync()
+
     async def close(self) -> None:
         await self.inner.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,44 @@ async def test_batched_does_not_gather_more_than_its_limit(tmp_path: Path, last:
     assert len(crashed) == written
     await crashed.close()
     await store.close()
+
+
+async def test_batched_writes_when_it_is_synced(tmp_path: Path) -> None:
+    store = BatchedStore(tmp_path / "store")
+    await store.commit([bound(aor(1))], [(b"key", b"value")])
+    await store.sync()
+    crashed = await image(tmp_path / "store", tmp_path / "image")
+    assert (len(crashed), await crashed.get_state(b"key")) == (1, b"value")
+    await crashed.close()
+    await store.close()
+
+
+async def test_a_sync_is_for_the_disk_and_outlasts_its_caller(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opener()
+    await store.commit([bound(aor(1))])
+    steps: list[str] = []
+    may_end = threading.Event()
+    sync, close = store._disk.sync, store._disk.close
+
+    def slow() -> None:
+        may_end.wait()
+        sync()
+        steps.append("sync")
+
+    def last() -> None:
+        steps.append("close")
+        close()
+
+    monkeypatch.setattr(store._disk, "sync", slow)
+    monkeypatch.setattr(store._disk, "close", last)
+    caller = asyncio.create_task(store.sync())
+    await asyncio.sleep(0)
+    caller.cancel()
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    may_end.set()
+    await closing
+    assert steps == ["sync", "close"]
 
 
 async def test_batched_never_saves_a_cursor_ahead_of_the_changes(tmp_path: Path) -> None:
@@ -299,6 +338,8 @@ async def test_a_closed_store_refuses_changes(opener: Opener) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.commit([bound(aor(1))])
+    with pytest.raises(StoreUnavailable):
+        await store.sync()
 
 
 async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ the AoR is none of this server's."
     "Group -> name -> value."
     bind: Bind
     "Bindings by AoR, in one commit: `created`, or what replaces a contact (RFC 3680 5.2)."
+    flush: Callable[[], Awaitable[None]]
+    "Returns once the disk has every change that is committed."
     drain: Callable[[bool], Awaitable[None]]
     "Whether it leaves for good: subscriptions and publications end then.  The server stops after it returns."
 
@@ -208,6 +210,7 @@ class Rpc:
             "trace.stop": self._stop_trace,
             "ul.add": self._add,
             "ul.dump": self._dump,
+            "ul.flush": self._flush,
             "ul.lookup": self._lookup,
             "ul.rm": self._rm,
             "ul.rm_contact": self._rm_contact,
@@ -231,6 +234,12 @@ class Rpc:
         if page.brief:
             return await self._page(page.cursor, page.limit, lambda one, *_: {"AoR": one.aor})
         return await self._page(page.cursor, page.limit, lambda one, now_ms, _: registration_fields(one, now_ms))
+
+    async def _flush(self, params: Params) -> Json:
+        """Return null once the disk has every change that is committed, whatever `store.durability` is."""
+        _arguments(params, _Nothing)
+        await self._commands.flush()
+        return None
 
     async def _export(self, params: Params) -> Json:
         """Return about `limit` registrations as `AoRs`, their contacts with `Expires-At`, and `Cursor` as `ul.dump`."""

@@ -140,6 +140,7 @@ class Administration:
             unsubscribe=server.reginfo_unsubscribe,
             statistics=server.statistics,
             bind=self._bind,
+            flush=self._store.sync,
             drain=server.drain,
         )
 

@@ -118,5 +118,8 @@ class Store(Protocol):
     async def save_clock_offset(self, offset_ms: int) -> None:
         """Keep the distance between wall time and engine time for the next start."""
 
+    async def sync(self) -> None:
+        """Return once all that is committed is where this store keeps it for good; raise StoreUnavailable."""
+
     async def close(self) -> None:
         """Write what is pending and let go of the folder or connection."""

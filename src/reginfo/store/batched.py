@@ -55,8 +55,13 @@ class BatchedStore(EmbeddedStore):
         self._flush()
         super()._put_now(key, value)
 
+    async def sync(self) -> None:
+        self._flush()
+        await super().sync()
+
     async def _settle(self) -> None:
         self._stop_timer()
+        await super()._settle()
 
     async def close(self) -> None:
         self._flush()

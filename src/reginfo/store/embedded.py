@@ -87,6 +87,7 @@ class EmbeddedStore(TableStore):
         self._positions: dict[str, int] = {}
         self._wants_refreshes = False
         self._recovery: asyncio.Task[None] | None = None
+        self._syncs: set[asyncio.Future[None]] = set()
         self._closing = asyncio.Event()
         self._folder = StoreFolder(path)
         try:
@@ -242,8 +243,17 @@ class EmbeddedStore(TableStore):
         self._ahead.clear()
         self._recovery = None
 
+    async def sync(self) -> None:
+        self._check_disk()
+        sync = asyncio.get_running_loop().run_in_executor(None, self._disk.sync)
+        self._syncs.add(sync)
+        sync.add_done_callback(self._syncs.discard)
+        await asyncio.shield(sync)  # a caller that is cancelled leaves the thread at work
+
     async def _settle(self) -> None:
         """Wait until nothing uses the database, so that it can be closed."""
+        if self._syncs:
+            await asyncio.wait(self._syncs)
 
     def _restore(self) -> None:
         """Open the database again, and write what it missed or holds against our word from memory."""

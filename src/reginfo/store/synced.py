@@ -70,3 +70,4 @@ class SyncedStore(EmbeddedStore):
     async def _settle(self) -> None:
         if self._syncer is not None:
             await self._syncer
+        await super()._settle()

@@ -90,6 +90,9 @@ class TableStore:
     async def save_clock_offset(self, offset_ms: int) -> None:
         self._clock_offset = offset_ms
 
+    async def sync(self) -> None:
+        """Do nothing: this is all there is."""
+
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
