@@ -192,6 +192,28 @@ async def test_health_is_answered_over_http_without_the_token(tmp_path: Path, mo
         monkeypatch.undo()
 
 
+async def test_probes_are_told_of_a_drain_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving_http(tmp_path) as (server, client):
+        commit = server._records.commit
+        may_end = asyncio.Event()
+
+        async def slow(*what: Any) -> list[int]:
+            await may_end.wait()
+            return await commit(*what)
+
+        monkeypatch.setattr(server._records, "commit", slow)
+        adding = asyncio.create_task(server.location.create("sip:alice@example.com", "sip:a@192.0.2.7", 60))
+        async with asyncio.timeout(10):
+            while not server._turns:
+                await asyncio.sleep(0)
+        closing = asyncio.create_task(server.close())
+        async with client.get("/readyz") as response:
+            assert (response.status, await response.text()) == (503, "draining\n")
+        may_end.set()
+        await closing
+        assert await adding == 1
+
+
 async def test_a_scrape_negotiates_its_format(tmp_path: Path) -> None:
     accept = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # Prometheus'
     async with serving_http(tmp_path) as (_, client):

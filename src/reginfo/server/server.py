@@ -201,6 +201,7 @@ class Server:
         self._administration = Administration(self, self._engine.roles, self._store, self._clock)
         self._open.push_async_callback(self._administration.close)
         await self._administration.start(hook_secrets)
+        self._open.push_async_callback(self._drain)  # while whoever asks is told that this server is not ready
         for work in (self._tick(), self._feed()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
