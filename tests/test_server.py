@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from reginfo.fast import Draft, Flow, SipMessage, StreamFramer, parse_message, w
 from reginfo.model import Command, ContactEvent, Now
 from reginfo.net.stream import StreamServer
 from reginfo.server import Server
+from reginfo.server.server import LOOK
 from tests.harness import House, contact, request, visible
 
 pytestmark = pytest.mark.network
@@ -484,6 +486,21 @@ async def test_one_failing_tick_does_not_end_expiry(tmp_path: Path, monkeypatch:
         async with asyncio.timeout(10):
             while server.statistics()["events"]["expired"] == 0:
                 await asyncio.sleep(0.02)
+
+
+async def test_the_loop_is_late_also_where_its_own_tick_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as server:
+
+        def slow(now: Now) -> None:
+            monkeypatch.undo()
+            time.sleep(2.5 * LOOK)
+
+        monkeypatch.setattr(server._engine, "tick", slow)
+        async with asyncio.timeout(10):
+            while server.statistics()["core"]["loop_lag_ms"] < 1000 * LOOK:
+                await asyncio.sleep(0.01)
 
 
 def test_draft_is_what_commands_change() -> None:

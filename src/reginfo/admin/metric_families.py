@@ -140,7 +140,7 @@ FAMILIES: Final = (
     Family(
         "reginfo_loop_lag_seconds",
         "histogram",
-        "How late the event loop came to what was due, looked at ten times a second or more often.",
+        "How late the event loop came to what was due, looked at forty times a second.",
         (),
         MICROSECONDS,
     ),

@@ -14,14 +14,13 @@ class LoopLag:
 
     def __init__(self) -> None:
         self._worst: deque[tuple[int, int]] = deque(maxlen=SECONDS)  # second, microseconds
-        self._noted_ms = 0
+        self._ticked_ms = 0
         self.delays = Histogram(BOUNDS_US)
         "In microseconds."
 
     def note(self, lag_us: int, now_ms: int) -> None:
         """Take note of one delay."""
         self.delays.add(lag_us)
-        self._noted_ms = now_ms
         second = now_ms // 1000
         if self._worst and self._worst[-1][0] == second:
             lag_us = max(lag_us, self._worst.pop()[1])
@@ -32,6 +31,10 @@ class LoopLag:
         since = now_ms // 1000 - SECONDS
         return max((round(lag_us / 1000) for second, lag_us in self._worst if second > since), default=0)
 
-    def is_noted(self, now_ms: int) -> bool:
-        """Tell whether any delay was noted in the last seconds: nothing runs out any more if none was."""
-        return now_ms - self._noted_ms < 1000 * SECONDS
+    def tick(self, now_ms: int) -> None:
+        """Take note that what is due is being done."""
+        self._ticked_ms = now_ms
+
+    def is_ticking(self, now_ms: int) -> bool:
+        """Tell whether that was so in the last seconds: nothing runs out any more if it was not."""
+        return now_ms - self._ticked_ms < 1000 * SECONDS

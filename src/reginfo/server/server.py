@@ -60,6 +60,7 @@ TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
+LOOK = 0.025  # seconds between two looks how late the loop is
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 
 T = TypeVar("T")
@@ -202,7 +203,7 @@ class Server:
         self._open.push_async_callback(self._administration.close)
         await self._administration.start(hook_secrets)
         self._open.push_async_callback(self._drain)  # while whoever asks is told that this server is not ready
-        for work in (self._tick(), self._feed()):
+        for work in (self._tick(), self._feed(), self._watch()):
             task = asyncio.create_task(work)
             self._open.callback(task.cancel)
         for callback, name in self._wanted_listeners:
@@ -390,10 +391,9 @@ class Server:
         saved_ms = 0
         pause = TICK
         while True:
-            due = self._loop.time() + pause
             await asyncio.sleep(pause)
             now = self._clock.now()
-            self._lag.note(round(1_000_000 * (self._loop.time() - due)), now.ms)
+            self._lag.tick(now.ms)
             try:
                 pause = SHORT_TICK if await self._expire(now.ms) else TICK
                 self._engine.tick(now)
@@ -423,6 +423,13 @@ class Server:
         if self._clock.offset_ms != self._store.clock_offset:
             with suppress(StoreUnavailable):  # asked again in a second
                 await self._store.save_clock_offset(self._clock.offset_ms)
+
+    async def _watch(self) -> None:
+        """Note how late the loop comes to what is due."""
+        while True:
+            due = self._loop.time() + LOOK
+            await asyncio.sleep(LOOK)
+            self._lag.note(round(1_000_000 * (self._loop.time() - due)), self._clock.now().ms)
 
     async def _feed(self) -> None:
         """Take the consumers along, for some milliseconds at a time."""
