@@ -1,11 +1,14 @@
 """The notifier: SUB-1 to SUB-12 and SUB-20 to SUB-23, REV-*, XML-4, DLG-*, over octets and virtual time."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from reginfo.config import NotifierSection
 from reginfo.engine.roles import STATE_PREFIXES
-from reginfo.fast import Flow, SipMessage
-from reginfo.model import Command
+from reginfo.fast import Change, Flow, SipMessage
+from reginfo.model import Command, StateItem
+from reginfo.roles.notifier.subscription import TOLD
 from tests.harness import PHONE as FLOW
 from tests.harness import House, contact, finish, request
 from tests.network import Network, Peer, Watcher, cut
@@ -615,6 +618,34 @@ def test_a_change_that_was_not_told_before_a_crash_is_told_after_it(scene: Scene
     uri, _, ends = row.partition(";")
     [event] = [event for contact, event in scene.watcher.events()[-1] if contact == uri]
     assert event == ("unregistered" if ends else "registered" if row == B else "refreshed")
+
+
+def test_what_many_were_told_is_saved_in_pieces(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F18: no write is long, and how far everybody was told is saved behind the last of them."""
+    monkeypatch.setattr("reginfo.server.telling.TOLD_PER_SAVE", 2)
+    saved: list[int] = []
+    commit = scene.house.store.commit
+
+    async def counted(changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
+        if not changes and any(key.startswith(TOLD) for key, _ in state):
+            saved.append(len(state))
+        return await commit(changes, state)
+
+    for number in range(5):
+        watcher = Watcher(("192.0.2.60", 5060 + number), SERVER, ALICE)
+        scene.net.add(watcher)
+        watcher.subscribe(600)
+    scene.register(A)
+    scene.net.run(6)
+    monkeypatch.setattr(scene.house.store, "commit", counted)
+    scene.register(B)
+    assert finish(scene.house.store.cursor("roles")) == (1, b"")
+    scene.net.run(6)
+    assert saved == [2, 2, 1]
+    assert finish(scene.house.store.cursor("roles")) == (2, b"")
+    scene.house.crash()
+    scene.net.run(6)
+    assert saved == [2, 2, 1]
 
 
 def test_a_crash_in_the_first_second_loses_nothing(scene: Scene) -> None:

@@ -48,7 +48,7 @@ from reginfo.roles.notify_handler import NOT_APPLIED
 from reginfo.roles.registrar import ImsRegistrar, Registrar, granted_headers
 from reginfo.sip import stun
 from reginfo.sip.admission import Admission
-from reginfo.sip.client import Client
+from reginfo.sip.client import WORK, Client
 from reginfo.sip.digest import Query
 from reginfo.sip.flows import FlowEnd, Flows
 from reginfo.sip.gruu import Gruus
@@ -61,7 +61,6 @@ from reginfo.sip.timers import Timers
 logger = logging.getLogger(__name__)
 
 TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
-WORK: Final = 256  # watchers looked at, and requests begun, in one go: some milliseconds
 
 _FAILED: Final = Outcome(500)
 
@@ -404,9 +403,9 @@ class Engine:
     # -- out --------------------------------------------------------------------------------------------
 
     def work(self, now: Now) -> bool:
-        """Write what is owed to others, as much as is done in some milliseconds; True if more is to be done."""
+        """Write what is owed to others, as much as is done in a millisecond or two; True if more is to be done."""
         more = self.roles.notifier.work(now, WORK)
-        return self._client.work(now, WORK) or more
+        return self._client.work(now) or more
 
     def take_output(self) -> list[tuple[bytes, Flow]]:
         """Return what is to be sent, in order, and forget it: answers before requests."""

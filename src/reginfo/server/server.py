@@ -57,9 +57,9 @@ logger = logging.getLogger(__name__)
 
 DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
-SHORT_TICK = 0.01  # seconds, while a mass of expiries or changes is worked off
+SHORT_TICK = 0.005  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
-EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
+EXPIRIES_PER_TICK = 50  # about a millisecond of work: phones hardly feel a mass expiry
 LOOK = 0.025  # seconds between two looks how late the loop is
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 
@@ -295,7 +295,8 @@ class Server:
             await reader.pump(FINISH_SECONDS)
             await reader.save()
         await self._telling.keep_state()
-        await self._telling.save()
+        while await self._telling.save():
+            pass
 
     async def _drain(self) -> None:
         self._engine.drain(DRAIN_RETRY_AFTER)
@@ -389,18 +390,18 @@ class Server:
     async def _tick(self) -> None:
         """Expire and say 100 Trying; once a second save cursors and watch the clock."""
         saved_ms = 0
-        pause = TICK
+        more = unsaved = False
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(SHORT_TICK if more or unsaved else TICK)
             now = self._clock.now()
             self._lag.tick(now.ms)
             try:
-                pause = SHORT_TICK if await self._expire(now.ms) else TICK
+                more = await self._expire(now.ms)
                 self._engine.tick(now)
                 self._schedule()
-                if now.ms - saved_ms >= SAVE_MS:
+                if unsaved or now.ms - saved_ms >= SAVE_MS:
                     saved_ms = now.ms
-                    await self._save()
+                    unsaved = await self._save()
             except Exception:  # what failed now is tried again; a ticker that ended would end all expiry
                 logger.exception("tick failed")
 
@@ -414,15 +415,17 @@ class Server:
         self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_TICK))
         return True
 
-    async def _save(self) -> None:
+    async def _save(self) -> bool:
+        """Save cursors and the distance of the clocks, a mass of it in pieces; True if more waits."""
         for reader in self._readers.values():
             await reader.save()
-        await self._telling.save()
+        more = await self._telling.save()
         if self._clock.stepped():
             logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
         if self._clock.offset_ms != self._store.clock_offset:
             with suppress(StoreUnavailable):  # asked again in a second
                 await self._store.save_clock_offset(self._clock.offset_ms)
+        return more
 
     async def _watch(self) -> None:
         """Note how late the loop comes to what is due."""
@@ -432,7 +435,7 @@ class Server:
             self._lag.note(round(1_000_000 * (self._loop.time() - due)), self._clock.now().ms)
 
     async def _feed(self) -> None:
-        """Take the consumers along, for some milliseconds at a time."""
+        """Take the consumers along, for a moment at a time."""
         while True:
             behind = any(reader.lag for reader in self._readers.values())
             await asyncio.sleep(SHORT_TICK if behind else TICK)

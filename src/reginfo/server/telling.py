@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 NAME: Final = "roles"
 "Key of the cursor: everything up to it has been told to everybody."
 
-PUMP_SECONDS: Final = 0.003  # of changes read in one go
+PUMP_SECONDS: Final = 0.001  # of changes read in one go
+TOLD_PER_SAVE: Final = 256  # subscriptions in one write: about a millisecond
 
 
 class Telling:
@@ -55,7 +56,7 @@ class Telling:
             await self._recall(everything=False)
 
     async def read(self) -> None:
-        """Read on for some milliseconds; a store that cannot be read now is asked again next time."""
+        """Read on for about a millisecond; a store that cannot be read now is asked again next time."""
         if not self.lag:
             return
         try:
@@ -118,16 +119,23 @@ class Telling:
             except StoreUnavailable:
                 self._roles.unsaved.put_back(state)
 
-    async def save(self) -> None:
-        """Save what was told to whom, then how far everybody has been told; a failing store is asked again."""
-        told = self._roles.notifier.take_told()
+    async def save(self) -> bool:
+        """Save some of what was told to whom, and after the last of it how far everybody has been told.
+
+        True if more is to be saved; a failing store is asked again next time.
+        """
+        told = self._roles.notifier.take_told(TOLD_PER_SAVE)
+        more = len(told) == TOLD_PER_SAVE
         try:
             if told:
                 await self._store.commit((), told)
-            await self._save_cursor()
+            if not more:
+                await self._save_cursor()
         except StoreUnavailable as error:
             self._roles.unsaved.put_back(told)
             logger.warning("cursor not saved consumer=%s reason=%s", NAME, error)
+            return False
+        return more
 
     async def _save_cursor(self) -> None:
         seq = self._roles.settled(self._seq)

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW: Final = 64  # requests to one place that are neither answered nor repeated: a socket of Linux holds some 90
 MAX_DATAGRAM: Final = 1300  # octets of a request over UDP; a longer one asks for congestion control (RFC 3261 18.1.1)
-WORK: Final = 256  # requests begun at once: some milliseconds of work
+WORK: Final = 64  # requests begun at once: about a millisecond of work
 ADDRESS_MS: Final = 30_000  # the servers of a hop are good for so long, in the order that was drawn
 MAX_LOCATED: Final = 4096  # hops whose servers are remembered for that time
 ALWAYS_MS: Final = 2**62

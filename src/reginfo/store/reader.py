@@ -16,8 +16,8 @@ from reginfo.store.base import Store
 
 logger = logging.getLogger(__name__)
 
-CHANGES_PER_READ = 16  # some 2 ms where each of them is a line of the log
-PUMP_SECONDS = 0.001  # a consumer that fell far behind gives the loop back in between
+CHANGES_PER_READ = 16  # half a millisecond where each of them is a line of the log
+PUMP_SECONDS = 0.0005  # a consumer that fell far behind gives the loop back in between
 RECORDS_PER_PAGE = 1_000
 
 

@@ -446,9 +446,9 @@ class Notifier:
 
     # -- what survives ----------------------------------------------------------------------------------
 
-    def take_told(self) -> list[StateItem]:
-        """Return what was told since the last call, by subscription; once a second is often enough."""
-        moved, self._moved = self._moved, {}
+    def take_told(self, limit: int) -> list[StateItem]:
+        """Return what was told and not taken yet, of so many subscriptions at most."""
+        moved = (self._moved.popitem()[0] for _ in range(min(limit, len(self._moved))))
         return [(subscription.told_key, subscription.told_octets()) for subscription in moved]
 
     def restore(self, items: Iterable[StateItem], now: Now) -> None:
