@@ -6,6 +6,7 @@ import pytest
 
 from reginfo.config import NotifierSection
 from reginfo.engine.roles import STATE_PREFIXES
+from reginfo.errors import StoreUnavailable
 from reginfo.fast import Change, Flow, SipMessage
 from reginfo.model import Command, StateItem
 from reginfo.roles.notifier.subscription import TOLD
@@ -328,12 +329,51 @@ def test_an_unsubscription_ends_with_its_last_notify(scene: Scene) -> None:
 
 
 def test_a_subscription_that_is_not_refreshed_lapses(scene: Scene) -> None:
-    """SUB-8"""
+    """SUB-8; and the last thing its watcher hears is true."""
+    scene.register(A)
     scene.subscribe(60)
     scene.net.run(59)
     assert len(scene.house.roles.notifier) == 1
     scene.net.run(2)
     assert scene.watcher.states[-1] == "terminated;reason=timeout"
+    [registration] = scene.watcher.documents[-1].registrations
+    assert (registration.state, [one.uri for one in registration.contacts]) == ("active", [A])
+    assert len(scene.house.roles.notifier) == 0
+    assert not scene.house.roles.notifier.is_busy
+
+
+def test_a_subscription_lapses_later_where_the_store_cannot_be_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F3"""
+    scene.register(A)
+    scene.subscribe(60)
+    load = scene.house.store.load
+    failures = 0
+
+    async def failing(aors: Sequence[str]) -> list[bytes | None]:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise StoreUnavailable("told to fail", retry_after=1)
+        return await load(aors)
+
+    monkeypatch.setattr(scene.house.store, "load", failing)
+    scene.net.run(61)
+    assert failures == 2
+    assert scene.watcher.states[-1] == "terminated;reason=timeout"
+    assert scene.watcher.contacts() == {A}
+
+
+def test_many_subscriptions_lapse_in_pieces(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F18"""
+    monkeypatch.setattr("reginfo.server.telling.LAPSES", 2)
+    watchers = [Watcher(("192.0.2.60", 5060 + number), SERVER, ALICE) for number in range(5)]
+    for watcher in watchers:
+        scene.net.add(watcher)
+        watcher.subscribe(60)
+    scene.net.run(61)
+    assert [watcher.states[-1] for watcher in watchers] == ["terminated;reason=timeout"] * 5
     assert len(scene.house.roles.notifier) == 0
 
 

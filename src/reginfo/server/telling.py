@@ -18,6 +18,7 @@ NAME: Final = "roles"
 "Key of the cursor: everything up to it has been told to everybody."
 
 PUMP_SECONDS: Final = 0.001  # of changes read in one go
+LAPSES: Final = 64  # subscriptions ended at once
 TOLD_PER_SAVE: Final = 256  # subscriptions in one write: about a millisecond
 
 
@@ -69,12 +70,27 @@ class Telling:
 
     async def recall(self) -> None:
         """Give the roles the records they ask for."""
+        await self._lapse()
         aors = self._roles.publisher.take_recalls()
         if aors:
             try:
                 self._recall_records(zip(aors, await self._store.load(aors), strict=True), self._seq)
             except StoreUnavailable:
                 self._roles.publisher.put_back_recalls(aors)
+
+    async def _lapse(self) -> None:
+        notifier = self._roles.notifier
+        lapsed = notifier.take_lapsed(LAPSES)
+        if not lapsed:
+            return
+        try:
+            records = await self._store.load([subscription.watched.aor for subscription in lapsed])
+        except StoreUnavailable:
+            notifier.put_back_lapsed(lapsed, self._now())
+            return
+        now = self._now()
+        for subscription, record in zip(lapsed, records, strict=True):
+            notifier.lapse(subscription, record, now)
 
     async def _read(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -8,7 +8,7 @@ A NOTIFY says what is true when it leaves: changes wait, merged, for the outstan
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 DELAY_BOUNDS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000)
 MAX_UNREACHABLE: Final = 3  # failures in a row, 45 s at least: longer than a NOTIFY waits for its answer
-RESERVE_WAIT_MS: Final = 100  # until a store that fails is asked again for numbers
+STORE_WAIT_MS: Final = 100  # until a store that fails is asked again
 
 
 class Notifier:
@@ -81,6 +81,7 @@ class Notifier:
         self._subscriptions = Subscriptions()
         self._backlog = Backlog()
         self._moved: dict[Subscription, None] = {}
+        self._lapsed: deque[Subscription] = deque()
         self.notifies: Counter[tuple[str, int]] = Counter()
         "NOTIFYs by subscription state and final answer."
         self.delays = Histogram(DELAY_BOUNDS_MS)
@@ -112,7 +113,7 @@ class Notifier:
     @property
     def is_busy(self) -> bool:
         """Whether work() has something to do."""
-        return self._backlog.is_busy or self._subscriptions.has_cut
+        return self._backlog.is_busy or self._subscriptions.has_cut or bool(self._lapsed)
 
     # -- SUBSCRIBE --------------------------------------------------------------------------------------
 
@@ -242,7 +243,25 @@ class Notifier:
         if subscription.expires_at > now.ms:
             self._arm_lapse(subscription)
         else:
-            self.terminate(subscription, "timeout", now)  # SUB-8
+            self._lapsed.append(subscription)
+
+    def take_lapsed(self, limit: int) -> list[Subscription]:
+        """Return subscriptions that were not refreshed in time, each to be answered by lapse() or put_back_lapsed()."""
+        return [self._lapsed.popleft() for _ in range(min(limit, len(self._lapsed)))]
+
+    def put_back_lapsed(self, subscriptions: Iterable[Subscription], now: Now) -> None:
+        """Take back subscriptions for which there is no record now; take_lapsed() returns them again some time later."""
+        for subscription in subscriptions:
+            subscription.lapse_at = now.ms + STORE_WAIT_MS
+            self._timers.at(subscription.lapse_at, self._lapse, subscription)
+
+    def lapse(self, subscription: Subscription, record: bytes | None, now: Now) -> None:
+        """End a subscription unless it has been refreshed after all (SUB-8); its last NOTIFY tells the record."""
+        if subscription.expires_at > now.ms:
+            self._arm_lapse(subscription)
+        elif subscription in self._subscriptions:
+            subscription.watched.see(record)
+            self.terminate(subscription, "timeout", now)
 
     def terminate(self, subscription: Subscription, reason: str, now: Now) -> None:
         """End a subscription from this side; it is told so, and gone when it has answered."""
@@ -293,7 +312,7 @@ class Notifier:
             limit -= 1
             if limit <= 0:
                 break
-        return limit <= 0
+        return limit <= 0 or bool(self._lapsed)
 
     def lost(self, flow: Flow) -> None:
         """Take note that a connection has ended: who can be told over it alone is told no more (RFC 6665 4.2.2)."""
@@ -381,7 +400,7 @@ class Notifier:
                 self._save(subscription)
             elif subscription.is_in_last_block and subscription.key in self._unsaved:
                 subscription.is_timed = True
-                self._timers.at(now.ms + RESERVE_WAIT_MS, self._on_time, subscription)
+                self._timers.at(now.ms + STORE_WAIT_MS, self._on_time, subscription)
                 return False
         subscription.cseq += 1
         return True
