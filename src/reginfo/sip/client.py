@@ -9,6 +9,7 @@ Sans I/O: octets to send, names to look up and the instants of timers are handed
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -61,7 +62,7 @@ class Client:
         self._destinations: dict[Hop, Destination] = {}
         self._places: dict[Address, list[Place]] = {}
         self._dead = Dead()
-        self._ready: dict[Destination, None] = {}
+        self._ready: OrderedDict[Destination, None] = OrderedDict()  # a dict is slow to find its first of many
         self._exchanges: dict[str, Exchange] = {}
         self._output: list[tuple[bytes, Flow]] = []
         self._lookups: list[Hop] = []

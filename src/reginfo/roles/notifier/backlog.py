@@ -1,5 +1,6 @@
 """Which watched addresses-of-record have changed, and who has yet to be told."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from reginfo.fast import Change
@@ -11,8 +12,9 @@ class Backlog:
     """Changes on their way from the feed to watchers."""
 
     def __init__(self) -> None:
-        self._dirty: dict[Watched, None] = {}
-        self._untold: dict[Watched, None] = {}
+        # A dict whose first entries were taken looks at all of their places to find its first one.
+        self._dirty: OrderedDict[Watched, None] = OrderedDict()
+        self._untold: OrderedDict[Watched, None] = OrderedDict()
 
     @property
     def is_busy(self) -> bool:

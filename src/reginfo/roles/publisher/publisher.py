@@ -9,7 +9,7 @@ is back it is told what is true then, once.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -84,7 +84,7 @@ class Publisher:
         self._token = token
         self._chance = chance
         self._publications: dict[str, Publication] = {}
-        self._untold: dict[Publication, None] = {}
+        self._untold: OrderedDict[Publication, None] = OrderedDict()  # a dict is slow to find its first of many
         self._wanted: dict[str, None] = {}
         self._removals: set[Publication] = set()
         self._agent = ""
