@@ -8,6 +8,7 @@ from msgspec import structs
 from reginfo.config import CompositorSection, PeerSection, PuaReginfoSection
 from reginfo.fast import Binding, Reginfo, SipMessage, parse_reginfo, write_response
 from reginfo.model import Command
+from reginfo.sip import outage
 from tests.harness import House
 from tests.network import Network, Peer, cut
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone, watch
@@ -278,8 +279,10 @@ def test_a_timeout_is_never_forgotten(scene: Scene) -> None:
     assert [shape(one) for one in scene.compositor.publishes][-2:] == [MODIFY, INITIAL]
 
 
-def test_after_an_outage_each_aor_is_told_once_or_twice() -> None:
+@pytest.mark.parametrize("releases", [outage.RELEASES, 7])
+def test_after_an_outage_each_aor_is_told_once_or_twice(monkeypatch: pytest.MonkeyPatch, releases: int) -> None:
     """F7: what changed meanwhile, and nothing more, in at most 3 PUBLISHes for each AoR."""
+    monkeypatch.setattr(outage, "RELEASES", releases)
     scene = Scene()
     phones = [Phone(local=("192.0.2.10", 6000 + n), aor=f"sip:u{n}@example.com") for n in range(200)]
     for phone in phones:

@@ -1,11 +1,14 @@
 """Patience with a place that does not answer: everything waits but one probe after each back-off."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from reginfo.model import Now
 from reginfo.sip.subscription import back_off_s
 from reginfo.sip.timers import Timers
+
+RELEASES: Final = 1024  # at once: one or two milliseconds
 
 T = TypeVar("T")
 
@@ -21,7 +24,7 @@ class Outage(Generic[T]):
         self._timers = timers
         self._chance = chance
         self._release = release
-        self._held: dict[T, None] = {}
+        self._held: OrderedDict[T, None] = OrderedDict()  # a dict is slow to find its first of many
         self._probe: T | None = None
         self._failures = 0
         self._until = 0
@@ -77,17 +80,23 @@ class Outage(Generic[T]):
             return False
         self.is_down = False
         self._failures = 0
-        held, self._held = self._held, {}
-        for subject in held:
-            self._release(subject, now)
+        self._let_go(None, now)
         return True
+
+    def _let_go(self, _subject: None, now: Now) -> None:
+        """Release what has waited, the rest of it at the next ticks: it is much work, and the place has just come back."""
+        left = RELEASES
+        while self._held and not self.is_down and left:
+            self._release(self._held.popitem(last=False)[0], now)
+            left -= 1
+        if not left:
+            self._timers.at(now.ms, self._let_go, None)
 
     def _try(self, _subject: None, now: Now) -> None:
         if not self.is_down or now.ms < self._until or self._probe is not None:
             return
         while self._held:
-            subject = next(iter(self._held))
-            del self._held[subject]
+            subject, _ = self._held.popitem(last=False)
             self._probe = subject
             if self._release(subject, now) or self._probe is not subject:
                 return
