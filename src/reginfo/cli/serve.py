@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GC_THRESHOLDS = (20_000, 20, 50)  # what is kept for long is hardly ever garbage, and there may be much of it
+GC_THRESHOLDS = (1_000, 3, 1_000)  # in milliseconds, not tens of them; what is kept for long is hardly ever garbage
 SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory is a checkout; for example.com
 
 

@@ -310,8 +310,10 @@ class Client:
 
     def _forget(self, exchange: Exchange) -> None:
         destination, place = exchange.destination, exchange.place
-        del self._exchanges[exchange.branch]
-        del place.exchanges[exchange.branch]
+        assert exchange.transaction is not None
+        branch = exchange.transaction.branch
+        del self._exchanges[branch]
+        del place.exchanges[branch]
         destination.underway -= 1
         exchange.transaction = None
         exchange.octets = b""

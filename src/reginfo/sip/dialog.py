@@ -3,8 +3,6 @@
 Values only: a step forward is another dialog.
 """
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec.structs import replace
 
@@ -36,7 +34,7 @@ class Dialog(msgspec.Struct, frozen=True, gc=False):
         return self.target[:5].lower() == "sips:"
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True, gc=False):
     """How a request inside a dialog gets to the other side."""
 
     uri: str

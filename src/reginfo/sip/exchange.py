@@ -1,7 +1,10 @@
 """A request of this side: what it says, who has it said, and how it stands at one server."""
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+from msgspec import structs
 
 from reginfo.fast import SipMessage
 from reginfo.model import Now
@@ -17,7 +20,7 @@ LAST_CSEQ: Final = 2**31 - 1  # MSG-10
 _CSEQ: Final = re.compile(rb"^CSeq: ([0-9]+)", re.MULTILINE)
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request but for its Via, which is the client's."""
 
     method: str
@@ -35,7 +38,7 @@ class Request(NamedTuple):
         if match is None or number > LAST_CSEQ:
             return None
         rows = b"%bCSeq: %d%b" % (self.rows[: match.start()], number, self.rows[match.end() :])
-        return self._replace(rows=rows), number
+        return structs.replace(self, rows=rows), number
 
 
 class Sender(Protocol):
@@ -54,46 +57,24 @@ class Sender(Protocol):
         """Take note that the request about subject goes again under this CSeq, with a password (RFC 3261 22.2)."""
 
 
-class Exchange:
-    """One request at one server, from its first transmission to its last answer."""
+class Exchange(msgspec.Struct, eq=False, gc=False):
+    """One request at one server, from its first transmission to its last answer.
 
-    __slots__ = (
-        "attempt",
-        "branch",
-        "destination",
-        "fallback",
-        "further",
-        "is_windowed",
-        "octets",
-        "place",
-        "request",
-        "sender",
-        "subject",
-        "transaction",
-    )
+    There may be tens of thousands; the client forgets each by name, so that the garbage collector need not look at any.
+    """
 
-    def __init__(
-        self,
-        transaction: ClientTransaction,
-        request: Request,
-        octets: bytes,
-        sender: Sender,
-        subject: object,
-        destination: Destination,
-        place: Place,
-        further: tuple[Place, ...],
-        fallback: Place | None,
-        attempt: "Attempt | None",
-    ) -> None:
-        self.branch = transaction.branch
-        self.transaction: ClientTransaction | None = transaction  # None once it is over
-        self.request = request
-        self.octets = octets
-        self.sender = sender
-        self.subject = subject
-        self.destination = destination
-        self.place = place
-        self.further = further  # where it goes if this server fails
-        self.fallback = fallback  # where it goes if no connection can be made
-        self.attempt = attempt  # what it was authorized with, if it was
-        self.is_windowed = True
+    transaction: ClientTransaction | None
+    "None once it is over."
+    request: Request
+    octets: bytes
+    sender: Sender
+    subject: object
+    destination: Destination
+    place: Place
+    further: tuple[Place, ...]
+    "Where it goes if this server fails."
+    fallback: Place | None
+    "Where it goes if no connection can be made."
+    attempt: "Attempt | None"
+    "What it was authorized with, if it was."
+    is_windowed: bool = True

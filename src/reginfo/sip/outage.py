@@ -84,7 +84,7 @@ class Outage(Generic[T]):
         return True
 
     def _let_go(self, _subject: None, now: Now) -> None:
-        """Release what has waited, the rest of it at the next ticks: it is much work, and the place has just come back."""
+        """Release what has waited, a mass of it at several ticks: the place has just come back."""
         left = RELEASES
         while self._held and not self.is_down and left:
             self._release(self._held.popitem(last=False)[0], now)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+import msgspec
+
 from reginfo.config.values import PORTS
 from reginfo.fast import Binding, Flow, SipMessage, SipParseError, parse_uri
 
@@ -20,7 +22,7 @@ _ADDRESS: Final = re.compile(
 )
 
 
-class Hop(NamedTuple):
+class Hop(msgspec.Struct, frozen=True, gc=False):
     """The place a request is sent to next."""
 
     transport: str

@@ -9,6 +9,7 @@ from reginfo.model import Now
 
 logger = logging.getLogger(__name__)
 
+MAX_ACTIONS: Final = 64  # remembered
 SLOT_MS: Final = 16  # what is due within one slot is due together: a heap of slots stays small
 
 
@@ -16,8 +17,10 @@ class Timers:
     """Actions by the instant they are due; nothing is ever taken back, an action finds out what still holds."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[tuple[Callable[[Any, Now], None], Any]]] = {}
+        self._slots: dict[int, list[Any]] = {}
+        "By slot, an action and its subject, the next action and its subject: no object for the pair."
         self._order: list[int] = []
+        self._actions: dict[Callable[[Any, Now], None], Callable[[Any, Now], None]] = {}
 
     def at(self, due_ms: int, action: Callable[[Any, Now], None], subject: object) -> None:
         """Have action(subject, now) called at the first run() that is not before due_ms."""
@@ -26,7 +29,13 @@ class Timers:
         if waiting is None:
             waiting = self._slots[slot] = []
             heapq.heappush(self._order, slot)
-        waiting.append((action, subject))
+        # A bound method is a new one at each mention: one of them does for all subjects.
+        known = self._actions.get(action)
+        if known is None:
+            if len(self._actions) >= MAX_ACTIONS:
+                self._actions.clear()
+            known = self._actions[action] = action
+        waiting += (known, subject)
 
     @property
     def next_due_ms(self) -> int | None:
@@ -38,8 +47,9 @@ class Timers:
         due = []
         while self._order and self._order[0] * SLOT_MS <= now.ms:
             due.append(self._slots.pop(heapq.heappop(self._order)))
-        for actions in due:
-            for action, subject in actions:
+        for waiting in due:
+            one_by_one = iter(waiting)
+            for action, subject in zip(one_by_one, one_by_one, strict=True):
                 try:
                     action(subject, now)
                 except Exception:  # what is due with it is taken off already, and would never come

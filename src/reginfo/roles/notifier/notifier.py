@@ -250,7 +250,7 @@ class Notifier:
         return [self._lapsed.popleft() for _ in range(min(limit, len(self._lapsed)))]
 
     def put_back_lapsed(self, subscriptions: Iterable[Subscription], now: Now) -> None:
-        """Take back subscriptions for which there is no record now; take_lapsed() returns them again some time later."""
+        """Take back subscriptions without a record now; take_lapsed() returns them again some time later."""
         for subscription in subscriptions:
             subscription.lapse_at = now.ms + STORE_WAIT_MS
             self._timers.at(subscription.lapse_at, self._lapse, subscription)
@@ -350,7 +350,7 @@ class Notifier:
             return
         subscription.is_busy = True
         way = way_of(subscription.saved.dialog(subscription.id))
-        subscription.way = way._replace(hop=way_back(way.hop, subscription.flow))
+        subscription.way = structs.replace(way, hop=way_back(way.hop, subscription.flow))
         self._client.send(subscription.way.hop, self, subscription)
 
     # -- NOTIFY -----------------------------------------------------------------------------------------
