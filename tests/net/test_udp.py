@@ -62,6 +62,44 @@ async def test_what_has_come_in_meanwhile_is_read_in_one_turn_of_the_loop_up_to_
 
 
 @on_uvloop
+async def test_a_busy_socket_is_read_by_the_clock_until_it_is_calm_again() -> None:
+    async with Peer() as a, Peer() as b:
+        for _ in range(3):
+            a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+            await b.take(udp.BUSY)
+            assert b.endpoint.is_busy
+            a.endpoint.send([(b"y", a.flow_to(b))] * udp.BUSY)
+            await b.take(udp.BUSY)
+            async with asyncio.timeout(10):
+                while b.endpoint.is_busy:
+                    await asyncio.sleep(0)
+            a.endpoint.send([(b"z", a.flow_to(b))])
+            assert [octets for octets, _ in await b.take(1)] == [b"z"]
+
+
+@on_uvloop
+async def test_a_busy_socket_sends_its_backlog_tells_errors_and_can_be_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = DatagramSocket("127.0.0.1", 0)
+    address = gone.local
+    gone.close()
+    async with Peer() as a:
+        monkeypatch.setattr(udp, "DatagramSocket", NarrowSocket)
+        async with Peer() as b:
+            with monkeypatch.context() as patch:
+                patch.setattr(udp, "PACE_SECONDS", 3600.0)  # the clock never says so
+                a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+                await b.take(udp.BUSY)
+            b.endpoint.send([(b"%d" % number, b.flow_to(a)) for number in range(9)])
+            assert [octets for octets, _ in await a.take(9)] == [b"%d" % number for number in range(9)]
+            dead = b.flow_to(a).with_remote(*address)
+            b.endpoint.send([(b"lost", dead)])
+            assert await b.errors.get() == dead
+            assert b.endpoint.is_busy
+
+
+@on_uvloop
 async def test_a_batch_comes_with_its_flows_and_the_answers_go_back() -> None:
     """TRN-4: an answer leaves from the address and port of the request."""
     async with Peer() as a, Peer() as b:
@@ -104,13 +142,19 @@ class NarrowSocket:
     def __init__(self, host: str, port: int) -> None:
         self._socket = DatagramSocket(host, port)
         self.local = self._socket.local
-        self.notices = 0
+
+    @property
+    def notices(self) -> int:
+        return self._socket.notices
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def receive(self) -> Batch:
-        return self._socket.receive()
+    def receive(self, limit: int) -> Batch:
+        return self._socket.receive(limit)
+
+    def take_errors(self) -> list[Flow]:
+        return self._socket.take_errors()
 
     def send(self, batch: Batch) -> int:
         return self._socket.send(batch[:2])

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import select
+import time
 from collections.abc import Callable, Sequence
 
 from reginfo.fast import DatagramSocket, Flow
@@ -12,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64  # datagrams of one system call
 MAX_READS = 16  # batches of one turn, while there are more: what has come in during some milliseconds of other work
+BUSY = 8  # datagrams within PACE_SECONDS: from there on they are fetched together
+PACE_SECONDS = 0.001
 MAX_BACKLOG = 16384  # answers kept while the socket is full; a peer that misses one repeats its request
 
 
@@ -19,9 +22,10 @@ class UdpEndpoint:
     """Hand the datagrams of one local address to a callback, and send the answers.
 
     `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
-    of the loop while there are more.  `on_error(flow)` gets each flow whose peer was reported
-    unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host is an IP literal;
-    port 0 takes a free one.
+    of the loop while there are more.  A busy socket is read once in PACE_SECONDS, as a network card does not
+    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  `on_error(flow)` gets each
+    flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host
+    is an IP literal; port 0 takes a free one.
     """
 
     def __init__(
@@ -43,6 +47,11 @@ class UdpEndpoint:
         self._poll: select.epoll | None = None
         self._backlog: list[tuple[bytes, Flow]] = []
         self._notices = 0
+        self.is_busy = False
+        "Whether so much comes in that the clock says when to read, and not the socket."
+        self._since = 0.0
+        self._taken = 0
+        "Datagrams, since then."
         self.overflowed = 0
         "Answers dropped because the backlog was full."
 
@@ -97,32 +106,58 @@ class UdpEndpoint:
             done = self.socket.send(items)
             if done < len(items):
                 items = items[done:]
-                self._watch(select.EPOLLIN | select.EPOLLOUT)
             else:
                 items = []
         if items:
             room = max(0, self._max_backlog - len(self._backlog))
             self._backlog += items[:room]
             self.overflowed += len(items[room:])
+            self._watch()
         self._hear()
 
-    def _watch(self, events: int) -> None:
+    def _watch(self) -> None:
         if self._poll is not None:
-            self._poll.modify(self.socket.fileno(), events)
+            wanted = (0 if self.is_busy else select.EPOLLIN) | (select.EPOLLOUT if self._backlog else 0)
+            self._poll.modify(self.socket.fileno(), wanted)
 
     def _ready(self) -> None:
         if self._backlog:
             done = self.socket.send(self._backlog)
             del self._backlog[:done]
             if not self._backlog:
-                self._watch(select.EPOLLIN)
+                self._watch()
+        taken = self._read()
+        if self.is_busy:
+            return
+        now = time.monotonic()
+        if now - self._since > PACE_SECONDS:
+            self._since, self._taken = now, 0
+        self._taken += taken
+        if self._taken >= BUSY:
+            self.is_busy = True
+            self._watch()
+            self._loop.call_later(PACE_SECONDS, self._pace)
+
+    def _pace(self) -> None:
+        if self._poll is None:
+            return
+        if self._read() >= BUSY:
+            self._loop.call_later(PACE_SECONDS, self._pace)
+        else:
+            self.is_busy = False
+            self._watch()
+
+    def _read(self) -> int:
+        taken = 0
         for _ in range(MAX_READS):
             batch = self.socket.receive(MAX_BATCH)
+            taken += len(batch)
             if batch:
                 self._on_batch(batch)
-            if len(batch) < MAX_BATCH:
+            if len(batch) < MAX_BATCH or self._poll is None:
                 break
         self._hear()
+        return taken
 
     def _hear(self) -> None:
         if self.socket.notices != self._notices:
