@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
@@ -26,9 +27,8 @@ from reginfo.net.trace import Traces
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024  # connections the kernel completes ahead of us
-ACCEPTS: Final = 64  # connections taken in one turn of the loop
 EVENTS: Final = 256  # sockets served in one turn of the loop, while there is time
-TURN_S: Final = 0.005  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
+TURN_S: Final = 0.001  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when descriptors have run out
 CONNECT_TIMEOUT: Final = 5.0  # seconds a connection may take to be made
 CLOSE_GRACE: Final = 1.0  # seconds in which buffers may empty when the server closes
@@ -300,12 +300,12 @@ class StreamServer:
             return
         if not self._ready:
             self._ready.extend(self._poll.poll(0, EVENTS))
-        until = self.loop.time() + TURN_S
+        until = time.monotonic() + TURN_S  # the clock of the loop counts in milliseconds
         while self._ready:
             descriptor, events = self._ready.popleft()
             if descriptor in self._sockets:  # it may have ended because of another one
                 self._sockets[descriptor].ready(events)
-            if self.loop.time() >= until:
+            if time.monotonic() >= until:
                 break
 
     def hold(
@@ -338,30 +338,34 @@ class StreamServer:
             self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
-        if self._listener is None:
-            return
-        for _ in range(ACCEPTS):
-            try:
-                peer, address = self._listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in EXHAUSTED:
-                    self._pause(error)
-                    return
-                continue  # news of a connection that died while it waited (accept(2))
-            self._exhausted = False
-            remote = (address[0].partition("%")[0], address[1])
-            if not self._reserve(remote[0]):
-                self.refused += 1
-                peer.close()
-                continue
-            self.accepted += 1
-            peer.setblocking(False)
-            try:
-                self.hold(peer, remote)
-            except OSError as error:
-                logger.debug("accepted connection failed remote=%s:%d reason=%s", *remote, error)
+        until = time.monotonic() + TURN_S
+        while self._listener is not None and self._accept_one(self._listener) and time.monotonic() < until:
+            pass
+
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """Take a connection that waits, or close it at once; False if none waits, or none can be had now."""
+        try:
+            peer, address = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                self._pause(error)
+                return False
+            return True  # news of a connection that died while it waited (accept(2))
+        self._exhausted = False
+        remote = (address[0].partition("%")[0], address[1])
+        if not self._reserve(remote[0]):
+            self.refused += 1
+            peer.close()
+            return True
+        self.accepted += 1
+        peer.setblocking(False)
+        try:
+            self.hold(peer, remote)
+        except OSError as error:
+            logger.debug("accepted connection failed remote=%s:%d reason=%s", *remote, error)
+        return True
 
     def _pause(self, error: OSError) -> None:
         # The waiting connection keeps the listener readable: without a pause the loop would spin on it.
