@@ -59,8 +59,21 @@ async def test_there_are_as_many_as_were_asked_for(limit: int) -> None:
 async def test_many_who_walk_at_once_take_turns() -> None:
     table = Table(4 * PIECE)
     turning = asyncio.create_task(table.turn())
-    page = TakingTurns(table.page).page
+    page = TakingTurns(table.page, lambda: False).page
     found = await asyncio.gather(*(walk(page, None) for _ in range(20)))
     turning.cancel()
     assert {len(one) for one in found} == {4 * PIECE}
     assert max(table.read) == PIECE
+
+
+async def test_who_walks_waits_while_phones_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reginfo.admin.pages.PAUSE_SECONDS", 3600.0)
+    busy = True
+    table = Table(3 * PIECE)
+    walking = asyncio.create_task(walk(TakingTurns(table.page, lambda: busy).page, None))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert sum(table.read) == PIECE
+    busy = False
+    walking.cancel()
+    assert len(await walk(TakingTurns(table.page, lambda: busy).page, None)) == 3 * PIECE

@@ -7,6 +7,7 @@ from typing import Final
 from reginfo.fast import Registration
 
 PIECE: Final = 16  # registrations read and shown in one go: about half a millisecond
+PAUSE_SECONDS: Final = 0.002
 
 Page = Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
 "Cursor, about how many -> next cursor (0 at the end), that many registrations."
@@ -15,15 +16,17 @@ Page = Callable[[int, int], Awaitable[tuple[int, list[Registration]]]]
 class TakingTurns:
     """Reads pages for all who walk at the same time: one page in a turn of the loop, whoever it is for."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, is_busy: Callable[[], bool]) -> None:
+        """While is_busy(), phones have most of the time between two pages."""
         self._page = page
+        self._is_busy = is_busy
         self._turn = asyncio.Lock()
 
     async def page(self, cursor: int, number: int) -> tuple[int, list[Registration]]:
         """Return a page as soon as it is its turn."""
         async with self._turn:
             found = await self._page(cursor, number)
-            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE_SECONDS if self._is_busy() else 0)
             return found
 
 

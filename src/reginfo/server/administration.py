@@ -132,7 +132,7 @@ class Administration:
         location = server.location
         return Commands(
             lookup=location.lookup,
-            page=TakingTurns(location.page).page,
+            page=TakingTurns(location.page, lambda: server.is_busy).page,
             create=self._create,
             end=location.end,
             shorten=location.shorten,

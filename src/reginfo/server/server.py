@@ -218,6 +218,11 @@ class Server:
         """Address of the page that shows the server, with the token in it; empty if there is none."""
         return self._administration.dashboard
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether phones have so much to say that others had better wait."""
+        return self._sockets.is_busy
+
     # -- what embedding programs do -----------------------------------------------------------------------
 
     def on_change(self, callback: OnChange, *, name: str | None = None) -> None:
@@ -430,9 +435,9 @@ class Server:
     async def _watch(self) -> None:
         """Note how late the loop comes to what is due."""
         while True:
-            due = self._loop.time() + LOOK
+            due = time.monotonic() + LOOK  # the clock of the loop counts in milliseconds
             await asyncio.sleep(LOOK)
-            self._lag.note(round(1_000_000 * (self._loop.time() - due)), self._clock.now().ms)
+            self._lag.note(max(0, round(1_000_000 * (time.monotonic() - due))), self._clock.now().ms)
 
     async def _feed(self) -> None:
         """Take the consumers along, for a moment at a time."""

@@ -58,6 +58,11 @@ class Sockets:
         "What is bound, with the ports the system chose."
 
     @property
+    def is_busy(self) -> bool:
+        """Whether datagrams come thick and fast."""
+        return any(endpoint.is_busy for endpoint in self._datagrams)
+
+    @property
     def receive_drops(self) -> int:
         """Datagrams the system dropped because a receive buffer was full."""
         return sum(endpoint.socket.dropped for endpoint in self._datagrams)
