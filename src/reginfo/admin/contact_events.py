@@ -5,6 +5,7 @@ What is not set is null.  Times are RFC 3339, in UTC with milliseconds.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -118,4 +119,10 @@ def contact_view(binding: Binding, now_ms: int, wall_ms: WallMs) -> ContactView:
 
 def rfc3339(wall_ms: int) -> str:
     """Return milliseconds since the epoch as text."""
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, ms = divmod(wall_ms, 1000)
+    return f"{_second(second)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=4096)  # what is shown together was registered within an hour
+def _second(since_epoch: int) -> str:
+    return datetime.fromtimestamp(since_epoch, UTC).isoformat().removesuffix("+00:00")

@@ -126,10 +126,8 @@ class EventStream:
     def read(self, changes: Sequence[Change]) -> None:
         """Take committed changes, in feed order, for everybody who has caught up."""
         live = [client for client in self._clients if client.is_live]
-        wants_refreshes = self.wants_refreshes
-        for change in changes:
-            if wants_refreshes or not change.only_refreshes:
-                self._tell(change, live)
+        for change in changes if self.wants_refreshes else [one for one in changes if not one.only_refreshes]:
+            self._tell(change, live)
         self._seq = changes[-1].seq
         for client in live:
             client.after = Place(self._seq, LAST)
