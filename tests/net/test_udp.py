@@ -1,6 +1,7 @@
 """The UDP endpoint on uvloop (standards.md: TRN-1, TRN-4, TRN-10)."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Self
 
 import pytest
@@ -62,7 +63,8 @@ async def test_what_has_come_in_meanwhile_is_read_in_one_turn_of_the_loop_up_to_
 
 
 @on_uvloop
-async def test_a_busy_socket_is_read_by_the_clock_until_it_is_calm_again() -> None:
+async def test_a_busy_socket_is_read_by_the_clock_until_it_is_calm_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))  # all of it comes at one moment
     async with Peer() as a, Peer() as b:
         for _ in range(3):
             a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
@@ -86,6 +88,7 @@ async def test_a_busy_socket_sends_its_backlog_tells_errors_and_can_be_closed(
     gone.close()
     async with Peer() as a:
         monkeypatch.setattr(udp, "DatagramSocket", NarrowSocket)
+        monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))
         async with Peer() as b:
             with monkeypatch.context() as patch:
                 patch.setattr(udp, "PACE_SECONDS", 3600.0)  # the clock never says so
