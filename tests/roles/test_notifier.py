@@ -342,6 +342,40 @@ def test_a_subscription_that_is_not_refreshed_lapses(scene: Scene) -> None:
     assert not scene.house.roles.notifier.is_busy
 
 
+@pytest.mark.parametrize("door", ["lapse", "subscribe"])
+def test_what_a_record_shows_ahead_of_the_feed_is_told_again_with_what_ended(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """REV-6: a watcher told of a newer record has not heard of a contact that ended on the way to it."""
+    other = Watcher(("192.0.2.60", 5060), SERVER, ALICE)
+    scene.net.add(other)
+    scene.register(A, B)
+    scene.subscribe(600)
+    if door == "lapse":
+        other.subscribe(60)
+    scene.net.run(57)
+    scene.register(f"{A};q=0.3", B)  # told at once, and the next one after the interval
+    scene.register(f"{A};q=0.4", B)
+    scene.net.run(2.5)
+    read = scene.house.telling._read
+
+    async def behind(seconds: float) -> None:
+        """Have a mass of other changes to read first."""
+        scene.house.telling._seq = scene.house.store.last_seq
+
+    seq = scene.house.telling._seq
+    monkeypatch.setattr(scene.house.telling, "_read", behind)
+    scene.register(f"{B};expires=0")
+    if door == "subscribe":
+        other.subscribe(600)
+    scene.net.run(3)
+    monkeypatch.setattr(scene.house.telling, "_read", read)
+    scene.house.telling._seq = seq
+    scene.net.run(10)
+    assert scene.watcher.contacts() == {A}
+    assert (B, "unregistered") in [event for events in scene.watcher.events() for event in events]
+
+
 def test_a_subscription_lapses_later_where_the_store_cannot_be_read(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

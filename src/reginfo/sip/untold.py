@@ -16,13 +16,14 @@ class Untold:
     The record is held only as long as somebody needs it: clear() lets go of it.
     """
 
-    __slots__ = ("_documents", "_ended", "_made_ms", "aor", "record", "revision")
+    __slots__ = ("_documents", "_ended", "_made_ms", "_read", "aor", "record", "revision")
 
     def __init__(self, aor: str) -> None:
         self.aor = aor
         self.revision = 0
         self.record: bytes | None = None
         "As of revision, until clear()."
+        self._read = 0
         self._ended: list[tuple[int, bytes]] | None = None
         self._documents: dict[tuple[int | None, int, str | None, bool], bytes] | None = None
         self._made_ms = 0
@@ -37,6 +38,7 @@ class Untold:
 
     def read(self, change: Change) -> None:
         """Take a change; one that see() has brought already adds the contacts it ended."""
+        self._read = max(self._read, change.revision)
         if change.revision >= self.revision:
             self.revision = change.revision
             self.record = change.record or None
@@ -86,6 +88,14 @@ class Untold:
                 identities=identities,
             )
         return tail
+
+    def reached(self, since: int | None) -> int:
+        """Return up to which revision document(since, ...) tells everything.
+
+        What see() brought before its change was read may have ended contacts that only the change knows of: without
+        them it has not been told, unless the state is told in full.
+        """
+        return self.revision if since is None else min(self.revision, max(since, self._read))
 
     def is_newer(self, since: int, peer: Peer | None, *, home: bool = False) -> bool:
         """Tell whether document() would say anything newer than revision since."""

@@ -370,7 +370,7 @@ class Notifier:
         if not tail:
             subject.is_busy = False
             subject.owes = Owes.NOTHING
-            subject.sent = watched.revision
+            subject.sent = watched.reached(since)
             self._told(subject)
             return None
         if not self._number(subject, now):
@@ -379,7 +379,7 @@ class Notifier:
         if subject.owes == Owes.CHANGE and subject.owes_since_ms:
             self.delays.add(now.ms - subject.owes_since_ms)
         subject.owes_since_ms = 0
-        subject.sent = watched.revision
+        subject.sent = watched.reached(since)
         subject.sent_empty = watched.record is None
         subject.owes = Owes.NOTHING
         subject.not_before = now.ms + self._interval_ms
