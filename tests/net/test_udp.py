@@ -103,6 +103,31 @@ async def test_a_busy_socket_sends_its_backlog_tells_errors_and_can_be_closed(
 
 
 @on_uvloop
+async def test_a_busy_socket_is_read_again_whatever_its_callback_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))
+    loop = asyncio.get_running_loop()
+    faults: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: faults.append(context["exception"]))
+    async with Peer() as a, Peer() as b:
+        take = b.endpoint._on_batch
+
+        def fault(batch: Batch) -> None:
+            monkeypatch.setattr(b.endpoint, "_on_batch", take)
+            raise KeyError("a fault of ours")
+
+        a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+        await b.take(udp.BUSY)
+        assert b.endpoint.is_busy
+        monkeypatch.setattr(b.endpoint, "_on_batch", fault)
+        a.endpoint.send([(b"lost", a.flow_to(b))])
+        async with asyncio.timeout(10):
+            while not faults:
+                await asyncio.sleep(0)
+        a.endpoint.send([(b"y", a.flow_to(b))])
+        assert [octets for octets, _ in await b.take(1)] == [b"y"]
+
+
+@on_uvloop
 async def test_a_batch_comes_with_its_flows_and_the_answers_go_back() -> None:
     """TRN-4: an answer leaves from the address and port of the request."""
     async with Peer() as a, Peer() as b:

@@ -141,11 +141,15 @@ class UdpEndpoint:
     def _pace(self) -> None:
         if self._poll is None:
             return
-        if self._read() >= BUSY:
-            self._loop.call_later(PACE_SECONDS, self._pace)
-        else:
-            self.is_busy = False
-            self._watch()
+        taken = 0
+        try:
+            taken = self._read()
+        finally:  # whatever a callback raises, the socket is read again
+            if taken >= BUSY:
+                self._loop.call_later(PACE_SECONDS, self._pace)
+            else:
+                self.is_busy = False
+                self._watch()
 
     def _read(self) -> int:
         taken = 0
@@ -154,7 +158,7 @@ class UdpEndpoint:
             taken += len(batch)
             if batch:
                 self._on_batch(batch)
-            if len(batch) < MAX_BATCH or self._poll is None:
+            if len(batch) < MAX_BATCH:
                 break
         self._hear()
         return taken
