@@ -57,11 +57,8 @@ class Sender(Protocol):
         """Take note that the request about subject goes again under this CSeq, with a password (RFC 3261 22.2)."""
 
 
-class Exchange(msgspec.Struct, eq=False, gc=False):
-    """One request at one server, from its first transmission to its last answer.
-
-    There may be tens of thousands; the client forgets each by name, so that the garbage collector need not look at any.
-    """
+class Exchange(msgspec.Struct, eq=False):
+    """One request at one server, from its first transmission to its last answer."""
 
     transaction: ClientTransaction | None
     "None once it is over."

@@ -85,12 +85,12 @@ class Outage(Generic[T]):
 
     def _let_go(self, _subject: None, now: Now) -> None:
         """Release what has waited, a mass of it at several ticks: the place has just come back."""
-        left = RELEASES
-        while self._held and not self.is_down and left:
-            self._release(self._held.popitem(last=False)[0], now)
-            left -= 1
-        if not left:
+        if self._held:
             self._timers.at(now.ms, self._let_go, None)
+        for _ in range(RELEASES):
+            if self.is_down or not self._held:
+                break
+            self._release(self._held.popitem(last=False)[0], now)
 
     def _try(self, _subject: None, now: Now) -> None:
         if not self.is_down or now.ms < self._until or self._probe is not None:

@@ -9,7 +9,7 @@ from reginfo.model import Now
 
 logger = logging.getLogger(__name__)
 
-MAX_ACTIONS: Final = 64  # remembered
+MAX_ACTIONS: Final = 64  # remembered; there are some dozen, but for those of places that come and go
 SLOT_MS: Final = 16  # what is due within one slot is due together: a heap of slots stays small
 
 
