@@ -87,7 +87,7 @@ class EmbeddedStore(TableStore):
         self._positions: dict[str, int] = {}
         self._wants_refreshes = False
         self._recovery: asyncio.Task[None] | None = None
-        self._syncs: set[asyncio.Future[None]] = set()
+        self._syncs: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         self._folder = StoreFolder(path)
         try:
@@ -245,10 +245,17 @@ class EmbeddedStore(TableStore):
 
     async def sync(self) -> None:
         self._check_disk()
-        sync = asyncio.get_running_loop().run_in_executor(None, self._disk.sync)
-        self._syncs.add(sync)
-        sync.add_done_callback(self._syncs.discard)
-        await asyncio.shield(sync)  # a caller that is cancelled leaves the thread at work
+        syncing = asyncio.get_running_loop().create_task(self._sync_disk())
+        self._syncs.add(syncing)
+        syncing.add_done_callback(self._syncs.discard)
+        await asyncio.shield(syncing)  # a caller that is cancelled leaves the thread at work
+
+    async def _sync_disk(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._disk.sync)
+        except StoreUnavailable as error:
+            self._fail((), (), error)
+            raise
 
     async def _settle(self) -> None:
         """Wait until nothing uses the database, so that it can be closed."""
