@@ -499,7 +499,7 @@ async def test_the_loop_is_late_also_where_its_own_tick_is_long(
 
         monkeypatch.setattr(server._engine, "tick", slow)
         async with asyncio.timeout(10):
-            while server.statistics()["core"]["loop_lag_ms"] < 1000 * LOOK:
+            while server.statistics()["core"]["loop_lag_ms"] < 1400 * LOOK:
                 await asyncio.sleep(0.01)
 
 

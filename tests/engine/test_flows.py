@@ -1,5 +1,6 @@
 """Flows that end, and what ends with them: OUT-6, TRN-10, REV-8; architecture: flow-bound bindings and restart."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -256,7 +257,7 @@ def test_fifteen_thousand_connections_lost_at_once() -> None:
         house.engine.work(house.now())
         answer_notifies(house, house.engine.take_output(), told)
     told += take_notifies(house)
-    assert turns == CONNECTIONS // ENDS_PER_TURN
+    assert turns == math.ceil(CONNECTIONS / ENDS_PER_TURN)
     assert told["expired"] == CONNECTIONS
     assert len(house.store) == 0
     assert len(house.engine.flows) == house.engine.flows.ending == 0

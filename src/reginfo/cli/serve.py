@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GC_THRESHOLDS = (1_000, 3, 1_000)  # in milliseconds, not tens of them; what is kept for long is hardly ever garbage
+GC_THRESHOLDS = (1_000, 3, 1_000)  # of objects: milliseconds each; what is kept for long is hardly ever garbage
 SCENARIO = Path("benchmarks/sipp/register.xml")  # where the working directory is a checkout; for example.com
 
 

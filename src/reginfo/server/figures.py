@@ -135,7 +135,7 @@ class Figures:
 
     def is_alive(self) -> bool:
         """Tell whether the event loop turns and what is due is done."""
-        return self._lag.is_ticking(self._clock.now().ms)
+        return self._engine.is_draining or self._lag.is_ticking(self._clock.now().ms)
 
     def readiness(self) -> tuple[bool, str]:
         """Tell whether new requests are served, and if not, why."""

@@ -59,7 +59,8 @@ DRAIN_RETRY_AFTER = 10  # seconds a client waits while this server leaves
 TICK = 0.1  # seconds: expiry and 100 Trying are exact to this
 SHORT_TICK = 0.005  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
-EXPIRIES_PER_TICK = 50  # about a millisecond of work: phones hardly feel a mass expiry
+EXPIRIES_PER_TICK = 250  # some milliseconds of work: a mass expiry does not stall the loop
+EXPIRIES_WHILE_BUSY = 50  # about a millisecond: phones hardly feel it
 LOOK = 0.025  # seconds between two looks how late the loop is
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 
@@ -196,7 +197,7 @@ class Server:
         self._open.push_async_callback(self._sockets.close)
         await self._sockets.start()
         self.listeners = self._sockets.listeners
-        self._open.push_async_callback(self._drain)
+        self._open.push_async_callback(self._drain)  # what operators ask for until they are hung up on
         self._engine.bind(self.listeners, self._clock.now())
         self._schedule()  # what the last run left untold
         self._administration = Administration(self, self._engine.roles, self._store, self._clock)
@@ -220,7 +221,7 @@ class Server:
 
     @property
     def is_busy(self) -> bool:
-        """Whether phones have so much to say that others had better wait."""
+        """Whether datagrams come so thick and fast that others had better wait."""
         return self._sockets.is_busy
 
     # -- what embedding programs do -----------------------------------------------------------------------
@@ -400,13 +401,16 @@ class Server:
             await asyncio.sleep(SHORT_TICK if more or unsaved else TICK)
             now = self._clock.now()
             self._lag.tick(now.ms)
+            save_told, more, unsaved = unsaved, False, False
             try:
                 more = await self._expire(now.ms)
                 self._engine.tick(now)
                 self._schedule()
-                if unsaved or now.ms - saved_ms >= SAVE_MS:
-                    saved_ms = now.ms
-                    unsaved = await self._save()
+                if now.ms - saved_ms >= SAVE_MS:
+                    saved_ms, save_told = now.ms, True
+                    await self._save()
+                if save_told:
+                    unsaved = await self._telling.save()
             except Exception:  # what failed now is tried again; a ticker that ended would end all expiry
                 logger.exception("tick failed")
 
@@ -417,20 +421,19 @@ class Server:
         first = self._store.next_due_ms()
         if first is None or first > now_ms:
             return False
-        self._engine.expire(await self._store.due(now_ms, EXPIRIES_PER_TICK))
+        limit = EXPIRIES_WHILE_BUSY if self.is_busy else EXPIRIES_PER_TICK
+        self._engine.expire(await self._store.due(now_ms, limit))
         return True
 
-    async def _save(self) -> bool:
-        """Save cursors and the distance of the clocks, a mass of it in pieces; True if more waits."""
+    async def _save(self) -> None:
+        """Save the cursors of readers, and the distance of the clocks if that has changed."""
         for reader in self._readers.values():
             await reader.save()
-        more = await self._telling.save()
         if self._clock.stepped():
             logger.warning("wall clock was set offset_ms=%d", self._clock.offset_ms)
         if self._clock.offset_ms != self._store.clock_offset:
             with suppress(StoreUnavailable):  # asked again in a second
                 await self._store.save_clock_offset(self._clock.offset_ms)
-        return more
 
     async def _watch(self) -> None:
         """Note how late the loop comes to what is due."""

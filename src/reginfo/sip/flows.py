@@ -12,7 +12,7 @@ from reginfo.fast import Change, Draft, Flow, Registration, bound_flows
 from reginfo.model import Command, Now
 from reginfo.sip.outbound import FLOW_GRACE, UNTOLD_TIMER
 
-ENDS_PER_TURN: Final = 250  # some milliseconds of work: a mass of lost connections does not stall the loop
+ENDS_PER_TURN: Final = 64  # a millisecond or two: phones hardly feel a mass of lost connections
 MAX_BEFORE_ENDS: Final = 32_768  # works pending beyond which ends wait: the rest of the queue is for requests
 MAX_GONE: Final = 65_536  # lost connections remembered while something is pending that may have come over one
 
