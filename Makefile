@@ -24,7 +24,7 @@ REQUIRES := import sys, tomllib; p = tomllib.load(open("pyproject.toml", "rb"));
 	**p["project"]["optional-dependencies"]}; print(*sets[sys.argv[1]], sep="\n")
 require = $(BIN)/python -c '$(REQUIRES)' $(1) | $(BIN)/pip install --quiet --disable-pip-version-check -r /dev/stdin
 
-.PHONY: build run demo test compliance man metric-table cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample docs reference lint types stubtest annotate debug sanitize clean
+.PHONY: build run demo test packages compliance man metric-table cov bench bench-sipp bench-chain bench-events bench-connections bench-report instructions soak soak-sample docs reference lint types stubtest annotate debug sanitize clean
 
 build: $(BUILT)  ## editable install of what is in src/
 
@@ -72,9 +72,12 @@ run: $(BUILT)  ## registrar for example.com on 127.0.0.1:5060, UDP and TCP, bind
 demo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are told is the truth
 	@$(BIN)/reginfo demo
 
-test: $(TESTING) $(BUILT)  ## the whole suite, and the benchmarks once each so that they cannot rot
-	$(BIN)/python -m pytest
+test: $(TESTING) $(BUILT)  ## all tests but those of packages, and the benchmarks once each so that they cannot rot
+	$(BIN)/python -m pytest -m 'not packaging'
 	$(BIN)/python -m pytest benchmarks --benchmark-disable
+
+packages: $(TESTING) $(BUILT)  ## sdist, wheel, editable install and image, built and tried (three times the compiler)
+	$(BIN)/python -m pytest -m packaging
 
 compliance: $(TESTING) $(BUILT)  ## docs/rfc-compliance.md: each requirement, its code and its tests
 	$(BIN)/python -m tests.compliance
