@@ -7,12 +7,11 @@ differ.  Memory is the peak of the command's process, and what the importing ser
 of the server's event loop meanwhile, the longest there was.
 """
 
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
@@ -23,7 +22,8 @@ from reginfo.fast import RegisterLoad
 from tests.server_fixture import RunningServer
 
 LIFETIME: Final = 86_400  # seconds, more than it all takes
-LOOK_SECONDS: Final = 2.0  # between two looks at the lag of a loop, which remembers it longer
+LAG_SECONDS: Final = 2.0  # between two looks at the lag of a loop, which remembers it longer
+LOOK_SECONDS: Final = 0.05  # between two looks at the memory of a process, whose peak the last one tells
 
 
 class Moved(NamedTuple):
@@ -55,42 +55,28 @@ def transfer(bindings: int) -> list[Moved]:
 
 def run(server: RunningServer, *arguments: str) -> Moved:
     """Run a command beside a server, in its folder."""
-    with worst_lag(server) as lags:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reginfo", *arguments],
-            cwd=server.folder,
-            stdout=subprocess.DEVNULL,
-        )
-        began = os.times().elapsed
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = os.times().elapsed - began
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reginfo", *arguments], cwd=server.folder, stdout=subprocess.DEVNULL
+    )
+    began = time.monotonic()
+    peak = lag = looked = 0.0
+    while process.poll() is None:
+        with suppress(IndexError):
+            peak = max(peak, peak_mib(process.pid))
+        if time.monotonic() - looked >= LAG_SECONDS:
+            lag, looked = max(lag, loop_lag_ms(server)), time.monotonic()
+        time.sleep(LOOK_SECONDS)
+    seconds = time.monotonic() - began
     if process.returncode:
         raise click.ClickException(f"{' '.join(arguments)}: exit {process.returncode}")
     name = " ".join(one for one in arguments if one.isalpha())
-    return Moved(name, seconds, used.ru_maxrss / 1024, max(lags))
+    return Moved(name, seconds, peak, int(max(lag, loop_lag_ms(server))))
 
 
-@contextmanager
-def worst_lag(server: RunningServer) -> Iterator[list[int]]:
-    """Give a list to which the lag of a server's loop is added for as long as the block lasts."""
-    lags: list[int] = []
-    ended = threading.Event()
-
-    def look() -> None:
-        while True:
-            lags.append(loop_lag_ms(server))
-            if ended.wait(LOOK_SECONDS):
-                break
-        lags.append(loop_lag_ms(server))
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        yield lags
-    finally:
-        ended.set()
-        looking.join()
+def peak_mib(pid: int) -> float:
+    """Return how much memory a process has held at most; IndexError once it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @click.command()
