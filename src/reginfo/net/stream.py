@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024  # connections the kernel completes ahead of us
 EVENTS: Final = 256  # sockets served in one turn of the loop, while there is time
-TURN_S: Final = 0.001  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
+TURN_S: Final = 0.0005  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when descriptors have run out
 CONNECT_TIMEOUT: Final = 5.0  # seconds a connection may take to be made
 CLOSE_GRACE: Final = 1.0  # seconds in which buffers may empty when the server closes
