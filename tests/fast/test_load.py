@@ -197,7 +197,7 @@ def test_a_generator_that_was_held_up_says_so() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert report.answered == 200
-    assert HELD_UP / 2 < report.late <= report.percentile(100)
+    assert HELD_UP / 2 < report.late <= report.percentile(100) * 1.05  # its buckets are so wide
 
 
 def test_a_slow_registrar_does_not_make_the_generator_late() -> None:
