@@ -3,6 +3,7 @@
 Each is accepted or refused as listed, and neither costs more than 5 ms of CPU; the large ones are made here.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ from tests.reference.uri import Refused
 
 FOLDER = Path(__file__).parent.parent / "corpora" / "xml-attacks"
 INSTRUMENTED = Path(reginfo._fast.__file__).is_relative_to(ROOT / "build")
-MAX_CPU = 0.05 if INSTRUMENTED else 0.005  # seconds
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+MAX_CPU = 0.25 if SANITIZED else 0.05 if INSTRUMENTED else 0.005  # seconds
+TRIES = 10  # the machine may be busy with something else
 MAX_OCTETS = 131072
 NO_LIMIT = 16 << 20
 AOR = "sip:a@h"
@@ -72,15 +75,17 @@ def octets_of(name: str) -> bytes:
 
 
 def read(octets: bytes, max_octets: int = MAX_OCTETS) -> Reginfo | SipParseError:
-    """Read a document three times and assert that it can be done in time."""
+    """Read a document, again if need be, and assert that it can be done in time."""
     best = float("inf")
-    for _ in range(3):
+    for _ in range(TRIES):
         before = time.process_time()
         try:
             found: Reginfo | SipParseError = parse_reginfo(octets, max_octets=max_octets)
         except SipParseError as error:
             found = error
         best = min(best, time.process_time() - before)
+        if best < MAX_CPU:
+            break
     assert best < MAX_CPU
     return found
 
