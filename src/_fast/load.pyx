@@ -273,7 +273,7 @@ cdef class RegisterLoad:
     cdef uint64_t buckets[BUCKETS]
     cdef uint64_t scanned_ns
     cdef double late_ns
-    cdef bint held              # what was due last found no room
+    cdef bint held              # what is due next finds no room
 
     def __cinit__(self) -> None:
         self.descriptor = -1
@@ -484,7 +484,7 @@ cdef class RegisterLoad:
                 if self.slot_of[self.next_aor] >= 0:
                     break       # the round has caught up with a request that is late
                 self.issue(start + <uint64_t> (self.issued / per_ns) if per_ns > 0 else now, now)
-            self.held = self.issued < due
+            self.held = self.issued < due or self.free_count == 0
             if now - self.scanned_ns >= SCAN_NS:
                 self.repeat(now)
             self.flush()
