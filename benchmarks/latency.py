@@ -1,8 +1,9 @@
 """What a disturbance costs those who are not concerned: the rule of every line about latency.
 
-A server has a core of its own, and everything else another one.  The generator offers REGISTERs at half of the highest
-rate of the same run; pairs of a run without and one with the disturbance are interleaved, and medians of the 99th
-percentile compared.  A bound by factor never binds below FLOOR_MS, and the lag of the event loop has one of its own.
+A server has a core of its own, and everything else another one.  Pairs of a run without and one with the disturbance
+are interleaved, and medians of the 99th percentile compared.  The generator offers REGISTERs at half of the highest
+rate, which is looked for before each pair: a virtual machine may be half as fast a minute later.  A bound by factor
+never binds below FLOOR_MS, and the lag of the event loop has one of its own.
 """
 
 import multiprocessing
@@ -88,20 +89,22 @@ def before_others() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Bystanders:
-    """The phones that are not concerned, registered already, and how many REGISTERs a second they send."""
+    """The phones that are not concerned, registered already."""
 
     load: RegisterLoad
-    rate: float
 
     @classmethod
     def at(cls, server: RunningServer, aors: int, *, nonces: Sequence[str] = (), password: str = "") -> "Bystanders":
-        """Register them, with credentials if they have nonces, and find out what half of the highest rate is."""
+        """Register them, with credentials if they have nonces."""
         load = RegisterLoad(*server.udp, aors=aors, seed=secrets.randbits(64), nonces=nonces, password=password)
         _answered(load.run(aors, timeout=FILL_SECONDS))
-        top = _answered(load.run(TOP_REQUESTS, timeout=120.0)).rate
-        return cls(load, top / 2)
+        return cls(load)
 
-    def p99_ms(self, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
+    def half_rate(self) -> float:
+        """Return half of the highest rate, a second, as it is now."""
+        return _answered(self.load.run(TOP_REQUESTS, timeout=120.0)).rate / 2
+
+    def p99_ms(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
         """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds.
 
         Slices in which the generator came late itself are left out, unless nearly all are.
@@ -110,7 +113,7 @@ class Bystanders:
         reports: list[LoadReport] = []
         while not reports or (time.monotonic() < until and lasts()):
             with before_others():
-                report = self.load.run(round(self.rate * SLICE_SECONDS), rate=self.rate)
+                report = self.load.run(round(rate * SLICE_SECONDS), rate=rate)
             reports.append(_answered(report))
         punctual = [report for report in reports if report.late <= LATE_MS / 1e3]
         if len(punctual) < len(reports):
@@ -148,19 +151,21 @@ def disturbed(
     calm_seconds: float = CALM_SECONDS,
 ) -> Felt:
     """Return what others felt of a disturbance."""
-    calm, with_it, lags = [], [], []
+    rates, calm, with_it, lags = [], [], [], []
     for number in range(1, pairs + 1):
-        calm.append(others.p99_ms(calm_seconds))
+        rate = others.half_rate()
+        rates.append(rate)
+        calm.append(others.p99_ms(rate, calm_seconds))
         with disturbance.happens() as lasts:
-            with_it.append(others.p99_ms(MOST_SECONDS, lasts))
+            with_it.append(others.p99_ms(rate, MOST_SECONDS, lasts))
             lags.append(loop_lag_ms(server))
         click.echo(
-            f"  {disturbance.name}, pair {number}: p99 {calm[-1]:.3g} ms, disturbed {with_it[-1]:.3g} ms, "
-            f"lag {lags[-1]} ms",
+            f"  {disturbance.name}, pair {number} at {rate:,.0f}/s: p99 {calm[-1]:.3g} ms, "
+            f"disturbed {with_it[-1]:.3g} ms, lag {lags[-1]} ms",
             err=True,
         )
     bound = max(FLOOR_MS, disturbance.factor * median(calm))
-    return Felt(disturbance.name, others.rate, median(calm), median(with_it), median(lags), bound)
+    return Felt(disturbance.name, median(rates), median(calm), median(with_it), median(lags), bound)
 
 
 @contextmanager

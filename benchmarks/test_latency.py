@@ -32,7 +32,7 @@ def test_runs_without_and_with_a_disturbance_take_turns(tmp_path: Path) -> None:
 
     with running_server(tmp_path, ["example.com"], 'store = { url = "memory:" }\n') as server:
         load = RegisterLoad(*server.udp, aors=100, seed=2)
-        felt = disturbed(server, Bystanders(load, 200.0), Disturbance("nothing", 0.001, happens), 2, calm_seconds=0.1)
+        felt = disturbed(server, Bystanders(load), Disturbance("nothing", 0.001, happens), 2, calm_seconds=0.1)
     assert events == ["begin", "end"] * 2
     assert felt.bound_ms == FLOOR_MS
     assert felt.disturbed_ms > 0
