@@ -16,6 +16,7 @@ from reginfo.fast import Flow, SipMessage, parse_message, write_response
 from reginfo.net import resolver
 from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
+from reginfo.net.turns import Turns
 from reginfo.roles.subscriber import Heard
 from reginfo.server import Server
 from reginfo.server.fallback import MAX_FALLBACKS, MAX_SEEKING, Fallback
@@ -205,6 +206,7 @@ async def test_answers_that_look_for_a_way_are_bounded() -> None:
         lambda flow: None,
         lambda error, flow: None,
         limits=StreamLimits(),
+        turns=Turns(lambda: False),
     )
     fallback = Fallback([streams], Locator(("tcp",)))
     octets = write_response(parse_message(request(via="192.0.2.1")), 200)
@@ -244,6 +246,7 @@ async def test_names_in_the_vias_of_strangers_leave_room_for_others() -> None:
         lambda flow: None,
         lambda error, flow: None,
         limits=StreamLimits(),
+        turns=Turns(lambda: False),
     )
     locator = Slow(("tcp",))
     fallback = Fallback([streams], locator)

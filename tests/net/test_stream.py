@@ -10,11 +10,12 @@ from typing import Self, cast
 import pytest
 
 from reginfo.fast import Flow, SipParseError
-from reginfo.net import stream
+from reginfo.net import turns
 from reginfo.net.connection import StreamLimits
 from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
 from reginfo.net.tls import Tls
+from reginfo.net.turns import Turns
 from tests.net.loops import on_uvloop
 
 network = pytest.mark.network
@@ -60,6 +61,7 @@ class Site:
             self.lost.put_nowait,
             self._on_bad,
             limits=limits,
+            turns=Turns(lambda: False),
             transport=transport,
             tls=tls,
             framing=framing,
@@ -140,7 +142,7 @@ async def test_connection_numbers_differ_between_servers() -> None:
 @on_uvloop
 async def test_connections_that_are_much_work_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """SEC-5: when the time of a turn is over the others go on, and those not served come before who talks again."""
-    monkeypatch.setattr(stream, "TURN_S", 0)
+    monkeypatch.setattr(turns, "TURN_S", 0)
     loop = asyncio.get_running_loop()
     async with Site() as site, Client(site) as first, Client(site) as second, Client(site) as third:
         clients = {client.local: client for client in (first, second, third)}
@@ -165,8 +167,8 @@ async def test_connections_that_are_much_work_hold_up_nobody_else(monkeypatch: p
         loop.call_soon(count)
         await site.take(9)
         assert {remote for remote, _ in served[:3]} == set(clients)
-        turns = [at for _, at in served]
-        assert len(set(turns)) == len(turns)
+        times = [at for _, at in served]
+        assert len(set(times)) == len(times)
 
 
 @network

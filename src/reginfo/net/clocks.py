@@ -6,19 +6,21 @@ from math import ceil
 from typing import Final
 
 from reginfo.net.connection import Connection
+from reginfo.net.turns import Turns
 
 RESOLUTION: Final = 0.1  # seconds
-LOOKS: Final = 64  # in one turn of the loop: a crowd that is cut off together holds nobody up
 
 
 class Clocks:
     """Look at each connection when it is due.
 
-    Traffic only moves what a connection remembers; that it is not due yet is found when it is looked at.
+    Traffic only moves what a connection remembers; that it is not due yet is found when it is looked at.  A crowd that
+    is cut off together takes several turns.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turns: Turns) -> None:
         self._loop = loop
+        self._turns = turns
         self._slots: dict[int, set[Connection]] = {}  # of the same tenth of a second
         self._order: list[int] = []  # a heap of their keys
         self._timer: asyncio.TimerHandle | None = None
@@ -55,23 +57,31 @@ class Clocks:
 
     def _arm(self) -> None:
         self.stop()
-        self._timer = self._loop.call_at(self._order[0] * RESOLUTION, self._run)
+        when = max(self._order[0] * RESOLUTION, self._loop.time() + self._turns.wait)
+        self._timer = self._loop.call_at(when, self._run)
 
     def _run(self) -> None:
-        now = self._loop.time()
         self._timer = None
-        left = LOOKS
-        while left and self._order and self._order[0] * RESOLUTION <= now:
+        try:
+            if not self._turns.wait:
+                self._turns.begin()
+                self._look()
+                self._turns.end()
+        finally:  # whatever one connection raises, the others are looked at
+            if self._order:
+                self._arm()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        while self._order and self._order[0] * RESOLUTION <= now:
             key = self._order[0]
             slot = self._slots[key]
-            while slot and left:
-                left -= 1
+            while slot:
                 connection = slot.pop()
                 connection.look(now)
                 if not connection.is_gone:
                     self.watch(connection, key + 1)
-            if not slot:
-                heapq.heappop(self._order)  # no other is earlier: nothing is due before now
-                del self._slots[key]
-        if self._order:
-            self._arm()
+                if self._turns.is_over:
+                    return
+            heapq.heappop(self._order)  # no other is earlier: nothing is due before now
+            del self._slots[key]

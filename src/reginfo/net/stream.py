@@ -9,7 +9,6 @@ import logging
 import os
 import select
 import socket
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
@@ -23,12 +22,12 @@ from reginfo.net.framing import Framing, StreamFraming
 from reginfo.net.identity import matches
 from reginfo.net.tls import Tls
 from reginfo.net.trace import Traces
+from reginfo.net.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024  # connections the kernel completes ahead of us
 EVENTS: Final = 256  # sockets served in one turn of the loop, while there is time
-TURN_S: Final = 0.0005  # seconds of a turn beyond which UDP and the rest of the server go first: a handshake takes one
 ACCEPT_PAUSE: Final = 0.5  # seconds without accepting when descriptors have run out
 CONNECT_TIMEOUT: Final = 5.0  # seconds a connection may take to be made
 CLOSE_GRACE: Final = 1.0  # seconds in which buffers may empty when the server closes
@@ -58,6 +57,7 @@ class StreamServer:
         on_bad: Callable[[SipParseError, Flow], bytes | None],
         *,
         limits: StreamLimits,
+        turns: Turns,
         transport: str = "tcp",
         tls: Tls | None = None,
         framing: Callable[[], Framing] | None = None,
@@ -65,7 +65,7 @@ class StreamServer:
     ) -> None:
         """transport tls and wss need tls; ws and wss their framing, and make no connections.
 
-        traces is told what was written.
+        turns say when there is time for connections; traces is told what was written.
         """
         self.loop = loop
         self.limits = limits
@@ -84,7 +84,8 @@ class StreamServer:
         self._exhausted = False
         self._poll: select.epoll | None = None
         self._ready: deque[tuple[int, int]] = deque()  # found by the poll and not served yet
-        self._clocks = Clocks(loop)
+        self._turns = turns
+        self._clocks = Clocks(loop, turns)
         self._slots: Counter[str] = Counter()  # remote host -> connections held, accepted and made
         self._held = 0  # the sum of them
         self._sockets: dict[int, Connection] = {}  # by descriptor, also those whose TLS is not there yet
@@ -135,15 +136,14 @@ class StreamServer:
         self._listener = listener
         self._where = (host, listener.getsockname()[1])
         self._poll = select.epoll()
-        self.loop.add_reader(self._poll.fileno(), self._serve)
         self._resume()
+        self._listen()
 
     async def close(self) -> None:
         """Stop accepting, let buffers empty for a second, close every connection."""
         self._closing = True
         if self._listener is not None:
-            self.loop.remove_reader(self._listener.fileno())
-            self._listener.close()
+            self._listener.close()  # which takes it out of the poll
             self._listener = None
         for task in (*self._opening.values(), *self._tasks):
             task.cancel()
@@ -295,17 +295,33 @@ class StreamServer:
         for flow in ended:
             self._on_lost(flow)
 
+    def _resume(self) -> None:
+        if self._poll is not None:
+            self.loop.add_reader(self._poll.fileno(), self._serve)
+
     def _serve(self) -> None:
         if self._poll is None:
             return
+        if not self._turns.wait:
+            self._turns.begin()
+            self._serve_some(self._poll)
+            self._turns.end()
+        wait = self._turns.wait
+        if wait:
+            self.loop.remove_reader(self._poll.fileno())
+            self.loop.call_later(wait, self._resume)
+
+    def _serve_some(self, poll: select.epoll) -> None:
         if not self._ready:
-            self._ready.extend(self._poll.poll(0, EVENTS))
-        until = time.monotonic() + TURN_S  # the clock of the loop counts in milliseconds
+            self._ready.extend(poll.poll(0, EVENTS))
         while self._ready:
             descriptor, events = self._ready.popleft()
             if descriptor in self._sockets:  # it may have ended because of another one
                 self._sockets[descriptor].ready(events)
-            if time.monotonic() >= until:
+            elif self._listener is not None and descriptor == self._listener.fileno():
+                while self._accept(self._listener) and not self._turns.is_over:
+                    pass
+            if self._turns.is_over:
                 break
 
     def hold(
@@ -333,16 +349,11 @@ class StreamServer:
 
     # -- accepting --------------------------------------------------------------------------------------
 
-    def _resume(self) -> None:
-        if self._listener is not None:
-            self.loop.add_reader(self._listener.fileno(), self._accept)
+    def _listen(self) -> None:
+        if self._listener is not None and self._poll is not None:
+            self._poll.register(self._listener.fileno(), select.EPOLLIN)
 
-    def _accept(self) -> None:
-        until = time.monotonic() + TURN_S
-        while self._listener is not None and self._accept_one(self._listener) and time.monotonic() < until:
-            pass
-
-    def _accept_one(self, listener: socket.socket) -> bool:
+    def _accept(self, listener: socket.socket) -> bool:
         """Take a connection that waits, or close it at once; False if none waits, or none can be had now."""
         try:
             peer, address = listener.accept()
@@ -350,7 +361,7 @@ class StreamServer:
             return False
         except OSError as error:
             if error.errno in EXHAUSTED:
-                self._pause(error)
+                self._pause(listener, error)
                 return False
             return True  # news of a connection that died while it waited (accept(2))
         self._exhausted = False
@@ -367,11 +378,11 @@ class StreamServer:
             logger.debug("accepted connection failed remote=%s:%d reason=%s", *remote, error)
         return True
 
-    def _pause(self, error: OSError) -> None:
+    def _pause(self, listener: socket.socket, error: OSError) -> None:
         # The waiting connection keeps the listener readable: without a pause the loop would spin on it.
-        assert self._listener is not None
-        self.loop.remove_reader(self._listener.fileno())
-        self.loop.call_later(ACCEPT_PAUSE, self._resume)
+        if self._poll is not None:
+            self._poll.unregister(listener.fileno())
+        self.loop.call_later(ACCEPT_PAUSE, self._listen)
         if not self._exhausted:
             self._exhausted = True
             logger.warning("accept paused local=%s:%d reason=%s", *self._where, error.strerror)

@@ -49,6 +49,8 @@ class UdpEndpoint:
         self._notices = 0
         self.is_busy = False
         "Whether so much comes in that the clock says when to read, and not the socket."
+        self.is_pressed = False
+        "Whether what came in took longer than PACE_SECONDS when it was read last: half of the time and more."
         self._since = 0.0
         self._taken = 0
         "Datagrams, since then."
@@ -142,13 +144,15 @@ class UdpEndpoint:
         if self._poll is None:
             return
         taken = 0
+        began = time.monotonic()
         try:
             taken = self._read()
         finally:  # whatever a callback raises, the socket is read again
-            if taken >= BUSY:
+            self.is_busy = taken >= BUSY
+            self.is_pressed = self.is_busy and time.monotonic() - began > PACE_SECONDS
+            if self.is_busy:
                 self._loop.call_later(PACE_SECONDS, self._pace)
             else:
-                self.is_busy = False
                 self._watch()
 
     def _read(self) -> int:
