@@ -104,6 +104,7 @@ class EventStream:
         self._follow = follow
         self._wall_ms = wall_ms
         self._clients: set[Client] = set()
+        self._wants_refreshes = False  # somebody does
         self._unfollow: Callable[[], Awaitable[None]] | None = None
         self._seq = 0
         self._is_closed = False
@@ -118,19 +119,15 @@ class EventStream:
         """Return how many listen, and how many were cut off."""
         return {"clients": len(self._clients), "cut": self.cut}
 
-    @property
-    def wants_refreshes(self) -> bool:
-        """Whether anybody does."""
-        return any(ContactEvent.REFRESHED in client.events for client in self._clients)
-
     def read(self, changes: Sequence[Change]) -> None:
         """Take committed changes, in feed order, for everybody who has caught up."""
         live = [client for client in self._clients if client.is_live]
-        for change in changes if self.wants_refreshes else [one for one in changes if not one.only_refreshes]:
+        for change in changes if self._wants_refreshes else [one for one in changes if not one.only_refreshes]:
             self._tell(change, live)
         self._seq = changes[-1].seq
+        place = Place(self._seq, LAST)
         for client in live:
-            client.after = Place(self._seq, LAST)
+            client.after = place
 
     def miss(self) -> None:
         """Take note that changes are not held any more: each client finds out what it is missing."""
@@ -162,6 +159,7 @@ class EventStream:
             client.put(_gap(client.after, newest.seq + 1))
             client.after = newest
         self._clients.add(client)
+        self._wants_refreshes |= ContactEvent.REFRESHED in client.events
         if self._unfollow is None:
             self._seq = self._last_seq()
             self._unfollow = self._follow(self)
@@ -191,6 +189,7 @@ class EventStream:
         finally:
             self.cut += client.is_cut
             self._clients.discard(client)
+            self._wants_refreshes = any(ContactEvent.REFRESHED in one.events for one in self._clients)
             if not self._clients and self._unfollow is not None:
                 unfollow, self._unfollow = self._unfollow, None
                 await unfollow()
