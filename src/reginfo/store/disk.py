@@ -29,7 +29,7 @@ RETRY_AFTER = 1
 "Seconds between two tries to open a failed database."
 
 _WRITE_BUFFER = 8 << 20  # small enough for the cache of a processor: a third off each write
-_WRITE_BUFFERS = 4  # writes go on while earlier buffers are flushed
+_WRITE_BUFFERS = 16  # writes go on while earlier buffers are flushed, with what time is left
 _UNSORTED_FILES = 16  # merged at once: fewer merges of a large table, and rows are read at start only
 
 
