@@ -59,6 +59,18 @@ async def test_a_slow_consumer_gives_the_loop_back_after_each_piece(monkeypatch:
     assert reader.lag == 0
 
 
+async def test_the_further_behind_the_longer_a_consumer_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed faster than that is read does not outrun it for ever; at last there is a bound."""
+    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES_PER_READ)
+    _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
+    await reader.pump()
+    assert len(recorder.seqs) == CHANGES  # three steps behind: there was time for four pieces
+    monkeypatch.setattr("reginfo.store.reader.MOST_PUMP_SECONDS", 2 * PUMP_SECONDS)
+    _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
+    await reader.pump()
+    assert len(recorder.seqs) == 2 * CHANGES_PER_READ
+
+
 async def test_a_quick_consumer_reads_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     _, recorder, reader = await reader_of(monkeypatch, 0.0)
     await reader.pump()

@@ -17,7 +17,9 @@ from reginfo.store.base import Store
 logger = logging.getLogger(__name__)
 
 CHANGES_PER_READ = 16  # half a millisecond where each of them is a line of the log
-PUMP_SECONDS = 0.0005  # a consumer that fell far behind gives the loop back in between
+PUMP_SECONDS = 0.0005  # a consumer that fell behind gives the loop back in between
+MOST_PUMP_SECONDS = 0.008
+LAG_STEP = 8_192  # changes: so far behind, it may take PUMP_SECONDS more, so that the feed does not end before it
 RECORDS_PER_PAGE = 1_000
 
 
@@ -123,8 +125,14 @@ class FeedReader:
         else:
             self._consumer.restore(state)
 
-    async def pump(self, seconds: float = PUMP_SECONDS) -> None:
-        """Read on for so long at most; a store that cannot be read now is asked again next time."""
+    async def pump(self, seconds: float | None = None) -> None:
+        """Read on for so long at most; a store that cannot be read now is asked again next time.
+
+        Unless told, a consumer reads the longer the further it is behind: where the feed does not reach back any more
+        everything is read anew, and everybody waits for that.
+        """
+        if seconds is None:
+            seconds = min(MOST_PUMP_SECONDS, PUMP_SECONDS * (1 + self.lag // LAG_STEP))
         until = time.monotonic() + seconds
         while self.lag:
             try:
