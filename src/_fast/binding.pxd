@@ -1,9 +1,10 @@
-"""The record behind a registration, for what writes it down, the row of a contact, for what learns one, and a change,
-for what counts them."""
+"""The record behind a registration, for what writes it down, the row of a contact, for what learns one, a change, for
+what counts them, and what a draft does, for what decides."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from reginfo._fast._record cimport RowHead
+from reginfo._fast.sip_parser cimport SipMessage
 
 
 cdef class Registration:
@@ -60,3 +61,12 @@ cdef Binding learned_binding(
     str user_agent,
     str origin,
 )
+
+
+# Draft(), register() of a contact that ends with no flow, finish() and record, without the calls of Python.
+cdef object draft_of(str aor, bytes record, int64_t now_ms, uint64_t ended)
+cdef int register_in(
+    object draft, SipMessage request, object policy, uint32_t spread, str received, int64_t now_ms
+) except -1
+cdef Change finished(object draft, str cause, bint muted)
+cdef bytes drafted(object draft)

@@ -1045,6 +1045,25 @@ cdef bytes new_record(
     return record
 
 
+def hold_changes(
+    changes: Iterable[Change], after: uint64_t, slots: list[Change], size: cython.Py_ssize_t, origin: uint64_t
+) -> int:
+    """Number changes, behind that of after, and put them into the ring of so many slots whose first change is origin.
+
+    Returns the last number; ValueError for a change that has another number already.
+    """
+    cdef Change change
+    cdef uint64_t seq = after
+    for change in changes:
+        seq += 1
+        change.seq = seq
+        if len(slots) < size:
+            slots.append(change)
+        else:
+            slots[<Py_ssize_t>((seq - origin) % <uint64_t>size)] = change
+    return seq
+
+
 # -- what is granted ---------------------------------------------------------------------------------------
 
 @cython.final
@@ -1413,6 +1432,20 @@ cdef class Draft:
         section 6).  ADDED, REFRESHED, REMOVED, UNCHANGED or STALE; STALE has done nothing and fails the request
         (RFC 3261 section 10.3 step 7).
         """
+        return self._bind(request, index, seconds, requested, received, now_ms, flow, outbound, gruus)
+
+    cdef int _bind(
+        self,
+        SipMessage request,
+        Py_ssize_t index,
+        uint32_t seconds,
+        uint32_t requested,
+        str received,
+        int64_t now_ms,
+        str flow,
+        bint outbound,
+        GruuIndexes gruus,
+    ) except -1:
         cdef const uint8_t* octets = base(request)
         cdef const uint8_t* call_id = &octets[request.call_id_span.start]
         cdef Py_ssize_t call_id_length = request.call_id_span.length
@@ -1596,6 +1629,18 @@ cdef class Draft:
         spread is drawn from 0 to 65,535 for this request and places the granted time inside the policy's jitter; flow
         and outbound are those of bind().  Returns GRANTED, or the verdict that leaves the draft as it was.
         """
+        return self._register(request, policy, spread, received, now_ms, flow, outbound)
+
+    cdef int _register(
+        self,
+        SipMessage request,
+        RegisterPolicy policy,
+        uint32_t spread,
+        str received,
+        int64_t now_ms,
+        str flow,
+        bint outbound,
+    ) except -1:
         cdef uint32_t requested
         cdef int bound, i
         cdef bint added = False
@@ -1625,7 +1670,7 @@ cdef class Draft:
                 if self._loops(request, &request.contact[i]):
                     self._begin()
                     return CONTACT_LOOPS_
-            bound = self.bind(
+            bound = self._bind(
                 request,
                 i,
                 policy.granted(requested, spread),
@@ -2021,6 +2066,9 @@ cdef class Draft:
 
     def finish(self, cause: str, origin: str = "", muted: bool = False) -> Change | None:
         """Return what was decided since the last finish as a change, None if that is nothing, and go on from it."""
+        return self._finish(cause, origin, muted)
+
+    cdef Change _finish(self, str cause, str origin, bint muted):
         cdef Py_ssize_t i, n
         cdef Slot* slot
         cdef const uint8_t* row
@@ -2114,6 +2162,24 @@ cdef class Draft:
         self.record = change.record if rows else None
         self._begin()
         return change
+
+
+cdef object draft_of(str aor, bytes record, int64_t now_ms, uint64_t ended):
+    return Draft(aor, record, now_ms, ended)
+
+
+cdef int register_in(
+    object draft, SipMessage request, object policy, uint32_t spread, str received, int64_t now_ms
+) except -1:
+    return (<Draft?>draft)._register(request, <RegisterPolicy?>policy, spread, received, now_ms, "", False)
+
+
+cdef Change finished(object draft, str cause, bint muted):
+    return (<Draft?>draft)._finish(cause, "", muted)
+
+
+cdef bytes drafted(object draft):
+    return (<Draft?>draft).record
 
 
 cdef inline void keep_alive(object one, object two, object three) noexcept:

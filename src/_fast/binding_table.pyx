@@ -47,6 +47,7 @@ from reginfo._fast._record cimport (
     row_text,
 )
 from reginfo._fast._siphash cimport siphash
+from reginfo._fast.binding cimport Change
 
 from collections.abc import Sequence
 
@@ -198,8 +199,51 @@ cdef class BindingTable:
             records.append(<bytes>self.at(entry).record if entry else None)
         return 0
 
+    def accept(self, changes: Sequence[Change], ahead: dict[str, int]) -> tuple[list[Change], list[int]]:
+        """Return the changes made on the present revision of their AoR, and the indices of all others.
+
+        ahead maps AoRs to revisions that are accepted but not here yet (0: no record left); accepted changes are added
+        to it.  Once one is refused, so are those that follow for its AoR.
+        """
+        cdef Change change
+        cdef str aor
+        cdef uint32_t entry
+        cdef uint64_t revision
+        cdef Py_ssize_t index = 0
+        cdef list accepted = []
+        cdef list refused = []
+        cdef set lost = set()
+        for change in changes:
+            aor = change.aor
+            known = ahead.get(aor)
+            if known is not None:
+                revision = known
+            else:
+                entry = self.find_text(aor)
+                revision = record_head(_octets(self.at(entry).record)).revision if entry else 0
+            if change.base_revision != revision or (lost and aor in lost):
+                refused.append(index)
+                lost.add(aor)
+            else:
+                ahead[aor] = change.revision if change.record else 0
+                accepted.append(change)
+            index += 1
+        return accepted, refused
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Keep what changes come to, in order: their records, or none for the AoR."""
+        cdef Change change
+        for change in changes:
+            if change.record:
+                self._put(change.record)
+            else:
+                self.remove(change.aor)
+
     def put(self, record: bytes) -> None:
         """Keep a record under its AoR, in place of the one before; ValueError if it is no record."""
+        self._put(record)
+
+    cdef int _put(self, bytes record) except -1:
         cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
         if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
             raise ValueError("not the record of an AoR")
@@ -217,7 +261,7 @@ cdef class BindingTable:
             self.rows += record_head(octets).rows
             Py_INCREF(record)
             self.add_gruus(octets, entry)
-            return
+            return 0
         old = self.at(entry).record
         before = record_next_expiry(_octets(old))
         self.drop_gruus(_octets(old))
@@ -231,6 +275,7 @@ cdef class BindingTable:
             self.unlink(entry)
             self.schedule(entry, expires_at)
         Py_DECREF(<object>old)
+        return 0
 
     def remove(self, aor: str) -> bool:
         """Forget an AoR; return whether it was there."""

@@ -1,8 +1,8 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
 from reginfo._fast.authenticator import Authenticator
-from reginfo._fast.binding import Change
+from reginfo._fast.binding import Change, Draft, RegisterPolicy
 from reginfo._fast.counters import Counters, Histogram
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.errors import SipParseError
@@ -75,7 +75,19 @@ class Registering:
     def arrived_ms(self) -> int: ...
     @property
     def arrived_us(self) -> int: ...
+    @property
+    def spread(self) -> int: ...
 
+def decide_works(
+    works: Sequence[Registering | _Work],
+    records: dict[str, bytes | None],
+    now_ms: int,
+    ended: int,
+    plain: tuple[RegisterPolicy, dict[int, Outcome]] | None,
+    register: Callable[[Registering, Draft, int], Outcome],
+    other: Callable[[_Work, Draft], Change | None],
+    failed: Callable[[str, Draft, Exception], Outcome],
+) -> tuple[list[Change], int]: ...
 def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
 
 @final

@@ -2,19 +2,19 @@
 
 Retransmissions and what is malformed leave the road here.  Nearly all traffic of a registrar is REGISTERs that nothing
 can be said against: passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and
-answered here; every other message is handed on in its place, parsed.  No decision is made here that is not made by the
-same objects on the general road.
+answered here, and decided in between; every other message is handed on in its place, parsed.  No decision is made here
+that is not made by the same objects on the general road.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from reginfo._fast.authenticator cimport CHALLENGED_, PROVEN_, Authenticator, Proof
-from reginfo._fast.binding cimport Change
+from reginfo._fast.binding cimport Change, draft_of, drafted, finished, register_in
 from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
@@ -23,7 +23,7 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     message_of,
 )
-from reginfo._fast.sip_writer cimport response_to
+from reginfo._fast.sip_writer cimport received_uri_, response_to
 from reginfo._fast.transactions cimport Transactions
 
 from reginfo._fast.errors import SipParseError
@@ -110,6 +110,71 @@ cdef class Registering:
         self.arrived_ms = arrived_ms
         self.arrived_us = arrived_us
         self.outcome = _accepted
+
+    @property
+    def spread(self) -> int:
+        """What chance has drawn for this request, 0 to 65,535: uniform, and the same for a retry."""
+        return spread_of(self)
+
+
+def decide_works(
+    works: Sequence[object],
+    records: dict[str, bytes | None],
+    now_ms: int64_t,
+    ended: uint64_t,
+    plain: tuple[RegisterPolicy, dict[int, Outcome]] | None,
+    register: Callable[[Registering, Draft, int], Outcome],
+    other: Callable[[object, Draft], Change | None],
+    failed: Callable[[str, Draft, Exception], Outcome],
+) -> tuple[list[Change], int]:
+    """Decide works, one after the other, on working copies of records; return the changes they come to, and ended.
+
+    A REGISTER over UDP that has to do with neither SIPS nor outbound is decided by the policy of plain, and comes to
+    the outcome of the verdict; every other one, and all without plain, to what register(work, draft, now_ms) returns,
+    or failed(aor, draft, error) if that raised.  other(work, draft) decides what is no REGISTER, and returns the change
+    of the draft.  ended is the highest revision under which a record has ended.
+    """
+    cdef Registering work
+    cdef Change change
+    cdef str aor
+    cdef dict drafts = {}
+    cdef list changes = []
+    policy, outcomes = plain or (None, None)
+    for item in works:
+        work = <Registering>item if type(item) is Registering else None
+        aor = item.aor if work is None else work.aor
+        draft = drafts.get(aor)
+        if draft is None:
+            draft = drafts[aor] = draft_of(aor, records[aor], now_ms, ended)
+        if work is None:
+            change = other(item, draft)
+        else:
+            if not work.repeated:
+                try:
+                    if policy is not None and work.flow.kind == UDP and work.request.contacts_are_plain():
+                        work.outcome = outcomes[register_plain(work, draft, policy, now_ms)]
+                    else:
+                        work.outcome = register(work, draft, now_ms)
+                except Exception as error:      # it costs that request, not the turn
+                    work.outcome = failed(aor, draft, error)
+            work.change = change = finished(draft, "register", work.muted)
+            if change is not None and change.touches_flows:
+                work.moves_flow = True
+            work.listing = drafted(draft)
+        if change is not None:
+            changes.append(change)
+            if not change.record:
+                ended = max(ended, change.revision)
+    return changes, ended
+
+
+cdef inline int register_plain(Registering work, object draft, object policy, int64_t now_ms) except -1:
+    cdef str received = received_uri_(work.request, work.flow)
+    return register_in(draft, work.request, policy, spread_of(work), received, now_ms)
+
+
+cdef inline uint32_t spread_of(Registering work) noexcept:
+    return <uint32_t>(work.fingerprint & 0xFFFF)    # of a keyed hash
 
 
 cdef Flow response_flow_(SipMessage request, Flow flow):

@@ -171,6 +171,7 @@ cdef class SipMessage:
     cdef ContactValue[FEW_CONTACTS] few_contacts
 
     cdef str canonical_to(self)
+    cdef bint contacts_are_plain(self) noexcept     # has_plain_contacts
 
 
 cdef inline const unsigned char* base(SipMessage message) noexcept:

@@ -1830,6 +1830,9 @@ cdef class SipMessage:
     @property
     def has_plain_contacts(self) -> bool:
         """Whether no contact (of those held) is a SIPS URI or has a reg-id."""
+        return self.contacts_are_plain()
+
+    cdef bint contacts_are_plain(self) noexcept:
         cdef int i
         for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
             if self.contact[i].kind == SCHEME_SIPS or self.contact[i].reg_id:

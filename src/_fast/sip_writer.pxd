@@ -22,5 +22,8 @@ cdef bytes response_to(
     object mint,
 )
 
+# What received_uri does.
+cdef str received_uri_(SipMessage request, Flow source)
+
 # A qvalue of so many thousandths, without trailing zeros.
 cdef int put_q(Writer* w, int thousandths) except -1

@@ -387,6 +387,10 @@ cdef bint has_tag(SipMessage request, Span value) noexcept:
 
 def received_uri(request: SipMessage, source: Flow) -> str:
     """Return the source of a request as a SIP URI if its top Via names another host, else an empty string."""
+    return received_uri_(request, source)
+
+
+cdef str received_uri_(SipMessage request, Flow source):
     if is_source(base(request), request.via.host, source):
         return ""
     host = source.host

@@ -26,6 +26,7 @@ from reginfo._fast.binding import (
     apply_delta,
     bound_flows,
     diff_contacts,
+    hold_changes,
     last_expiry_ms,
     record_revision,
     registration_id_of,
@@ -44,6 +45,7 @@ from reginfo._fast.intake import (
     Intake,
     Outcome,
     Registering,
+    decide_works,
     response_flow,
 )
 from reginfo._fast.learning import learn_registration
@@ -187,6 +189,7 @@ __all__ = [
     "apply_reginfo",
     "bound_flows",
     "canonical_aor",
+    "decide_works",
     "diff_contacts",
     "diff_reginfo",
     "digest_ha1",
@@ -194,6 +197,7 @@ __all__ = [
     "digest_session_ha1",
     "digest_userhash",
     "echo",
+    "hold_changes",
     "last_expiry_ms",
     "learn_registration",
     "parse_message",

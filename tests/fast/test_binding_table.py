@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reginfo._fast.binding_table import BindingTable
-from reginfo.fast import Binding, Draft
+from reginfo.fast import Binding, Change, Draft, record_revision
 from tests.reference.binding_table import ReferenceTable
 from tests.reference.records import NEVER, aor_of, identity_of, make_record
 
@@ -569,3 +569,50 @@ class TableMachine(RuleBasedStateMachine):
 
 TestTableMachine = TableMachine.TestCase
 TestTableMachine.settings = settings(stateful_step_count=40)
+
+
+# --- changes
+
+
+def made_on(record: bytes | None, aor: str, at_ms: int, ends: bool) -> Change:
+    draft = Draft(aor, record, at_ms)
+    if ends:
+        draft.remove(None, "unregistered")
+    else:
+        draft.add(Binding(uri=f"sip:{at_ms}@192.0.2.1", expires_at=NOW + 3_600_000))
+    change = draft.finish("register")
+    assert change is not None
+    return change
+
+
+@given(st.data())
+def test_only_changes_of_the_present_revision_are_accepted(data: st.DataObject) -> None:
+    """Of an AoR whose change is refused nothing behind it is accepted; what is accepted counts as there."""
+    table = BindingTable(NOW)
+    made: list[Change] = []
+    for aor in names(3):
+        record: bytes | None = None
+        for step in range(data.draw(st.integers(0, 3))):
+            change = made_on(record, aor, NOW + step, ends=record is not None and data.draw(st.booleans()))
+            made.append(change)
+            record = change.record or None
+    made.sort(key=lambda change: change.at_ms)
+    known = data.draw(st.integers(0, len(made)))
+    table.apply(made[:known])
+    changes = data.draw(st.permutations(made[known:] + data.draw(st.sampled_from(([], made[:known])))))
+    revisions = {aor: record_revision(record) for aor in names(3) if (record := table.get(aor)) is not None}
+    ahead: dict[str, int] = {}
+    accepted, refused = table.accept(changes, ahead)
+    wanted, lost = [], set()
+    for index, change in enumerate(changes):
+        if change.aor in lost or change.base_revision != revisions.get(change.aor, 0):
+            lost.add(change.aor)
+            assert index in refused
+        else:
+            revisions[change.aor] = change.revision if change.record else 0
+            wanted.append(change)
+    assert accepted == wanted
+    assert len(accepted) + len(refused) == len(changes)
+    assert ahead == {change.aor: change.revision if change.record else 0 for change in accepted}
+    table.apply(accepted)
+    assert {aor: table.get(aor) for aor in ahead} == {change.aor: change.record or None for change in accepted}

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from reginfo import fast
 from reginfo.engine.works import Work
 from reginfo.fast import Change, Draft, Registering, SipParseError, received_uri
 from reginfo.model import Command, Now, Outcome, StateItem
@@ -29,47 +31,25 @@ class Decisions:
 
         records are the committed ones.  Deciding again (after a conflict) starts from them afresh.
         """
-        drafts: dict[str, Draft] = {}
-        changes = []
         state: list[StateItem] = []
-        now_ms = now.ms
-        for work in works:
-            aor = work.aor
-            draft = drafts.get(aor)
-            if draft is None:
-                draft = drafts[aor] = Draft(aor, records[aor], now_ms, self._ended)
-            if isinstance(work, Registering):
-                change = self._decide(work, draft, now_ms)
-            else:
-                change = self._decide_other(work, draft, now)
-                state += work.state
-            if change is not None:
-                changes.append(change)
-                if not change.record:
-                    self._ended = max(self._ended, change.revision)
+        changes, self._ended = fast.decide_works(
+            works,
+            records,
+            now.ms,
+            self._ended,
+            self.registrar.plain,
+            self._register,
+            partial(self._decide, now, state),
+            self._failed,
+        )
         return changes, state
 
-    def _decide(self, work: Registering, draft: Draft, now_ms: int) -> Change | None:
-        if not work.repeated:
-            request = work.request
-            try:
-                work.outcome = self.registrar.decide(
-                    request,
-                    draft,
-                    received_uri(request, work.flow),  # where the phone is reached if its Contact cannot be
-                    work.flow,
-                    work.fingerprint & 0xFFFF,  # a keyed hash: uniform, and the same for a retry
-                    now_ms,
-                )
-            except Exception as error:
-                work.outcome = self._failed(work.aor, draft, error)
-        work.change = change = draft.finish("register", muted=work.muted)
-        if change is not None and change.touches_flows:
-            work.moves_flow = True
-        work.listing = draft.record
-        return change
+    def _register(self, work: Registering, draft: Draft, now_ms: int) -> Outcome:
+        request = work.request
+        received = received_uri(request, work.flow)  # where the phone is reached if its Contact cannot be
+        return self.registrar.decide(request, draft, received, work.flow, work.spread, now_ms)
 
-    def _decide_other(self, work: Incoming | Command, draft: Draft, now: Now) -> Change | None:
+    def _decide(self, now: Now, state: list[StateItem], work: Incoming | Command, draft: Draft) -> Change | None:
         if isinstance(work, Command):
             try:
                 work.result = work.apply(draft, now.ms)
@@ -84,6 +64,7 @@ class Decisions:
                 work.outcome = self._failed(work.aor, draft, error)
                 work.state = ()
             work.change = draft.finish(work.request.method.lower(), work.origin, work.muted)
+        state += work.state
         return work.change
 
     def _failed(self, aor: str, draft: Draft, error: Exception) -> Outcome:
@@ -107,10 +88,7 @@ class Decisions:
         if work.aor not in records:
             return True
         try:
-            draft = Draft(work.aor, records[work.aor], now.ms)
-            if isinstance(work, Registering):
-                return self._decide(work, draft, now.ms) is not None
-            return self._decide_other(work, draft, now) is not None or bool(work.state)
+            return any(self.decide((work,), records, now))
         except Exception:
             self._on_fault()
             logger.exception("record not readable aor=%s", work.aor)

@@ -61,14 +61,20 @@ class Registrar:
         }
         "By whether the flow is direct."
 
+    @property
+    def plain(self) -> tuple[RegisterPolicy, dict[int, Outcome]] | None:
+        """What decides a REGISTER over UDP without SIPS and outbound as decide() does, and what each verdict comes to.
+
+        None if that is not all there is to it.
+        """
+        return self._policy, self._outcomes
+
     def decide(self, request: SipMessage, draft: Draft, received: str, flow: Flow, spread: int, now_ms: int) -> Outcome:
         """Bind, refresh or remove what the request asks for; all of it or nothing (REG-11).
 
         received is the source as a SIP URI where it differs from the Via, else empty.  spread, 0 to 65,535 and
         drawn for this request, places the granted time inside the configured jitter.
         """
-        if request.has_plain_contacts and not flow.reliable:
-            return self._outcomes[draft.register(request, self._policy, spread, received, now_ms)]
         if request.has_sips_contact and not _sips_throughout(request):
             return _NOT_ALL_SIPS
         uses_outbound = outbound.judge(request, any_path=self._any_path) if request.has_reg_id else False
@@ -98,6 +104,11 @@ class ImsRegistrar(Registrar):
     def __init__(self, config: Config, gruus: GruuIndexes | None, sets: ImplicitSets) -> None:
         super().__init__(config, gruus)
         self._sets = sets
+
+    @property
+    def plain(self) -> None:
+        """None: every 200 tells the identities."""
+        return None
 
     def decide(self, request: SipMessage, draft: Draft, received: str, flow: Flow, spread: int, now_ms: int) -> Outcome:
         """Bind, refresh or remove what the request asks for, for every identity of the set."""

@@ -143,7 +143,7 @@ class EmbeddedStore(TableStore):
 
     async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
         self._check_disk()
-        accepted, refused = self._compare(changes, self._ahead)
+        accepted, refused = self._table.accept(changes, self._ahead)
         if accepted or state:
             await self._keep(accepted, state)
         return refused

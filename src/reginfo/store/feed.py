@@ -1,12 +1,9 @@
 """How far back the feed reaches: the ring in memory, and the extent of the journal on disk."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reginfo.fast import Change
+from reginfo.fast import Change, hold_changes
 
 RING_CHANGES = 1 << 16
 "Changes held in memory, refreshes included: some seconds of the highest load, an hour of a usual one."
@@ -30,21 +27,12 @@ class Ring:
         self._slots: list[Change] = []
         self._origin = last_seq + 1
 
-    def extend(self, changes: "Iterable[Change]") -> None:
+    def extend(self, changes: Iterable[Change]) -> None:
         """Number changes, and hold them in place of the oldest ones when the ring is full."""
-        slots = self._slots
-        seq = self.last_seq
-        for change in changes:
-            seq += 1
-            change.seq = seq
-            if len(slots) < self.size:
-                slots.append(change)
-            else:
-                slots[(seq - self._origin) % self.size] = change
-        self.last_seq = seq
-        self.oldest = seq + 1 - len(slots)
+        self.last_seq = hold_changes(changes, self.last_seq, self._slots, self.size, self._origin)
+        self.oldest = self.last_seq + 1 - len(self._slots)
 
-    def after(self, seq: int, limit: int) -> "list[Change] | None":
+    def after(self, seq: int, limit: int) -> list[Change] | None:
         """Return at most limit changes that follow seq, None if the ring does not reach back to it."""
         if seq + 1 < self.oldest:
             return None
@@ -61,9 +49,7 @@ class Ring:
 class JournalExtent:
     """Where the journal on disk begins and how many records it has; remembers every STEP-th of them."""
 
-    def __init__(
-        self, first: int, seqs: "Iterable[int]", bound: int = JOURNAL_RECORDS, step: int = JOURNAL_STEP
-    ) -> None:
+    def __init__(self, first: int, seqs: Iterable[int], bound: int = JOURNAL_RECORDS, step: int = JOURNAL_STEP) -> None:
         self.first = first
         "What follows first - 1 is complete."
         self.count = 0

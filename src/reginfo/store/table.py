@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reginfo.errors import FeedGap
-from reginfo.fast import BindingTable, Change, record_revision
+from reginfo.fast import BindingTable, Change
 from reginfo.model import StateItem
 from reginfo.store.base import Cursor
 from reginfo.store.feed import RING_CHANGES, Ring
@@ -47,7 +47,7 @@ class TableStore:
         return self._table.load(aors)
 
     async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
-        accepted, refused = self._compare(changes, {})
+        accepted, refused = self._table.accept(changes, {})
         self._apply(accepted, state)
         return refused
 
@@ -96,38 +96,9 @@ class TableStore:
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
-    def _compare(self, changes: Sequence[Change], ahead: dict[str, int]) -> tuple[list[Change], list[int]]:
-        """Return the changes made on the present revision and the indices of all others.
-
-        ahead maps addresses-of-record to revisions that are accepted but not yet in the table (0: no
-        record left); accepted changes are added to it.
-        """
-        accepted: list[Change] = []
-        refused: list[int] = []
-        lost: set[str] = set()
-        get = self._table.get
-        for index, change in enumerate(changes):
-            aor = change.aor
-            revision = ahead.get(aor)
-            if revision is None:
-                record = get(aor)
-                revision = 0 if record is None else record_revision(record)
-            if change.base_revision != revision or aor in lost:
-                refused.append(index)
-                lost.add(aor)
-            else:
-                ahead[aor] = change.revision if change.record else 0
-                accepted.append(change)
-        return accepted, refused
-
     def _apply(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
         """Make accepted changes visible: table first, then the feed."""
-        put = self._table.put
-        for change in changes:
-            if record := change.record:
-                put(record)
-            else:
-                self._table.remove(change.aor)
+        self._table.apply(changes)
         self._ring.extend(changes)
         for key, value in state:
             if value is None:
