@@ -10,7 +10,7 @@ copies the rows that live into one new record and those that ended beside it.
 Instants are engine time in milliseconds, durations are seconds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -1043,6 +1043,28 @@ cdef bytes new_record(
     memcpy(PyBytes_AS_STRING(record), &head, sizeof(head))
     memcpy(<uint8_t*>PyBytes_AS_STRING(record) + sizeof(head), aor, aor_length)
     return record
+
+
+def beyond_refreshes(
+    changes: Sequence[Change], causes: Container[str] | None = None
+) -> tuple[int, list[Change]]:
+    """Return how many contacts were refreshed by changes that did nothing else, and the other changes, in order.
+
+    With causes, those that have another one are among the other changes whatever they did.
+    """
+    cdef Change change
+    cdef const uint8_t* row
+    cdef Py_ssize_t refreshed = 0
+    cdef list others = []
+    for change in changes:
+        if not change.only_refreshes or (causes is not None and change.cause not in causes):
+            others.append(change)
+            continue
+        row = record_rows(octets_of(change.record))
+        for _ in range(record_head(octets_of(change.record)).rows):
+            refreshed += row_head(row).revision == change.revision and not row_is_hidden(row)
+            row = &row[row_size(row)]
+    return refreshed, others
 
 
 def hold_changes(

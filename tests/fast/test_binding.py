@@ -19,6 +19,7 @@ from reginfo.fast import (
     GruuIndexes,
     Registration,
     SipParseError,
+    beyond_refreshes,
     bound_flows,
     parse_message,
     record_revision,
@@ -1028,6 +1029,10 @@ class Pair:
         assert change.touches_flows or not moved
         assert bound_flows(change.record) == [row.flow for row in expected.rows if row.is_local and row.flow]
         assert change.after.state == ("active" if expected.rows else "terminated")
+        refreshed = len(change.contacts) if change.only_refreshes else 0
+        others = [] if change.only_refreshes else [change]
+        assert beyond_refreshes([change]) == beyond_refreshes([change], {"register"}) == (refreshed, others)
+        assert beyond_refreshes([change, change], {"notify"}) == (0, [change, change])
         told = [plain(binding) for binding, _ in change.contacts]
         live = [row for row in expected.rows if row.revision == expected.revision and not row.hidden]
         assert told == [*expected.ended, *live]

@@ -7,11 +7,11 @@ import pytest
 
 from reginfo.errors import StoreUnavailable
 from reginfo.fast import Change, Registration
-from reginfo.store.reader import CHANGES_PER_READ, PUMP_SECONDS, FeedReader
+from reginfo.store.reader import CHANGES_AT_ONCE, PUMP_SECONDS, FeedReader
 from reginfo.store.table import TableStore
 from tests.store.samples import aor, bound
 
-CHANGES = 3 * CHANGES_PER_READ
+CHANGES = 3 * CHANGES_AT_ONCE
 
 
 class Recorder:
@@ -54,21 +54,21 @@ async def test_a_slow_consumer_gives_the_loop_back_after_each_piece(monkeypatch:
     _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
     for pieces in range(1, 4):
         await reader.pump()
-        assert len(recorder.seqs) == pieces * CHANGES_PER_READ
+        assert len(recorder.seqs) == pieces * CHANGES_AT_ONCE
     assert recorder.seqs == list(range(1, CHANGES + 1))
     assert reader.lag == 0
 
 
 async def test_the_further_behind_the_longer_a_consumer_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed faster than that is read does not outrun it for ever; at last there is a bound."""
-    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES_PER_READ)
+    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES_AT_ONCE)
     _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
     await reader.pump()
     assert len(recorder.seqs) == CHANGES  # three steps behind: there was time for four pieces
     monkeypatch.setattr("reginfo.store.reader.MOST_PUMP_SECONDS", 2 * PUMP_SECONDS)
     _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
     await reader.pump()
-    assert len(recorder.seqs) == 2 * CHANGES_PER_READ
+    assert len(recorder.seqs) == 2 * CHANGES_AT_ONCE
 
 
 async def test_a_quick_consumer_reads_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

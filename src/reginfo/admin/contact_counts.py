@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from reginfo.fast import TRANSPORTS, Binding, Change, Registration, parse_uri
+from reginfo.fast import TRANSPORTS, Binding, Change, Registration, beyond_refreshes, parse_uri
 from reginfo.model import ContactEvent
 
 OTHER: Final = "other"
@@ -47,11 +47,9 @@ class ContactCounts:
     def read(self, changes: Sequence[Change]) -> None:
         """Count committed changes, in feed order."""
         events = self.events
-        refreshed = 0
-        for change in changes:
-            if change.only_refreshes:
-                refreshed += len(change.contacts)
-                continue
+        refreshed, others = beyond_refreshes(changes)
+        events[ContactEvent.REFRESHED] += refreshed
+        for change in others:
             for binding, event in change.contacts:
                 events[event] += 1
                 if event in _BEGINS:
@@ -59,7 +57,6 @@ class ContactCounts:
                 elif event in _ENDS:
                     self.by_transport[_transport(binding)] -= 1
             self.registered_aors += (len(change.record) > 0) - (change.base_revision > 0)
-        events[ContactEvent.REFRESHED] += refreshed
 
     def state(self) -> bytes:
         """Return everything counted, to be saved with the cursor."""

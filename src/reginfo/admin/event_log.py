@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from reginfo.fast import Change, Registration
+from reginfo.fast import Change, Registration, beyond_refreshes
 from reginfo.model import ContactEvent
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,9 @@ class LogConsumer:
 
     def read(self, changes: Sequence[Change]) -> None:
         """Log committed changes, in feed order."""
-        debugging = logger.isEnabledFor(logging.DEBUG)
+        if not logger.isEnabledFor(logging.DEBUG):
+            _, changes = beyond_refreshes(changes, METHODS)  # the others have lines at DEBUG only
         for change in changes:
-            if change.only_refreshes and change.cause in METHODS and not debugging:
-                continue
             for binding, event in change.contacts:
                 # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
                 ran_out = event == ContactEvent.EXPIRED and change.cause != FLOW

@@ -13,7 +13,7 @@ import msgspec
 
 from reginfo.admin.contact_events import WallMs, event_key, event_view
 from reginfo.errors import FeedGap
-from reginfo.fast import Change
+from reginfo.fast import Change, beyond_refreshes
 from reginfo.model import ContactEvent
 
 MAX_CLIENTS: Final = 256
@@ -122,7 +122,7 @@ class EventStream:
     def read(self, changes: Sequence[Change]) -> None:
         """Take committed changes, in feed order, for everybody who has caught up."""
         live = [client for client in self._clients if client.is_live]
-        for change in changes if self._wants_refreshes else [one for one in changes if not one.only_refreshes]:
+        for change in changes if self._wants_refreshes else beyond_refreshes(changes)[1]:
             self._tell(change, live)
         self._seq = changes[-1].seq
         place = Place(self._seq, LAST)

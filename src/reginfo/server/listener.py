@@ -10,7 +10,7 @@ from typing import Final
 from reginfo.errors import FeedGap, StoreUnavailable
 from reginfo.fast import Change
 from reginfo.store.base import Store
-from reginfo.store.reader import PUMP_SECONDS, FeedCursor
+from reginfo.store.reader import CHANGES_AT_ONCE, PUMP_SECONDS, FeedCursor
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class FeedListener(ABC):
         until = time.monotonic() + PUMP_SECONDS
         while self.cursor.lag:
             try:
-                changes = await self.cursor.next()
+                changes = await self.cursor.next(CHANGES_AT_ONCE)
             except FeedGap as gap:
                 self.miss(gap.oldest)
                 self.cursor.seq = gap.oldest - 1

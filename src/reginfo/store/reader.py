@@ -16,7 +16,8 @@ from reginfo.store.base import Store
 
 logger = logging.getLogger(__name__)
 
-CHANGES_PER_READ = 16  # half a millisecond where each of them is a line of the log
+CHANGES_PER_READ = 64
+CHANGES_AT_ONCE = 16  # half a millisecond where each of them is a line of the log
 PUMP_SECONDS = 0.0005  # a consumer that fell behind gives the loop back in between
 MOST_PUMP_SECONDS = 0.008
 LAG_STEP = 8_192  # changes: so far behind, it may take PUMP_SECONDS more, so that the feed does not end before it
@@ -72,8 +73,8 @@ class FeedCursor:
         self.seq, state = cursor
         return state
 
-    async def next(self, limit: int = CHANGES_PER_READ) -> list[Change]:
-        """Return changes that follow, none at the end; raises FeedGap and StoreUnavailable."""
+    async def next(self, limit: int) -> list[Change]:
+        """Return at most limit changes that follow, none at the end; raises FeedGap and StoreUnavailable."""
         last = self._store.last_seq
         try:
             changes = await self._changes(limit)
@@ -136,7 +137,7 @@ class FeedReader:
         until = time.monotonic() + seconds
         while self.lag:
             try:
-                changes = await self._cursor.next()
+                changes = await self._cursor.next(CHANGES_PER_READ)
             except FeedGap:
                 await self._reset()
                 return
@@ -144,10 +145,12 @@ class FeedReader:
                 return
             if not changes:
                 return
-            self._consumer.read(changes)
-            self._cursor.seq = changes[-1].seq
-            if time.monotonic() >= until:
-                return
+            for start in range(0, len(changes), CHANGES_AT_ONCE):
+                some = changes[start : start + CHANGES_AT_ONCE]
+                self._consumer.read(some)
+                self._cursor.seq = some[-1].seq
+                if time.monotonic() >= until:
+                    return
 
     async def save(self) -> None:
         """Save the cursor if it has moved; a store that cannot now is asked again next time."""
