@@ -27,7 +27,7 @@ from reginfo.fast import (
     SipParseError,
     Transactions,
 )
-from reginfo.model import ACCEPTED, Command, Now
+from reginfo.model import ACCEPTED, Command
 from reginfo.net.trace import Traces
 from reginfo.server.accounts import open_accounts
 from reginfo.server.administration import Administration
@@ -357,22 +357,19 @@ class Server:
         if self._engine.has_works:
             works = await run_turn(self._engine, self._records, self._clock.now)
             self._send()  # the answers first: a slow watcher never delays a phone
-            now = self._clock.now()
-            self._engine.counts.measure(works, now)
-        else:
-            now = self._clock.now()
-        await self._tell(now)
+            self._engine.counts.measure(works, self._clock.now())
+        await self._tell()
         if self._engine.has_works or self._engine.has_work:
             self._schedule()
 
-    async def _tell(self, now: Now) -> None:
+    async def _tell(self) -> None:
         """Let the roles see what was committed, and send what they have to say about it."""
         if self._telling.lag:
             for listener in self._listeners:
                 listener.wake()
         await self._telling.read()
         await self._telling.recall()
-        self._engine.work(now)
+        self._engine.work(self._clock.now())
         await self._telling.keep_state()
         self._send()
         for hop in self._engine.take_lookups():
