@@ -16,7 +16,6 @@ from reginfo.fast import Flow, SipMessage, parse_message, write_response
 from reginfo.net import resolver
 from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
-from reginfo.net.turns import Turns
 from reginfo.roles.subscriber import Heard
 from reginfo.server import Server
 from reginfo.server.fallback import MAX_FALLBACKS, MAX_SEEKING, Fallback
@@ -206,7 +205,7 @@ async def test_answers_that_look_for_a_way_are_bounded() -> None:
         lambda flow: None,
         lambda error, flow: None,
         limits=StreamLimits(),
-        turns=Turns(lambda: False),
+        is_pressed=lambda: False,
     )
     fallback = Fallback([streams], Locator(("tcp",)))
     octets = write_response(parse_message(request(via="192.0.2.1")), 200)
@@ -246,7 +245,7 @@ async def test_names_in_the_vias_of_strangers_leave_room_for_others() -> None:
         lambda flow: None,
         lambda error, flow: None,
         limits=StreamLimits(),
-        turns=Turns(lambda: False),
+        is_pressed=lambda: False,
     )
     locator = Slow(("tcp",))
     fallback = Fallback([streams], locator)

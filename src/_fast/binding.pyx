@@ -995,6 +995,8 @@ cdef class Change:
             + <Py_ssize_t>head.record_length + <Py_ssize_t>head.ended_length
         ):
             raise ValueError("corrupt change")
+        if head.flags & ONLY_REFRESHES and (head.record_length == 0 or head.ended_length):
+            raise ValueError("corrupt change: a refresh leaves a record, and ends nothing")
         cdef Change change = Change.__new__(Change)
         change._seq = seq
         change.base_revision = head.base_revision

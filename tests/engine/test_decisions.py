@@ -1,11 +1,12 @@
 """A turn of works is decided as if each were decided alone (REG-10, REG-11)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reginfo.config import Config, RegistrarSection
 from reginfo.engine.decisions import Decisions
-from reginfo.fast import Change, Draft, Flow, Outcome, Registering, parse_message
+from reginfo.fast import Change, Draft, Flow, Outcome, Registering, RegisterPolicy, SipMessage, parse_message
 from reginfo.model import Command, Now, StateItem
 from reginfo.roles.registrar import Registrar
 from tests.harness import PHONE, request
@@ -32,14 +33,25 @@ class EachAlone(Registrar):
 
 
 class Stumbling(Registrar):
-    """A registrar with a fault."""
+    """A registrar with a fault that shows when the contacts are bound already."""
 
     @property
     def plain(self) -> None:
         return None
 
-    def decide(self, *_: object) -> Outcome:
+    def decide(self, request: SipMessage, draft: Draft, received: str, flow: Flow, spread: int, now_ms: int) -> Outcome:
+        assert super().decide(request, draft, received, flow, spread, now_ms).status == 200
         raise RuntimeError("a fault of ours")
+
+
+class Speechless(Registrar):
+    """The same on the compiled road: there is no outcome for the verdict."""
+
+    @property
+    def plain(self) -> tuple[RegisterPolicy, dict[int, Outcome]]:
+        both = super().plain
+        assert both is not None
+        return both[0], {}
 
 
 registers = st.builds(
@@ -111,13 +123,12 @@ def test_the_compiled_road_decides_as_the_general_one(
     assert [id(work.change) for work in found if work.change is not None] == [id(change) for change in changes]
 
 
-def test_a_decision_that_raises_costs_its_request_alone() -> None:
+@pytest.mark.parametrize("kind", [Stumbling, Speechless])
+def test_a_decision_that_raises_costs_its_request_alone(kind: type[Registrar]) -> None:
     """REG-11: others of the turn are decided, and what it had decided until then is forgotten."""
     faults: list[int] = []
     works = works_of([("alice", request("REGISTER", CONTACTS[0]), False, False, 1)], [(1, "alice")])
-    changes, _ = Decisions(Stumbling(CONFIG), lambda: faults.append(1)).decide(
-        works, {"sip:alice@example.com": None}, NOW
-    )
+    changes, _ = Decisions(kind(CONFIG), lambda: faults.append(1)).decide(works, {"sip:alice@example.com": None}, NOW)
     assert (changes, faults) == ([], [1])
     assert isinstance(works[0], Registering)
     assert works[0].outcome.status == 500

@@ -793,11 +793,28 @@ def test_changes_are_made_by_drafts() -> None:
 def test_a_damaged_change_is_refused_or_read_within_its_bounds(octets: bytes) -> None:
     try:
         change = Change.from_octets(1, octets)
-        change.aor, change.contacts, change.after.bindings, repr(change)
+        change.aor, change.contacts, change.after.bindings, repr(change), beyond_refreshes([change])
         again = Change.from_octets(1, change.to_octets())
     except ValueError:
         return
     assert again.to_octets() == change.to_octets()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_refresh_leaves_a_record_and_ends_nothing(gone: bool) -> None:
+    octets = bytearray(example_change(gone=gone).to_octets())
+    flags = [at for at in range(48) if not octets[at]]
+    read = 0
+    for at in flags:  # one of them is that of the flags
+        changed = bytearray(octets)
+        changed[at] = 1
+        try:
+            change = Change.from_octets(1, bytes(changed))
+        except ValueError:
+            continue
+        read += 1
+        assert not change.only_refreshes
+    assert read > 0
 
 
 # -- against the reference ---------------------------------------------------------------------------------

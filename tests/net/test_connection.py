@@ -12,7 +12,6 @@ from reginfo.fast import Flow
 from reginfo.net.connection import StreamLimits
 from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
-from reginfo.net.turns import Turns
 from reginfo.net.websocket import WebSocketFraming
 from tests.net.test_stream import OPTIONS, UNFRAMED
 from tests.net.test_websocket import PING, PONG, frame, opening
@@ -101,7 +100,7 @@ class Line:
             lambda _: None,
             lambda *_: b"",
             limits=limits,
-            turns=Turns(lambda: False),
+            is_pressed=lambda: False,
             transport="tcp" if framing is None else "ws",
             framing=framing,
         )

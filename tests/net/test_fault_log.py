@@ -13,7 +13,6 @@ from reginfo.net.connection import StreamLimits
 from reginfo.net.fault_log import FaultLog
 from reginfo.net.stream import StreamServer
 from reginfo.net.tls import Tls
-from reginfo.net.turns import Turns
 from tests.certificates import Authority
 from tests.net.loops import on_uvloop
 
@@ -55,7 +54,7 @@ def test_failed_handshakes_of_a_listener_are_bounded(tmp_path: Path, caplog: pyt
             lambda flow: None,
             lambda error, flow: None,
             limits=StreamLimits(),
-            turns=Turns(lambda: False),
+            is_pressed=lambda: False,
             transport="tls",
             tls=Tls.load(TlsSection(certificate=str(certificate), key=str(key))),
         )

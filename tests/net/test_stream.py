@@ -15,7 +15,6 @@ from reginfo.net.connection import StreamLimits
 from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
 from reginfo.net.tls import Tls
-from reginfo.net.turns import Turns
 from tests.net.loops import on_uvloop
 
 network = pytest.mark.network
@@ -53,6 +52,8 @@ class Site:
         self.lost: asyncio.Queue[Flow] = asyncio.Queue()
         self.bad: list[SipParseError] = []
         self._answer_to_bad = answer_to_bad
+        self.is_pressed = False
+        "Whether datagrams have to wait."
         self.server = StreamServer(
             asyncio.get_running_loop(),
             "127.0.0.1",
@@ -61,7 +62,7 @@ class Site:
             self.lost.put_nowait,
             self._on_bad,
             limits=limits,
-            turns=Turns(lambda: False),
+            is_pressed=lambda: self.is_pressed,
             transport=transport,
             tls=tls,
             framing=framing,
@@ -318,6 +319,35 @@ async def test_closing_lets_answers_leave_and_tells_no_loss() -> None:
         assert await client.reader.read() == b"x" * 100_000
         assert site.lost.empty()
         assert site.server.send([(OPTIONS, flow.reply(1))]) == []
+
+
+@network
+@on_uvloop
+async def test_connections_are_served_while_datagrams_are_pressed_and_afterwards() -> None:
+    """SEC-5: each turn is followed by a rest, in which nobody spins; nothing is left behind."""
+    async with Site(StreamLimits(half_message=0.2)) as site, Client(site) as first, Client(site) as second:
+        site.is_pressed = True
+        for _ in range(20):
+            first.writer.write(OPTIONS)
+            second.writer.write(OPTIONS)
+            await site.take(2)
+        async with Client(site) as late:
+            late.writer.write(OPTIONS)
+            await site.take(1)
+            late.writer.write(OPTIONS[:10])
+            assert await late.ended()  # cut off by the clocks
+        first.writer.write(OPTIONS)
+        [(_, flow)] = await site.take(1)
+        site.server.send([(b"x" * 100_000, flow)])
+        await site.server.close()  # whatever rests
+        assert await first.reader.read() == b"x" * 100_000
+    async with Site() as site, Client(site) as first:
+        site.is_pressed = True
+        first.writer.write(OPTIONS)
+        await site.take(1)
+        site.is_pressed = False
+        first.writer.write(OPTIONS)
+        await site.take(1)
 
 
 @network

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reginfo.net.turns import LEAST_S, REST, TURN_S, Turns
+from reginfo.net.turns import LEAST_S, MOST_S, REST, TURN_S, Turns
 
 
 class Datagrams:
@@ -27,7 +27,7 @@ def test_connections_have_all_the_time_there_is_otherwise() -> None:
     assert datagrams.turns.wait == 0
 
 
-@pytest.mark.parametrize("seconds", [TURN_S, 10 * TURN_S])
+@pytest.mark.parametrize("seconds", [TURN_S, MOST_S / REST])
 def test_while_datagrams_are_pressed_connections_have_an_eighth_of_the_time(seconds: float) -> None:
     datagrams = Datagrams()
     datagrams.pressed = True
@@ -37,6 +37,16 @@ def test_while_datagrams_are_pressed_connections_have_an_eighth_of_the_time(seco
     datagrams.now += datagrams.turns.wait
     assert datagrams.turns.wait == 0
     assert datagrams.now - began == pytest.approx(8 * seconds)
+
+
+def test_no_rest_is_long_and_none_outlasts_the_pressure() -> None:
+    """SEC-5: the machine may stand still in a turn; connections are not made to wait seven times as long for that."""
+    datagrams = Datagrams()
+    datagrams.pressed = True
+    datagrams.work(30.0)
+    assert datagrams.turns.wait == pytest.approx(MOST_S)
+    datagrams.pressed = False
+    assert datagrams.turns.wait == 0
 
 
 def test_a_rest_is_one_that_the_clock_of_a_loop_can_tell() -> None:

@@ -80,30 +80,37 @@ async def test_a_busy_socket_is_read_by_the_clock_until_it_is_calm_again(monkeyp
 
 
 @on_uvloop
-async def test_a_socket_is_pressed_while_a_read_takes_longer_than_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    time = SimpleNamespace(now=1.0, each=0.0)
+async def test_a_socket_is_pressed_while_other_work_has_it_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = SimpleNamespace(now=1.0)
     monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: time.now))
     monkeypatch.setattr(udp, "PACE_SECONDS", 3600.0)  # the test is the clock
     async with Peer() as a, Peer() as b:
-        keep = b.endpoint._on_batch
-
-        def work(batch: Batch) -> None:
-            time.now += time.each
-            keep(batch)
-
-        monkeypatch.setattr(b.endpoint, "_on_batch", work)
         a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
         await b.take(udp.BUSY)
-        for datagrams, time.each, pressed in [
-            (udp.BUSY, udp.PACE_SECONDS, False),
-            (udp.BUSY, 2 * udp.PACE_SECONDS, True),
-            (udp.BUSY - 1, 2 * udp.PACE_SECONDS, False),  # it is not busy any more
+        for datagrams, late, pressed in [
+            (udp.BUSY, udp.LATE_SECONDS / 2, False),
+            (udp.BUSY, udp.LATE_SECONDS * 2, True),
+            (udp.BUSY, 0.0, False),
+            (udp.BUSY, udp.LATE_SECONDS * 2, True),
+            (udp.BUSY - 1, udp.LATE_SECONDS * 2, False),  # it is not busy any more
         ]:
             assert b.endpoint.is_busy
             a.endpoint.send([(b"x", a.flow_to(b))] * datagrams)
+            time.now += udp.PACE_SECONDS + late
             b.endpoint._pace()
             assert b.endpoint.is_pressed == pressed
         assert not b.endpoint.is_busy
+
+
+@on_uvloop
+async def test_a_closed_socket_is_neither_busy_nor_pressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))
+    async with Peer() as a, Peer() as b:
+        a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+        await b.take(udp.BUSY)
+        assert b.endpoint.is_busy
+    assert not b.endpoint.is_busy
+    assert not b.endpoint.is_pressed
 
 
 @on_uvloop

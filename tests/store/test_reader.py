@@ -61,10 +61,11 @@ async def test_a_slow_consumer_gives_the_loop_back_after_each_piece(monkeypatch:
 
 async def test_the_further_behind_the_longer_a_consumer_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed faster than that is read does not outrun it for ever; at last there is a bound."""
-    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES_AT_ONCE)
+    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES)
     _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
     await reader.pump()
-    assert len(recorder.seqs) == CHANGES  # three steps behind: there was time for four pieces
+    assert len(recorder.seqs) == 2 * CHANGES_AT_ONCE  # one step behind: there was time for two pieces
+    monkeypatch.setattr("reginfo.store.reader.LAG_STEP", CHANGES_AT_ONCE)
     monkeypatch.setattr("reginfo.store.reader.MOST_PUMP_SECONDS", 2 * PUMP_SECONDS)
     _, recorder, reader = await reader_of(monkeypatch, PUMP_SECONDS)
     await reader.pump()

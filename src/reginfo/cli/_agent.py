@@ -27,7 +27,6 @@ from reginfo.fast import (
 from reginfo.model import Now, Outcome
 from reginfo.net.connection import StreamLimits
 from reginfo.net.stream import StreamServer
-from reginfo.net.turns import Turns
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.locator import Locator
 from reginfo.sip.authorization import CHALLENGES, Account, Accounts
@@ -147,7 +146,7 @@ class Agent:
                 self._on_lost,
                 lambda error, flow: None,
                 limits=StreamLimits(),
-                turns=Turns(lambda: False),
+                is_pressed=lambda: False,
             )
             try:
                 await self._streams.start()

@@ -65,8 +65,10 @@ class Clocks:
         try:
             if not self._turns.wait:
                 self._turns.begin()
-                self._look()
-                self._turns.end()
+                try:
+                    self._look()
+                finally:
+                    self._turns.end()
         finally:  # whatever one connection raises, the others are looked at
             if self._order:
                 self._arm()
@@ -78,9 +80,11 @@ class Clocks:
             slot = self._slots[key]
             while slot:
                 connection = slot.pop()
-                connection.look(now)
-                if not connection.is_gone:
-                    self.watch(connection, key + 1)
+                try:
+                    connection.look(now)
+                finally:
+                    if not connection.is_gone:
+                        self.watch(connection, key + 1)
                 if self._turns.is_over:
                     return
             heapq.heappop(self._order)  # no other is earlier: nothing is due before now

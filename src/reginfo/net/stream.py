@@ -57,7 +57,7 @@ class StreamServer:
         on_bad: Callable[[SipParseError, Flow], bytes | None],
         *,
         limits: StreamLimits,
-        turns: Turns,
+        is_pressed: Callable[[], bool],
         transport: str = "tcp",
         tls: Tls | None = None,
         framing: Callable[[], Framing] | None = None,
@@ -65,7 +65,7 @@ class StreamServer:
     ) -> None:
         """transport tls and wss need tls; ws and wss their framing, and make no connections.
 
-        turns say when there is time for connections; traces is told what was written.
+        is_pressed tells whether datagrams wait for connections; traces is told what was written.
         """
         self.loop = loop
         self.limits = limits
@@ -84,8 +84,8 @@ class StreamServer:
         self._exhausted = False
         self._poll: select.epoll | None = None
         self._ready: deque[tuple[int, int]] = deque()  # found by the poll and not served yet
-        self._turns = turns
-        self._clocks = Clocks(loop, turns)
+        self._turns = Turns(is_pressed)
+        self._clocks = Clocks(loop, Turns(is_pressed))
         self._slots: Counter[str] = Counter()  # remote host -> connections held, accepted and made
         self._held = 0  # the sum of them
         self._sockets: dict[int, Connection] = {}  # by descriptor, also those whose TLS is not there yet
@@ -304,8 +304,10 @@ class StreamServer:
             return
         if not self._turns.wait:
             self._turns.begin()
-            self._serve_some(self._poll)
-            self._turns.end()
+            try:
+                self._serve_some(self._poll)
+            finally:
+                self._turns.end()
         wait = self._turns.wait
         if wait:
             self.loop.remove_reader(self._poll.fileno())
@@ -350,8 +352,13 @@ class StreamServer:
     # -- accepting --------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        if self._listener is not None and self._poll is not None:
+        if self._listener is None or self._poll is None:
+            return
+        try:
             self._poll.register(self._listener.fileno(), select.EPOLLIN)
+        except OSError as error:
+            logger.warning("accept paused local=%s:%d reason=%s", *self._where, error.strerror)
+            self.loop.call_later(ACCEPT_PAUSE, self._listen)
 
     def _accept(self, listener: socket.socket) -> bool:
         """Take a connection that waits, or close it at once; False if none waits, or none can be had now."""

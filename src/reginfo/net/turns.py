@@ -7,13 +7,12 @@ from typing import Final
 TURN_S: Final = 0.0005  # seconds of a turn: a handshake takes one
 REST: Final = 7  # turns that datagrams have after each, while they are pressed
 LEAST_S: Final = 0.001  # seconds of a rest: what the clock of the loop can tell
+MOST_S: Final = 0.005  # the same, after a turn in which the machine did something else
 
 
 class Turns:
-    """Work on connections is done in turns, and while datagrams are pressed, that is want half of the time and more, it
-    rests after each turn and has an eighth of the time: a crowd that connects or is cut off is hardly felt by others.
-
-    All listeners share the turns.
+    """Work on connections is done in turns, and while datagrams have to wait for it, it rests after each turn and has an
+    eighth of the time: a crowd that connects or is cut off is hardly felt by others.
     """
 
     def __init__(self, is_pressed: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,7 +26,7 @@ class Turns:
     def wait(self) -> float:
         """Return for how many seconds no turn may begin, LEAST_S or more; 0 if one may."""
         left = self._free - self._clock()
-        return max(left, LEAST_S) if left > 0 else 0.0
+        return max(left, LEAST_S) if left > 0 and self._is_pressed() else 0.0
 
     def begin(self) -> None:
         """Begin a turn."""
@@ -42,4 +41,4 @@ class Turns:
         """End a turn, which may have taken longer."""
         if self._is_pressed():
             now = self._clock()
-            self._free = now + REST * (now - self._began)
+            self._free = now + min(MOST_S, REST * (now - self._began))

@@ -15,6 +15,7 @@ MAX_BATCH = 64  # datagrams of one system call
 MAX_READS = 16  # batches of one turn, while there are more: what has come in during some milliseconds of other work
 BUSY = 8  # datagrams within PACE_SECONDS: from there on they are fetched together
 PACE_SECONDS = 0.001
+LATE_SECONDS = 0.002  # the clock of the loop counts in milliseconds, and may be late by one of them
 MAX_BACKLOG = 16384  # answers kept while the socket is full; a peer that misses one repeats its request
 
 
@@ -50,7 +51,8 @@ class UdpEndpoint:
         self.is_busy = False
         "Whether so much comes in that the clock says when to read, and not the socket."
         self.is_pressed = False
-        "Whether what came in took longer than PACE_SECONDS when it was read last: half of the time and more."
+        "Whether it was read LATE_SECONDS after its time, because there was other work."
+        self._due = 0.0
         self._since = 0.0
         self._taken = 0
         "Datagrams, since then."
@@ -95,6 +97,7 @@ class UdpEndpoint:
         self._loop.remove_reader(self._poll.fileno())
         self._poll.close()
         self._poll = None
+        self.is_busy = self.is_pressed = False
         self._socket.send(self._backlog)
         self._backlog = []
         self._socket.close()
@@ -138,20 +141,24 @@ class UdpEndpoint:
         if self._taken >= BUSY:
             self.is_busy = True
             self._watch()
-            self._loop.call_later(PACE_SECONDS, self._pace)
+            self._wait()
+
+    def _wait(self) -> None:
+        self._due = time.monotonic() + PACE_SECONDS
+        self._loop.call_later(PACE_SECONDS, self._pace)
 
     def _pace(self) -> None:
         if self._poll is None:
             return
         taken = 0
-        began = time.monotonic()
+        late = time.monotonic() - self._due
         try:
             taken = self._read()
         finally:  # whatever a callback raises, the socket is read again
             self.is_busy = taken >= BUSY
-            self.is_pressed = self.is_busy and time.monotonic() - began > PACE_SECONDS
+            self.is_pressed = self.is_busy and late > LATE_SECONDS
             if self.is_busy:
-                self._loop.call_later(PACE_SECONDS, self._pace)
+                self._wait()
             else:
                 self._watch()
 

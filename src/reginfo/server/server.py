@@ -450,6 +450,7 @@ class Server:
             for reader in self._readers.values():
                 try:
                     await reader.pump()
+                    await asyncio.sleep(0)
                 except Exception:  # one consumer's fault is not the others'
                     logger.exception("feed reader failed")
 

@@ -15,7 +15,6 @@ from reginfo.net.framing import Framing
 from reginfo.net.stream import StreamServer
 from reginfo.net.tls import Tls, tls_of
 from reginfo.net.trace import Traces
-from reginfo.net.turns import Turns
 from reginfo.net.udp import UdpEndpoint
 from reginfo.server.fallback import Fallback
 from reginfo.server.locator import Locator
@@ -53,7 +52,6 @@ class Sockets:
         self._tls = tls_of(config)
         self._open = AsyncExitStack()
         self._datagrams: list[UdpEndpoint] = []
-        self._turns = Turns(lambda: any(endpoint.is_pressed for endpoint in self._datagrams))
         self.streams: list[StreamServer] = []
         self._fallback = Fallback(self.streams, locator)
         self.listeners: tuple[Listener, ...] = ()
@@ -159,7 +157,7 @@ class Sockets:
             self._on_lost,
             self._on_bad,
             limits=limits,
-            turns=self._turns,
+            is_pressed=lambda: any(endpoint.is_pressed for endpoint in self._datagrams),
             transport=listener.transport,
             tls=self._tls if listener.is_secure else None,
             framing=self._framing(limits) if listener.transport in ("ws", "wss") else None,

@@ -10,7 +10,7 @@ from reginfo.errors import FeedGap, StoreUnavailable
 from reginfo.fast import Registration
 from reginfo.model import Now
 from reginfo.store.base import Store
-from reginfo.store.reader import CHANGES_PER_READ, RECORDS_PER_PAGE
+from reginfo.store.reader import CHANGES_AT_ONCE, RECORDS_PER_PAGE
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Telling:
     async def _read(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while self.lag:
-            changes = await self._store.changes(self._seq, CHANGES_PER_READ)
+            changes = await self._store.changes(self._seq, CHANGES_AT_ONCE)
             if not changes:
                 self._seq = self._store.last_seq  # nothing but refreshes that the journal does not hold
                 return

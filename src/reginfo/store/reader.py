@@ -20,7 +20,7 @@ CHANGES_PER_READ = 64
 CHANGES_AT_ONCE = 16  # half a millisecond where each of them is a line of the log
 PUMP_SECONDS = 0.0005  # a consumer that fell behind gives the loop back in between
 MOST_PUMP_SECONDS = 0.008
-LAG_STEP = 8_192  # changes: so far behind, it may take PUMP_SECONDS more, so that the feed does not end before it
+LAG_STEP = 4_096  # changes: so far behind, it may take PUMP_SECONDS more, so that the feed does not end before it
 RECORDS_PER_PAGE = 1_000
 
 
