@@ -11,8 +11,10 @@ MOST_S: Final = 0.005  # the same, after a turn in which the machine did somethi
 
 
 class Turns:
-    """Work on connections is done in turns, and while datagrams have to wait for it, it rests after each turn and has an
-    eighth of the time: a crowd that connects or is cut off is hardly felt by others.
+    """Work on connections is done in turns.
+
+    While datagrams have to wait for it, it rests after each and has an eighth of the time: a crowd that connects or is
+    cut off is hardly felt by others.
     """
 
     def __init__(self, is_pressed: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
