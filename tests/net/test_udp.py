@@ -103,6 +103,23 @@ async def test_a_socket_is_pressed_while_other_work_has_it_read_late(monkeypatch
 
 
 @on_uvloop
+async def test_a_busy_socket_that_was_read_late_is_read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work takes the time in which a batch comes together; waiting for the clock as well would be for nothing."""
+    time = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: time.now))
+    monkeypatch.setattr(udp, "PACE_SECONDS", 3600.0)  # the clock never says so
+    async with Peer() as a, Peer() as b:
+        a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+        await b.take(udp.BUSY)
+        a.endpoint.send([(b"x", a.flow_to(b))] * udp.BUSY)
+        time.now += 3 * udp.PACE_SECONDS
+        b.endpoint._pace()
+        a.endpoint.send([(b"y", a.flow_to(b))] * udp.BUSY)
+        async with asyncio.timeout(10):
+            assert len(await b.take(2 * udp.BUSY)) == 2 * udp.BUSY
+
+
+@on_uvloop
 async def test_a_closed_socket_is_neither_busy_nor_pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))
     async with Peer() as a, Peer() as b:

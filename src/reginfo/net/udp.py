@@ -24,7 +24,8 @@ class UdpEndpoint:
 
     `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
     of the loop while there are more.  A busy socket is read once in PACE_SECONDS, as a network card does not
-    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  `on_error(flow)` gets each
+    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  Where other work has it read
+    later than that, it is read in each turn.  `on_error(flow)` gets each
     flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host
     is an IP literal; port 0 takes a free one.
     """
@@ -141,11 +142,14 @@ class UdpEndpoint:
         if self._taken >= BUSY:
             self.is_busy = True
             self._watch()
-            self._wait()
+            self._wait(0.0)
 
-    def _wait(self) -> None:
+    def _wait(self, late: float) -> None:
         self._due = time.monotonic() + PACE_SECONDS
-        self._loop.call_later(PACE_SECONDS, self._pace)
+        if late > PACE_SECONDS:
+            self._loop.call_soon(self._pace)  # what else there is to do takes the time in which more comes in
+        else:
+            self._loop.call_later(PACE_SECONDS, self._pace)
 
     def _pace(self) -> None:
         if self._poll is None:
@@ -158,7 +162,7 @@ class UdpEndpoint:
             self.is_busy = taken >= BUSY
             self.is_pressed = self.is_busy and late > LATE_SECONDS
             if self.is_busy:
-                self._wait()
+                self._wait(late)
             else:
                 self._watch()
 
