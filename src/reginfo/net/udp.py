@@ -24,8 +24,8 @@ class UdpEndpoint:
 
     `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
     of the loop while there are more.  A busy socket is read once in PACE_SECONDS, as a network card does not
-    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  Where other work has it read
-    later than that, it is read in each turn.  `on_error(flow)` gets each
+    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  While other work has it
+    read later than that, it is read in each turn.  `on_error(flow)` gets each
     flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host
     is an IP literal; port 0 takes a free one.
     """
