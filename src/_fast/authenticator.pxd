@@ -53,6 +53,8 @@ cdef class Authenticator:
     cdef str realm_text
     cdef bytes usual_uri            # what most phones register at
     cdef tuple algorithms
+    cdef list offers                # challenges, each shorter than the one before
+    cdef list stale_offers
     cdef bint[4] offered            # by DigestHash
     cdef frozenset domains
     cdef frozenset hosts
@@ -64,6 +66,7 @@ cdef class Authenticator:
     cdef object unknown
     cdef list ha2s                  # per DigestHash, of request lines and of their answers: dicts
 
+    cdef list offers_of(self, str tail)
     cdef Proof examine(self, SipMessage request, int64_t now_ms, bint fresh)
     cdef bint spend(self, Proof proof, int64_t now_ms) except -1
     cdef str info_of(self, Proof proof, bytes body, int64_t now_ms)

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final, final
 
+from reginfo._fast.datagrams import Flow
 from reginfo._fast.sip_parser import SipMessage
 
 CHALLENGED: Final[int]
@@ -65,7 +66,17 @@ class Authenticator:
     @property
     def user_count(self) -> int: ...
     def put(self, query: tuple[str, ...], name: str | None, ha1: Mapping[str, str], now_ms: int) -> None: ...
-    def challenges(self, now_ms: int, stale: bool, terse: bool = False) -> list[str]: ...
+    def challenge(
+        self,
+        request: SipMessage,
+        to_tag: str,
+        source: Flow,
+        rows: bytes,
+        room: int,
+        now_ms: int,
+        *,
+        stale: bool = False,
+    ) -> bytes | None: ...
     def check(self, request: SipMessage, now_ms: int, fresh: bool = False) -> Proof: ...
     def info(self, proof: Proof, body: bytes, now_ms: int) -> str: ...
     def recall(self, request: SipMessage, now_ms: int) -> str: ...

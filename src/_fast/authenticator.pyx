@@ -30,7 +30,9 @@ from reginfo._fast.digest cimport (
     response_of,
     session_ha1,
 )
-from reginfo._fast.nonces cimport FORGED, UNUSED, Nonces
+from reginfo._fast._writer cimport Writer, put, writer_free, writer_init, writer_take
+from reginfo._fast.datagrams cimport Flow
+from reginfo._fast.nonces cimport FORGED, NONCE_OCTETS, UNUSED, Nonces
 from reginfo._fast.sip_parser cimport (
     HEADER_AUTHORIZATION,
     METHOD_UNKNOWN,
@@ -40,12 +42,14 @@ from reginfo._fast.sip_parser cimport (
     next_auth_param,
     unquoted,
 )
+from reginfo._fast.sip_writer cimport put_copied, put_end
 from reginfo._fast.uri cimport SCHEME_OTHER, SipUri, find_uri_fault, host_octets
 
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.uri import canonical_aor
 
 cdef enum:
+    END_OCTETS = 21         # of an answer without a body: Content-Length and the empty line
     MAX_USERNAME = 256      # octets; users who do not exist are remembered by what strangers call them
 
 CHALLENGED = CHALLENGED_
@@ -213,6 +217,8 @@ cdef class Authenticator:
         cdef bint session
         cdef bytes name
         cdef bytes wanted = realm.encode()
+        if not realm.isprintable() or '"' in realm or "\\" in realm:
+            raise ValueError("realm: printable text without quotes and backslashes")
         if self.realm != wanted:
             self.nonces = Nonces(self.nonce_key, realm, lifetime_s)
             # With the table the uses are gone: should the realm come back, its nonces must not.
@@ -230,6 +236,8 @@ cdef class Authenticator:
         self.algorithms = tuple(algorithms)
         for i in range(<int>HASHES):
             self.offered[i] = False
+        self.offers = self.offers_of("")
+        self.stale_offers = self.offers_of(",stale=true")
         for algorithm in self.algorithms:
             name = algorithm.encode()
             self.offered[hash_named(<const unsigned char*>PyBytes_AS_STRING(name), len(name), &session)] = True
@@ -308,14 +316,53 @@ cdef class Authenticator:
 
     # -- challenges -----------------------------------------------------------------------------------
 
-    def challenges(self, now_ms: int64_t, stale: bool, terse: bool = False) -> list[str]:
-        """Return the values of WWW-Authenticate, most preferred first (RFC 8760 section 2.3); terse ones are short."""
-        nonce = self.nonces.make(now_ms)
-        head = f'Digest realm="{self.realm_text}",nonce="{nonce}",qop="auth,auth-int"'
-        tail = ",stale=true" if stale else ""
-        if not terse:
-            tail += f',opaque="{self.opaque.decode()}",charset=UTF-8,userhash=true'
-        return [f"{head},algorithm={algorithm}{tail}" for algorithm in self.algorithms]
+    def challenge(
+        self,
+        request: SipMessage,
+        to_tag: str,
+        source: Flow,
+        rows: bytes,
+        room: cython.Py_ssize_t,
+        now_ms: int64_t,
+        *,
+        stale: bool = False,
+    ) -> bytes | None:
+        """Return the 401 to a request with the longest challenge that lets it have at most so many octets of room.
+
+        The algorithms come most preferred first (RFC 8760 section 2.3); what is optional is left out before the least
+        preferred of them, and at last there is no answer: None.  rows are header rows that it has, too.
+        """
+        cdef Writer w
+        cdef tuple offer
+        cdef bytes text
+        cdef Py_ssize_t length
+        writer_init(&w)
+        try:
+            put_copied(&w, request, 401, None, to_tag, source, False)
+            put(&w, PyBytes_AS_STRING(rows), PyBytes_GET_SIZE(rows))
+            for length, offer in self.stale_offers if stale else self.offers:
+                if w.size + length + END_OCTETS <= room:
+                    text = self.nonces.make(now_ms).join(offer)
+                    put(&w, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+                    put_end(&w, b"")
+                    return writer_take(&w)
+            return None
+        finally:
+            writer_free(&w)
+
+    cdef list offers_of(self, str tail):
+        # Challenges, each shorter than the one before: octets, and the text around the nonces.
+        cdef list offers = []
+        cdef Py_ssize_t n = len(self.algorithms)
+        cdef bytes head = f'WWW-Authenticate: Digest realm="{self.realm_text}",nonce="'.encode()
+        cdef str optional = f',opaque="{self.opaque.decode()}",charset=UTF-8,userhash=true'
+        for count, end in ((n, optional), *[(i, "") for i in range(n, 0, -1)]):
+            rests = [
+                f'",qop="auth,auth-int",algorithm={one}{tail}{end}\r\n'.encode() for one in self.algorithms[:count]
+            ]
+            offer = (head, *[rest + head for rest in rests[:count - 1]], rests[count - 1])
+            offers.append((sum([len(part) for part in offer]) + count * NONCE_OCTETS, offer))
+        return offers
 
     # -- credentials ----------------------------------------------------------------------------------
 
@@ -554,7 +601,7 @@ cdef class Authenticator:
         cdef bytes text
         cdef bytes cnonce = proof.cnonce
         if proof.qop is None:
-            return f'nextnonce="{self.nonces.make(now_ms)}"'
+            return f'nextnonce="{self.nonces.make(now_ms).decode()}"'
         ha2 = ha2_of(proof.hash, b"", proof.uri, body) if proof.whole else proof.ha2
         ha2 = response_of(proof.hash, proof.ha1, proof.nonce, proof.count, cnonce, proof.qop, ha2)
         if b'"' in cnonce or b"\\" in cnonce:
@@ -563,5 +610,5 @@ cdef class Authenticator:
             (b"qop=", proof.qop, b',rspauth="', ha2, b'",cnonce="', cnonce, b'",nc=', proof.count)
         )
         if self.nonces.is_ending(proof.nonce, now_ms):
-            text += b',nextnonce="' + self.nonces.make(now_ms).encode() + b'"'
+            text += b',nextnonce="' + self.nonces.make(now_ms) + b'"'
         return text.decode()

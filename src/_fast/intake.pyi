@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
-from reginfo._fast.authenticator import Authenticator
+from reginfo._fast.authenticator import Authenticator, Proof
 from reginfo._fast.binding import Change, Draft, RegisterPolicy
 from reginfo._fast.counters import Counters, Histogram
 from reginfo._fast.datagrams import Flow
@@ -19,7 +19,7 @@ class _Now(Protocol):
     def us(self) -> int: ...
 
 # What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, a STUN
-# message, and a REGISTER that lacks nothing but credentials.
+# message, and a REGISTER that lacks nothing but better credentials.
 _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
@@ -27,7 +27,7 @@ _Road: TypeAlias = tuple[
     Callable[[bytes, Flow, int, SipParseError, Any], None],
     Callable[[Exception, Flow], None],
     Callable[[bytes, Flow], None],
-    Callable[[SipMessage, Flow, int, Any], None],
+    Callable[[SipMessage, Flow, int, Proof, Any], None],
 ]
 
 @final

@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from reginfo._fast.authenticator cimport CHALLENGED_, PROVEN_, Authenticator, Proof
+from reginfo._fast.authenticator cimport ASK_, PROVEN_, Authenticator, Proof
 from reginfo._fast.binding cimport Change, draft_of, drafted, finished, register_in
 from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
@@ -233,7 +233,7 @@ cdef class Intake:
     cdef Authenticator authenticator    # None while nobody is asked for credentials
     cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
-    cdef bint is_unproven               # nothing else is said against what plain() refused
+    cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
     cdef readonly Counters accepted     # REGISTERs by what they did
 
@@ -271,7 +271,7 @@ cdef class Intake:
         Each is put into queues as the only work of its AoR and appended to arrivals.  For everything else one of the
         road is called, in order: for a request, for a response, for a retransmission with what is known of it, for
         what is malformed with the error, for what one of those raised, for a STUN message, and for a REGISTER that
-        nothing is said against but that it has no credentials.  ValueError for a road of another length.
+        nothing is said against but what its credentials come to.  ValueError for a road of another length.
         """
         cdef bytes octets
         cdef Flow flow
@@ -403,9 +403,10 @@ cdef class Intake:
             return False
         if has_room:
             work = self.plain(message, flow, fingerprint, now_ms, now_us, queues)
-            if self.is_unproven:
-                self.is_unproven = False
-                road[6](message, flow, fingerprint, now)
+            if self.unproven is not None:
+                proof, self.unproven = self.unproven, None
+                self.taken._values[flow.kind] += 1
+                road[6](message, flow, fingerprint, proof, now)
                 return False
         if work is None:
             road[0](message, flow, fingerprint, now)
@@ -435,12 +436,13 @@ cdef class Intake:
             return None
         if self.authenticator is not None:
             proof = self.authenticator.examine(request, now_ms, False)
-            self.is_unproven = proof.verdict == CHALLENGED_ and not proof.attempted
-            if (
-                proof.verdict != PROVEN_
-                or not self.authenticator.owns(proof, aor)
-                or not self.authenticator.spend(proof, now_ms)
+            if proof.verdict == PROVEN_ and (
+                not self.authenticator.owns(proof, aor) or not self.authenticator.spend(proof, now_ms)
             ):
+                return None
+            if proof.verdict != PROVEN_:
+                if proof.verdict != ASK_:
+                    self.unproven = proof
                 return None
             info = self.authenticator.info_of(proof, b"", now_ms)
         if flow.kind == UDP:

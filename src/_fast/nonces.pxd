@@ -38,7 +38,7 @@ cdef class Nonces:
     cdef int64_t lifetime_s
     cdef object sessions            # nonce -> the session begun with it, for the authenticator
 
-    cdef str make(self, int64_t now_ms)
+    cdef bytes make(self, int64_t now_ms)
     cdef void write(self, uint64_t number, uint8_t* text) noexcept
     cdef int look(self, bytes nonce, int64_t now_ms) except -1
     cdef bint spend(self, bytes nonce, uint32_t nc, int64_t now_ms) except -1

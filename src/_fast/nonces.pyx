@@ -89,18 +89,18 @@ cdef class Nonces:
 
     def issue(self, now_ms: int64_t) -> str:
         """Return a new nonce."""
-        return self.make(now_ms)
+        return self.make(now_ms).decode("ascii")
 
     def use(self, nonce: str, nc: uint32_t, now_ms: int64_t) -> bool:
         """Take a right use of a nonce with this nonce-count; False if it is not ours, too old, or a replay."""
         cdef bytes text = nonce.encode()
         return self.look(text, now_ms) >= UNUSED and self.spend(text, nc, now_ms)
 
-    cdef str make(self, int64_t now_ms):
+    cdef bytes make(self, int64_t now_ms):
         cdef uint8_t[NONCE_OCTETS] text
         self.count += 1
         self.write(<uint64_t>(now_ms // 1000) << 32 | self.count, text)
-        return PyBytes_FromStringAndSize(<char*>text, NONCE_OCTETS).decode("ascii")
+        return PyBytes_FromStringAndSize(<char*>text, NONCE_OCTETS)
 
     cdef void write(self, uint64_t number, uint8_t* text) noexcept:
         # The nonce of a number.

@@ -22,6 +22,14 @@ cdef bytes response_to(
     object mint,
 )
 
+# The status line of a response and the rows that it has of its request.
+cdef int put_copied(
+    Writer* w, SipMessage request, int code, str reason, str to_tag, Flow source, bint is_granted
+) except -1
+
+# Content-Length, the empty line and the body.
+cdef int put_end(Writer* w, bytes body) except -1
+
 # What received_uri does.
 cdef str received_uri_(SipMessage request, Flow source)
 

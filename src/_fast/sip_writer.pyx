@@ -425,6 +425,69 @@ def write_response(
     return response_to(request, status, reason, to_tag, source, headers, listing, now_ms, date, body, granted, mint)
 
 
+cdef int put_copied(
+    Writer* w, SipMessage request, int code, str reason, str to_tag, Flow source, bint is_granted
+) except -1:
+    cdef const uint8_t* p = base(request)
+    cdef const HeaderRow* row
+    cdef Span value
+    cdef unsigned int seen = 0      # bits of the single headers copied: a response has one of each
+    cdef bint top = True
+    cdef bytes line
+    cdef int i
+    cdef int header
+    if not request.is_request:
+        raise ValueError("a response answers a request")
+    if not 100 <= code <= 699:
+        raise ValueError("status: not between 100 and 699")
+    if reason is None:
+        line = _STATUS_LINES[code]
+        put(w, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+    else:
+        put(w, b"SIP/2.0 ", 8)
+        put_unsigned(w, code)
+        put_octet(w, 0x20)
+        put_text(w, reason, "reason")
+        put(w, b"\r\n", 2)
+    for i in range(request.row_count):
+        row = &request.row[i]
+        header = row.id
+        value = row.value
+        if header == HEADER_VIA:
+            put(w, b"Via: ", 5)
+            if top and source is not None:
+                put_top_via(w, request, value, source)
+            else:
+                put_copy(w, &p[value.start], value.length)
+            top = False
+        elif header == HEADER_FROM or header == HEADER_CALL_ID or header == HEADER_CSEQ or header == HEADER_TO:
+            if seen & 1 << header:
+                continue
+            seen |= 1 << header
+            if header == HEADER_FROM:
+                put(w, b"From: ", 6)
+            elif header == HEADER_TO:
+                put(w, b"To: ", 4)
+            elif header == HEADER_CALL_ID:
+                put(w, b"Call-ID: ", 9)
+            else:
+                put(w, b"CSeq: ", 6)
+            put_copy(w, &p[value.start], value.length)
+            if header == HEADER_TO and code != 100 and to_tag and not has_tag(request, value):
+                put(w, b";tag=", 5)
+                put_token(w, to_tag, "to_tag")
+        elif header == HEADER_PATH and is_granted:
+            put(w, b"Path: ", 6)
+            put_copy(w, &p[value.start], value.length)
+        elif header == HEADER_TIMESTAMP and code == 100:
+            put(w, b"Timestamp: ", 11)
+            put_copy(w, &p[value.start], value.length)
+        else:
+            continue
+        put(w, b"\r\n", 2)
+    return 0
+
+
 cdef bytes response_to(
     SipMessage request,
     int code,
@@ -440,65 +503,9 @@ cdef bytes response_to(
     object mint,
 ):
     cdef Writer w
-    cdef const uint8_t* p = base(request)
-    cdef const HeaderRow* row
-    cdef Span value
-    cdef unsigned int seen = 0      # bits of the single headers copied: a response has one of each
-    cdef bint top = True
-    cdef bytes line
-    cdef int i
-    cdef int header
-    if not request.is_request:
-        raise ValueError("a response answers a request")
-    if not 100 <= code <= 699:
-        raise ValueError("status: not between 100 and 699")
     writer_init(&w)
     try:
-        if reason is None:
-            line = _STATUS_LINES[code]
-            put(&w, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
-        else:
-            put(&w, b"SIP/2.0 ", 8)
-            put_unsigned(&w, code)
-            put_octet(&w, 0x20)
-            put_text(&w, reason, "reason")
-            put(&w, b"\r\n", 2)
-        for i in range(request.row_count):
-            row = &request.row[i]
-            header = row.id
-            value = row.value
-            if header == HEADER_VIA:
-                put(&w, b"Via: ", 5)
-                if top and source is not None:
-                    put_top_via(&w, request, value, source)
-                else:
-                    put_copy(&w, &p[value.start], value.length)
-                top = False
-            elif header == HEADER_FROM or header == HEADER_CALL_ID or header == HEADER_CSEQ or header == HEADER_TO:
-                if seen & 1 << header:
-                    continue
-                seen |= 1 << header
-                if header == HEADER_FROM:
-                    put(&w, b"From: ", 6)
-                elif header == HEADER_TO:
-                    put(&w, b"To: ", 4)
-                elif header == HEADER_CALL_ID:
-                    put(&w, b"Call-ID: ", 9)
-                else:
-                    put(&w, b"CSeq: ", 6)
-                put_copy(&w, &p[value.start], value.length)
-                if header == HEADER_TO and code != 100 and to_tag and not has_tag(request, value):
-                    put(&w, b";tag=", 5)
-                    put_token(&w, to_tag, "to_tag")
-            elif header == HEADER_PATH and granted is not None:
-                put(&w, b"Path: ", 6)
-                put_copy(&w, &p[value.start], value.length)
-            elif header == HEADER_TIMESTAMP and code == 100:
-                put(&w, b"Timestamp: ", 11)
-                put_copy(&w, &p[value.start], value.length)
-            else:
-                continue
-            put(&w, b"\r\n", 2)
+        put_copied(&w, request, code, reason, to_tag, source, granted is not None)
         if listing is not None:
             if mint is not None and is_supported(request, b"gruu", 4):
                 write_contacts(&w, listing, now_ms, request.canonical_to(), mint)

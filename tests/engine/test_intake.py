@@ -6,9 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reginfo._fast.nonces import Nonces
 from reginfo.config import AuthSection
 from reginfo.engine import MAX_PENDING, Work
-from reginfo.fast import Authenticator, Flow, Intake, Screen, SipMessage, SipParseError, Transactions, parse_message
+from reginfo.fast import (
+    Authenticator,
+    Flow,
+    Intake,
+    Proof,
+    Screen,
+    SipMessage,
+    SipParseError,
+    Transactions,
+    parse_message,
+)
 from reginfo.model import Now
 from tests.engine.test_order import STREAM
 from tests.harness import PHONE, House, contact, finish, request
@@ -169,8 +180,8 @@ class Road:
     def keep_alive(self, octets: bytes, flow: Flow) -> None:
         self._note("keep-alive", octets)
 
-    def challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
-        self._note("challenge", request.octets)
+    def unproven(self, request: SipMessage, flow: Flow, fingerprint: int, proof: Proof, now: Now) -> None:
+        self._note("unproven", request.octets)
 
     def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
         road = (
@@ -180,7 +191,7 @@ class Road:
             self.refuse,
             self.failed,
             self.keep_alive,
-            self.challenge,
+            self.unproven,
         )
         return intake.take([(octets, PHONE) for octets in batch], Now(0, 0.0), queues, self.taken, limit, road)
 
@@ -223,8 +234,8 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
     ]
 
 
-def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
-    """AUT-1: what has some, or has anything said against it, is looked at by others."""
+def test_what_lacks_nothing_but_better_credentials_is_refused() -> None:
+    """AUT-1: what has anything else said against it, or a user who has to be looked up, is looked at by others."""
     authenticator = Authenticator(bytes(32), "example.com", ["MD5"], ["example.com"], [], lifetime_s=300)
     screen = Screen(["REGISTER"], ["example.com"], [], 1024)
     intake, road = Intake(Transactions(bytes(16)), screen, 65_535, authenticator), Road()
@@ -232,8 +243,16 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
     basic = request("REGISTER", contact(), "Authorization: Basic YWxpY2U6czNjcmV0")
     wrong = request("REGISTER", contact(), 'Authorization: Digest realm="example.com"')
     foreign = request("REGISTER", contact(), uri="sip:elsewhere.example")
-    assert road.take(intake, [wrong, bare, foreign, basic, wrong], MAX_PENDING, {}) == 0
-    assert [what for what, _, _ in road.seen] == ["request", "challenge", "request", "challenge", "request"]
+    nonce = Nonces(bytes(32), "example.com", 300).issue(0)
+    unknown = request(
+        "REGISTER",
+        contact(),
+        f'Authorization: Digest username="alice",realm="example.com",nonce="{nonce}",uri="sip:example.com",'
+        f'response="{"0" * 32}",qop=auth,nc=00000001,cnonce="c"',
+    )
+    assert road.take(intake, [wrong, bare, foreign, basic, unknown, wrong], MAX_PENDING, {}) == 0
+    assert [what for what, _, _ in road.seen] == ["unproven", "unproven", "request", "unproven", "request", "unproven"]
+    assert intake.taken.totals()["udp"] == 4
     assert road.take(intake, [bare], 0, {}) == 0
     assert road.seen[-1] == ("request", bare, 0)
 

@@ -11,6 +11,7 @@ from reginfo._fast import authenticator as module
 from reginfo._fast.authenticator import ASK, CHALLENGED, IMPROPER, OLD_NONCE, PROVEN, Authenticator
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.sip_parser import parse_message
+from tests.harness import PHONE
 from tests.reference import digest as reference
 
 NOW = 1_700_000_000_000
@@ -23,6 +24,16 @@ def authenticator(**parts: int) -> Authenticator:
     return made
 
 
+def challenge(made: Authenticator, room: int = 4096, *, stale: bool = False, rows: bytes = b"") -> bytes | None:
+    return made.challenge(parse_message(message("X: y")), "tag", PHONE, rows, room, NOW, stale=stale)
+
+
+def nonce_of(made: Authenticator) -> str:
+    answer = challenge(made)
+    assert answer is not None
+    return str(parse_message(answer).challenges(proxy=False)[0]["nonce"])
+
+
 def message(row: str) -> bytes:
     return (
         "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n"
@@ -31,7 +42,7 @@ def message(row: str) -> bytes:
 
 
 def good(made: Authenticator, name: str = "alice", nc: str = "00000001") -> str:
-    nonce = re.findall('nonce="([^"]*)"', made.challenges(NOW, stale=False)[0])[0]
+    nonce = nonce_of(made)
     proof = reference.response(
         "MD5", name, "example.com", "s3cret", "REGISTER", "sip:example.com", nonce, "auth", nc, "c"
     )
@@ -39,6 +50,44 @@ def good(made: Authenticator, name: str = "alice", nc: str = "00000001") -> str:
         f'Authorization: Digest username="{name}",realm="example.com",nonce="{nonce}",uri="sip:example.com",'
         f'response="{proof}",algorithm=MD5,qop=auth,nc={nc},cnonce="c"'
     )
+
+
+def test_a_challenge_is_the_longest_for_which_there_is_room() -> None:
+    # AUT-6, SEC-3: optional parameters go first, then the least preferred algorithms, and at last there is no answer
+    made = Authenticator(bytes(32), "example.com", ["SHA-256", "MD5"], ["example.com"], [], lifetime_s=300)
+    rows = b"Server: s\r\n"
+    seen = [challenge(made, room, rows=rows) for room in range(1024)]
+    lengths = sorted({len(answer) for answer in seen if answer})
+    assert len(lengths) == 3
+    for room, answer in enumerate(seen):
+        fitting = [length for length in lengths if length <= room]
+        assert (len(answer) if answer else None) == (fitting[-1] if fitting else None)
+    short, middle, long = [parse_message(seen[length] or b"") for length in lengths]
+    assert [one["algorithm"] for one in short.challenges(proxy=False)] == ["SHA-256"]
+    assert [one["algorithm"] for one in middle.challenges(proxy=False)] == ["SHA-256", "MD5"]
+    assert [sorted(one) for one in long.challenges(proxy=False)] == [
+        ["algorithm", "charset", "nonce", "opaque", "qop", "realm", "userhash"]
+    ] * 2
+    assert [one.header("Server") for one in (short, middle, long)] == ["s"] * 3
+    for sent in (short, middle, long):
+        (nonce,) = {one["nonce"] for one in sent.challenges(proxy=False)}
+        assert {one.get("stale") for one in sent.challenges(proxy=False)} == {None}
+        assert made.check(parse_message(message(session(nonce, 1, "c"))), NOW).verdict == ASK
+
+
+def test_a_stale_challenge_says_so_at_every_length() -> None:
+    made = authenticator()
+    for room in (0, 330, 4096):
+        answer = challenge(made, room, stale=True)
+        assert (answer is None) == (room == 0)
+        if answer is not None:
+            assert [one["stale"] for one in parse_message(answer).challenges(proxy=False)] == ["true"]
+
+
+@pytest.mark.parametrize("realm", ['a"b', "a\\b", "a\r\nX: y", "a\0b"])
+def test_a_realm_that_cannot_be_quoted_is_refused(realm: str) -> None:
+    with pytest.raises(ValueError, match="realm"):
+        Authenticator(bytes(32), realm, ["MD5"], [], [], lifetime_s=300)
 
 
 def test_good_credentials_are_good_once() -> None:
@@ -127,7 +176,7 @@ def test_an_empty_or_crooked_hash_of_the_store_is_nobodys_password() -> None:
     made = authenticator()
     for value in ("", "0", "x" * 32, "a" * 64):
         made.put(("alice",), "alice", {"MD5": value}, NOW)
-        nonce = re.findall('nonce="([^"]*)"', made.challenges(NOW, stale=False)[0])[0]
+        nonce = nonce_of(made)
         ha2 = reference.hashed("MD5", b"REGISTER:sip:example.com")
         proof = reference.hashed("MD5", f"{value}:{nonce}:00000001:c:auth:{ha2}".encode())
         row = re.sub('response="[^"]*"', f'response="{proof}"', good(made))
@@ -139,7 +188,7 @@ def test_the_dummy_is_nobodys_password() -> None:
     # AUT-6: what unknown users are hashed with lets nobody in
     made = authenticator()
     made.put(("olive",), None, {}, NOW)
-    nonce = re.findall('nonce="([^"]*)"', made.challenges(NOW, stale=False)[0])[0]
+    nonce = nonce_of(made)
     ha2 = reference.hashed("MD5", b"REGISTER:sip:example.com")
     proof = reference.hashed("MD5", f"{'0' * 32}:{nonce}:00000001:c:auth:{ha2}".encode())
     row = re.sub('response="[^"]*"', f'response="{proof}"', good(made, "olive"))
@@ -201,7 +250,7 @@ def test_sessions_are_held_up_to_their_limit() -> None:
     made = authenticator()
     oldest: list[str] = []
     for n in range(module.MAX_SESSIONS + 1):
-        nonce = re.findall('nonce="([^"]*)"', made.challenges(NOW, stale=False, terse=True)[0])[0]
+        nonce = nonce_of(made)
         request = parse_message(message(session(nonce, 1, "c")))
         assert made.check(request, NOW).verdict == PROVEN
         if n < 2:

@@ -1,12 +1,13 @@
 """Answers: final responses as octets, where they go, and what is kept of them for retransmissions."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
 from reginfo.fast import (
     LISTING,
+    Authenticator,
     Flow,
     SipMessage,
     Transactions,
@@ -21,7 +22,6 @@ from reginfo.sip.refusals import Refusals
 from reginfo.sip.traffic import status_counters
 
 SMALL_ANSWER: Final = 640  # octets an answer to anybody may have, however small the request
-AMPLIFICATION: Final = 1.5  # times the size of the request it may have if that is more
 
 
 class Answers:
@@ -41,6 +41,7 @@ class Answers:
         self.keeps_all = True
         "Nobody is asked for credentials."
         self._identity: tuple[tuple[str, str], ...] = ()
+        self._rows = b""
         self.granted = b""
         "Header rows of every REGISTER that is granted."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
@@ -51,6 +52,7 @@ class Answers:
     def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:
         """Have this Server header in every response from now on, if it is any, and more in granted REGISTERs."""
         self._identity = (("Server", server_header),) if server_header else ()
+        self._rows = write_headers(self._identity)
         self.granted = write_headers((*granted, *self._identity))
 
     def respond(
@@ -85,7 +87,7 @@ class Answers:
         if self.keeps_all:
             self.respond(request, flow, fingerprint, outcome, now)
         else:
-            self.refuse(request, flow, fingerprint, (outcome,), now)
+            self.refuse(request, flow, fingerprint, outcome, now)
             if outcome.status >= 300 and request.method == "REGISTER":
                 self.tell(request, flow, outcome, now)
 
@@ -105,14 +107,28 @@ class Answers:
         self.counters.add(outcome.status - 100)
         return self._write(request, flow, fingerprint, outcome, now, listing, to_tag, body)
 
-    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcomes: Iterable[Outcome], now: Now) -> None:
-        """Send the first outcome that is small enough for anybody, if one is, and keep nothing (TX-7, SEC-3)."""
-        for outcome in outcomes:
-            octets = self._write(request, flow, fingerprint, outcome, now)
-            if len(octets) <= max(SMALL_ANSWER, AMPLIFICATION * len(request.octets)):
-                self.counters.add(outcome.status - 100)
-                self.output.append((octets, response_flow(request, flow)))
-                return
+    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now: Now) -> None:
+        """Send an answer if it is small enough for anybody, and keep nothing (TX-7, SEC-3)."""
+        octets = self._write(request, flow, fingerprint, outcome, now)
+        if len(octets) <= _room(request):
+            self.counters.add(outcome.status - 100)
+            self.output.append((octets, response_flow(request, flow)))
+
+    def challenge(
+        self,
+        request: SipMessage,
+        flow: Flow,
+        fingerprint: int,
+        authenticator: Authenticator,
+        is_stale: bool,
+        now: Now,
+    ) -> None:
+        """Send the longest challenge that is small enough for anybody, if one is, and keep nothing (AUT-6, SEC-3)."""
+        tag = self._transactions.tag(fingerprint)
+        octets = authenticator.challenge(request, tag, flow, self._rows, _room(request), now.ms, stale=is_stale)
+        if octets is not None:
+            self.counters.add(401 - 100)
+            self.output.append((octets, response_flow(request, flow)))
 
     def _write(
         self,
@@ -162,3 +178,8 @@ class Answers:
             self._date_second = second
             self._date = format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True).encode()
         return self._date
+
+
+def _room(request: SipMessage) -> int:
+    """Return the octets that an answer to anybody may have: not many, nor half as many again as the request."""
+    return max(SMALL_ANSWER, len(request.octets) * 3 // 2)

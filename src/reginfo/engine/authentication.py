@@ -7,13 +7,14 @@ take ─> exempt ─────────────────────
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from reginfo.config import Config
 from reginfo.engine.answers import Answers
 from reginfo.fast import (
     ASK,
+    IMPROPER,
     OLD_NONCE,
     PENDING,
     PROVEN,
@@ -25,13 +26,15 @@ from reginfo.fast import (
     Transactions,
 )
 from reginfo.model import Now, Outcome
-from reginfo.sip.digest import WRONG, Digest, Query
+from reginfo.sip.digest import Digest, Query
 from reginfo.sip.incoming import LATE_MS, OVERLOAD_RETRY_AFTER, Arrival, unavailable
 
 logger = logging.getLogger(__name__)
 
 # Out of reach of strangers by other means (dialogs of ours), or not worth a question (AUT-1, UAS-4).
 EXEMPT: Final = frozenset({"ACK", "CANCEL", "NOTIFY", "OPTIONS"})
+
+_WRONG: Final = Outcome(401, "Wrong credentials")
 
 
 class Authentication:
@@ -75,26 +78,31 @@ class Authentication:
         else:
             self._judge(digest, arrival, now, fresh=False)
 
-    def challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
-        """Answer a request that has no credentials and needs some."""
-        assert self._digest is not None
-        self._answers.refuse(request, flow, fingerprint, self._digest.challenges(now), now)
-
     def _judge(self, digest: Digest, arrival: Arrival, now: Now, *, fresh: bool) -> None:
         proof = digest.authenticator.check(arrival.request, now.ms, fresh)
         if proof.verdict == PROVEN:
             self._proceed(arrival, proof, digest.authenticator.info(proof, b"", now.ms), now)
         elif proof.verdict != ASK:
-            self._refuse(arrival, digest.refusals(proof, now), now)
-            if proof.attempted and proof.verdict != OLD_NONCE and arrival.request.method == "REGISTER":
-                self._answers.tell(arrival.request, arrival.flow, Outcome(401, proof.fault or WRONG), now)
+            self.refuse(arrival.request, arrival.flow, arrival.fingerprint, proof, now)
         elif not digest.park(proof, arrival):
-            self._refuse(arrival, [unavailable(OVERLOAD_RETRY_AFTER)], now)
+            self._turn_away(arrival, now)
         elif not arrival.flow.reliable:
             self._transactions.remember(arrival.fingerprint, PENDING, now.ms)
 
-    def _refuse(self, arrival: Arrival, outcomes: Iterable[Outcome], now: Now) -> None:
-        self._answers.refuse(arrival.request, arrival.flow, arrival.fingerprint, outcomes, now)
+    def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, proof: Proof, now: Now) -> None:
+        """Answer a request whose credentials do not do (AUT-6)."""
+        assert self._digest is not None
+        is_stale = proof.verdict == OLD_NONCE
+        if proof.verdict == IMPROPER:
+            self._answers.refuse(request, flow, fingerprint, Outcome(400, proof.fault), now)
+        else:
+            self._answers.challenge(request, flow, fingerprint, self._digest.authenticator, is_stale, now)
+        if proof.attempted and not is_stale and request.method == "REGISTER":
+            self._answers.tell(request, flow, _WRONG if proof.fault is None else Outcome(401, proof.fault), now)
+
+    def _turn_away(self, arrival: Arrival, now: Now) -> None:
+        outcome = unavailable(OVERLOAD_RETRY_AFTER)
+        self._answers.refuse(arrival.request, arrival.flow, arrival.fingerprint, outcome, now)
 
     def recall(self, request: SipMessage, now: Now) -> str:
         """Return the Authentication-Info that a retransmission is answered with again."""
@@ -124,7 +132,7 @@ class Authentication:
         """Take that nobody can say now whether there is such a user."""
         if self._digest is not None:
             for arrival in self._released(self._digest, query, now):
-                self._refuse(arrival, [unavailable(OVERLOAD_RETRY_AFTER)], now)
+                self._turn_away(arrival, now)
 
     def _released(self, digest: Digest, query: Query, now: Now) -> list[Arrival]:
         """Return who waited for a user and still waits for an answer."""

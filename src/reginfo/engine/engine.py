@@ -89,15 +89,6 @@ class Engine:
         self.roles = Roles(config, transactions, self._client, self._timers, transactions.token, self.command)
         admission = Admission(config)
         self._intake = Intake(transactions, admission.screen, admission.max_message)
-        self._road = (
-            self._take_request,
-            self._take_response,
-            self._repeat,
-            self._refuse_malformed,
-            self._fail,
-            self._keep_alive,
-            self._challenge,
-        )
         self._works = Works(self._intake)
         self._answers = Answers(transactions, self.flows.grant)
         self.counts = Counts(self._intake, self._answers, self._client)
@@ -106,6 +97,15 @@ class Engine:
         self._methods = Methods(self.roles, self._works, self._answers, transactions)
         self._authentication = Authentication(
             secret, self._answers, transactions, self._is_trusted, self._methods.perform
+        )
+        self._road = (
+            self._take_request,
+            self._take_response,
+            self._repeat,
+            self._refuse_malformed,
+            self._fail,
+            self._keep_alive,
+            self._authentication.refuse,
         )
         self.user_found = self._authentication.found
         self.user_unavailable = self._authentication.failed
@@ -165,10 +165,6 @@ class Engine:
         is_plain = self._has_common_road and not self._drain_retry_after and self.hook is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
         self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
-
-    def _challenge(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
-        self.counts.requests.count("REGISTER", flow.transport)
-        self._authentication.challenge(request, flow, fingerprint, now)
 
     def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         try:

@@ -1,14 +1,12 @@
-"""Digest authentication under one configuration: what is asked for, and what those get who do not give it.
+"""Digest authentication under one configuration: the rules of the realm, and who waits for the user table.
 
-The checks are compiled (`Authenticator`); here are the answers and who waits for the user table.
+The checks and the challenges are compiled (`Authenticator`).
 """
 
-from collections.abc import Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config
-from reginfo.fast import ASK, IMPROPER, OLD_NONCE, Authenticator, Proof
-from reginfo.model import Now, Outcome
+from reginfo.fast import ASK, Authenticator, Proof
 from reginfo.sip.incoming import Arrival
 
 MAX_WAITING: Final = 4096  # requests that wait for the user table; beyond it the server is overloaded (503)
@@ -50,19 +48,6 @@ class Digest:
             max_users=config.auth.max_cached_users,
         )
 
-    def refusals(self, proof: Proof, now: Now) -> Iterator[Outcome]:
-        """Return the answers owed to what a request fails to prove, each shorter than the one before (AUT-6)."""
-        if proof.verdict == IMPROPER:
-            return iter([Outcome(400, proof.fault)])
-        return self.challenges(now, stale=proof.verdict == OLD_NONCE)
-
-    def challenges(self, now: Now, *, stale: bool = False) -> Iterator[Outcome]:
-        """Yield challenges, each shorter than the one before; the least preferred algorithms are left out first."""
-        yield _challenge(self.authenticator.challenges(now.ms, stale))
-        offers = self.authenticator.challenges(now.ms, stale, terse=True)
-        for count in range(len(offers), 0, -1):
-            yield _challenge(offers[:count])
-
     # -- the user table ---------------------------------------------------------------------------------
 
     def park(self, proof: Proof, arrival: Arrival) -> bool:
@@ -88,7 +73,3 @@ class Digest:
         released = self._waiting.pop(query, [])
         self._count -= len(released)
         return released
-
-
-def _challenge(offers: Sequence[str]) -> Outcome:
-    return Outcome(401, headers=tuple([("WWW-Authenticate", offer) for offer in offers]))
