@@ -63,6 +63,26 @@ async def test_what_has_come_in_meanwhile_is_read_in_one_turn_of_the_loop_up_to_
 
 
 @on_uvloop
+async def test_reading_ends_after_a_time_so_that_those_who_came_first_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TRN-10: also while each batch is much work, as one of strangers' credentials is."""
+    time = SimpleNamespace(now=1.0)
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: time.now))
+    async with Peer() as a, Peer() as b:
+        a.endpoint.send([(b"x", a.flow_to(b))] * (4 * udp.MAX_BATCH))
+        taken: list[int] = []
+
+        def work(batch: Batch) -> None:
+            taken.append(len(batch))
+            time.now += udp.MOST_SECONDS / 2
+
+        monkeypatch.setattr(b.endpoint, "_on_batch", work)
+        b.endpoint._read()
+        assert taken == [udp.MAX_BATCH] * 2
+
+
+@on_uvloop
 async def test_a_busy_socket_is_read_by_the_clock_until_it_is_calm_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: 1.0))  # all of it comes at one moment
     async with Peer() as a, Peer() as b:

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64  # datagrams of one system call
 MAX_READS = 16  # batches of one turn, while there are more: what has come in during some milliseconds of other work
+MOST_SECONDS = 0.005  # of reading in one turn: those who came first have their answers before more is read
 BUSY = 8  # datagrams within PACE_SECONDS: from there on they are fetched together
 PACE_SECONDS = 0.001
 LATE_SECONDS = 0.002  # the clock of the loop counts in milliseconds, and may be late by one of them
@@ -23,11 +24,11 @@ class UdpEndpoint:
     """Hand the datagrams of one local address to a callback, and send the answers.
 
     `on_batch(batch)` gets up to MAX_BATCH `(octets, flow)` in order of arrival, up to MAX_READS times per turn
-    of the loop while there are more.  A busy socket is read once in PACE_SECONDS, as a network card does not
-    interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  While other work has it
-    read later than that, it is read in each turn.  `on_error(flow)` gets each
-    flow whose peer was reported unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host
-    is an IP literal; port 0 takes a free one.
+    of the loop, for MOST_SECONDS, while there are more.  A busy socket is read once in PACE_SECONDS, as a network
+    card does not interrupt for each packet: a turn of few datagrams costs nearly as much as one of many.  While other
+    work has it read later than that, it is read in each turn.  `on_error(flow)` gets each flow whose peer was reported
+    unreachable (RFC 3261 section 18.4).  Neither is called from within send().  The host is an IP literal; port 0
+    takes a free one.
     """
 
     def __init__(
@@ -168,12 +169,13 @@ class UdpEndpoint:
 
     def _read(self) -> int:
         taken = 0
+        until = time.monotonic() + MOST_SECONDS
         for _ in range(MAX_READS):
             batch = self.socket.receive(MAX_BATCH)
             taken += len(batch)
             if batch:
                 self._on_batch(batch)
-            if len(batch) < MAX_BATCH:
+            if len(batch) < MAX_BATCH or time.monotonic() >= until:
                 break
         self._hear()
         return taken
