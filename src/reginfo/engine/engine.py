@@ -304,6 +304,12 @@ class Engine:
         """Whether work() could do something now."""
         return self._client.is_busy or self.roles.notifier.is_busy
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody is told of changes, and nothing is owed to anybody: work() has nothing to do."""
+        roles = self.roles
+        return not (roles.notifier or self._client.is_busy or roles.unsaved) and roles.publisher.is_idle
+
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
         for end in self.flows.take(self.pending):

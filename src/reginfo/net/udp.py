@@ -169,9 +169,10 @@ class UdpEndpoint:
 
     def _read(self) -> int:
         taken = 0
+        receive = self.socket.receive
         until = time.monotonic() + MOST_SECONDS
         for _ in range(MAX_READS):
-            batch = self.socket.receive(MAX_BATCH)
+            batch = receive(MAX_BATCH)
             taken += len(batch)
             if batch:
                 self._on_batch(batch)

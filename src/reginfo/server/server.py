@@ -358,7 +358,10 @@ class Server:
             works = await run_turn(self._engine, self._records, self._clock.now)
             self._send()  # the answers first: a slow watcher never delays a phone
             self._engine.counts.measure(works, self._clock.now())
-        await self._tell()
+        if self._engine.is_alone and not self._listeners:
+            self._telling.pass_over()
+        else:
+            await self._tell()
         if self._engine.has_works or self._engine.has_work:
             self._schedule()
 

@@ -56,6 +56,10 @@ class Telling:
         else:
             await self._recall(everything=False)
 
+    def pass_over(self) -> None:
+        """Go on behind what is committed, of which nobody is told."""
+        self._seq = self._store.last_seq
+
     async def read(self) -> None:
         """Read on for about a millisecond; a store that cannot be read now is asked again next time."""
         if not self.lag:

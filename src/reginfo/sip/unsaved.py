@@ -15,6 +15,10 @@ class Unsaved:
         """Have a value kept, or the key forgotten."""
         self._items[key] = value
 
+    def __bool__(self) -> bool:
+        """Tell whether there is anything."""
+        return bool(self._items)
+
     def __contains__(self, key: bytes) -> bool:
         """Tell whether what was put last under a key is not durable yet."""
         return key in self._items

@@ -120,6 +120,11 @@ class Publisher:
         """Number of publications whose removal is not answered yet."""
         return len(self._removals)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is published, and nothing will be."""
+        return self._hop is None and not self._publications
+
     # -- changes ----------------------------------------------------------------------------------------
 
     def read(self, changes: Sequence[Change], now: Now) -> None:
