@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from reginfo._fast.datagrams cimport Flow
 from reginfo._fast.nonces cimport Nonces
 from reginfo._fast.sip_parser cimport Parameter, SipMessage
 
@@ -66,6 +67,16 @@ cdef class Authenticator:
     cdef object unknown
     cdef list ha2s                  # per DigestHash, of request lines and of their answers: dicts
 
+    cdef bytes challenge_to(
+        self,
+        SipMessage request,
+        str to_tag,
+        Flow source,
+        bytes rows,
+        Py_ssize_t room,
+        int64_t now_ms,
+        bint stale,
+    )
     cdef list offers_of(self, str tail)
     cdef Proof examine(self, SipMessage request, int64_t now_ms, bint fresh)
     cdef bint spend(self, Proof proof, int64_t now_ms) except -1

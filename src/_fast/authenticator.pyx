@@ -332,6 +332,18 @@ cdef class Authenticator:
         The algorithms come most preferred first (RFC 8760 section 2.3); what is optional is left out before the least
         preferred of them, and at last there is no answer: None.  rows are header rows that it has, too.
         """
+        return self.challenge_to(request, to_tag, source, rows, room, now_ms, stale)
+
+    cdef bytes challenge_to(
+        self,
+        SipMessage request,
+        str to_tag,
+        Flow source,
+        bytes rows,
+        Py_ssize_t room,
+        int64_t now_ms,
+        bint stale,
+    ):
         cdef Writer w
         cdef tuple offer
         cdef bytes text

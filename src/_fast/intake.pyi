@@ -19,7 +19,7 @@ class _Now(Protocol):
     def us(self) -> int: ...
 
 # What becomes of a request, a response, a retransmission, a malformed message, an exception of one of those, a STUN
-# message, and a REGISTER that lacks nothing but better credentials.
+# message, a REGISTER that lacks nothing but proper credentials, and one that was challenged for wrong ones.
 _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, int, Any], None],
     Callable[[SipMessage, Flow, Any], None],
@@ -28,6 +28,7 @@ _Road: TypeAlias = tuple[
     Callable[[Exception, Flow], None],
     Callable[[bytes, Flow], None],
     Callable[[SipMessage, Flow, int, Proof, Any], None],
+    Callable[[SipMessage, Flow, Any], None],
 ]
 
 @final
@@ -88,6 +89,7 @@ def decide_works(
     other: Callable[[_Work, Draft], Change | None],
     failed: Callable[[str, Draft, Exception], Outcome],
 ) -> tuple[list[Change], int]: ...
+def answer_room(request: SipMessage) -> int: ...
 def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
 
 @final
@@ -100,11 +102,14 @@ class Intake:
     def __init__(
         self,
         transactions: Transactions,
+        responses: Counters,
         screen: Screen,
         max_message: int,
         authenticator: Authenticator | None = None,
     ) -> None: ...
-    def follow(self, screen: Screen, max_message: int, authenticator: Authenticator | None = None) -> None: ...
+    def follow(
+        self, screen: Screen, max_message: int, authenticator: Authenticator | None = None, rows: bytes = b""
+    ) -> None: ...
     def take(
         self,
         batch: list[tuple[bytes, Flow]],
@@ -112,6 +117,7 @@ class Intake:
         queues: dict[str, list[_Work]],
         arrivals: list[_Work],
         limit: int,
+        output: list[tuple[bytes, Flow]],
         road: _Road,
     ) -> int: ...
     def answer(

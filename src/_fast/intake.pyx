@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from reginfo._fast.authenticator cimport ASK_, PROVEN_, Authenticator, Proof
+from reginfo._fast.authenticator cimport ASK_, CHALLENGED_, IMPROPER_, OLD_NONCE_, PROVEN_, Authenticator, Proof
 from reginfo._fast.binding cimport Change, draft_of, drafted, finished, register_in
 from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
@@ -32,7 +32,9 @@ from reginfo._fast.transactions import LISTING, PENDING
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
     SIP_PORT = 5060
-    ROAD = 7                # parts
+    ROAD = 8                # parts
+    UNAUTHORIZED = 401 - 100        # among the counters of responses
+    SMALL_ANSWER = 640      # octets an answer to anybody may have, however small the request
 
 # By their number in datagrams.pxd.
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
@@ -192,6 +194,15 @@ cdef Flow response_flow_(SipMessage request, Flow flow):
     return flow.reply(port)
 
 
+cdef inline Py_ssize_t answer_room_(SipMessage request) noexcept:
+    return max(<Py_ssize_t>SMALL_ANSWER, PyBytes_GET_SIZE(request._data) * 3 // 2)
+
+
+def answer_room(request: SipMessage) -> int:
+    """Return the octets that an answer to anybody may have, so that nobody is flooded by way of this server (SEC-3)."""
+    return answer_room_(request)
+
+
 def response_flow(request: SipMessage, flow: Flow) -> Flow:
     """Return the flow the response to a request takes, which came over flow (RFC 3261 18.2.2, RFC 3581 section 4).
 
@@ -231,31 +242,44 @@ cdef class Intake:
     cdef Transactions transactions
     cdef Screen screen
     cdef Authenticator authenticator    # None while nobody is asked for credentials
+    cdef bytes rows                     # of a challenge
     cdef Py_ssize_t max_message         # octets of a datagram
     cdef public Py_ssize_t pending      # works between arrival and answer, others included
     cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
     cdef readonly Counters accepted     # REGISTERs by what they did
+    cdef Counters responses             # by status, from 100 on
 
     def __init__(
         self,
         transactions: Transactions,
+        responses: Counters,
         screen: Screen,
         max_message: cython.Py_ssize_t,
         authenticator: Authenticator | None = None,
     ) -> None:
+        """responses has a slot for each status from 100 on."""
         self.transactions = transactions
+        self.responses = responses
         self.taken = Counters(TRANSPORTS)
         self.accepted = Counters(REGISTRATION_KINDS)
         self.follow(screen, max_message, authenticator)
 
     def follow(
-        self, screen: Screen, max_message: cython.Py_ssize_t, authenticator: Authenticator | None = None
+        self,
+        screen: Screen,
+        max_message: cython.Py_ssize_t,
+        authenticator: Authenticator | None = None,
+        rows: bytes = b"",
     ) -> None:
-        """Go on under another screen and limit of datagrams; with an authenticator, only for who has proven it."""
+        """Go on under another screen and limit of datagrams; with an authenticator, only for who has proven it.
+
+        rows are the header rows of challenges beside what they ask for.
+        """
         self.screen = screen
         self.max_message = max_message
         self.authenticator = authenticator
+        self.rows = rows
 
     def take(
         self,
@@ -264,14 +288,16 @@ cdef class Intake:
         queues: dict[str, list[object]],
         arrivals: list[object],
         limit: cython.Py_ssize_t,
+        output: list[tuple[bytes, Flow]],
         road: tuple[Callable, ...],
     ) -> int:
         """Queue the plain REGISTERs of a batch while fewer than limit works are pending, and return how many.
 
-        Each is put into queues as the only work of its AoR and appended to arrivals.  For everything else one of the
-        road is called, in order: for a request, for a response, for a retransmission with what is known of it, for
-        what is malformed with the error, for what one of those raised, for a STUN message, and for a REGISTER that
-        nothing is said against but what its credentials come to.  ValueError for a road of another length.
+        Each is put into queues as the only work of its AoR and appended to arrivals; one that lacks nothing but
+        credentials is challenged in output.  For everything else one of the road is called, in order: for a request,
+        for a response, for a retransmission with what is known of it, for what is malformed with the error, for what
+        one of those raised, for a STUN message, for a plain REGISTER with improper credentials and what they come to,
+        and for one that was challenged because of wrong credentials.  ValueError for a road of another length.
         """
         cdef bytes octets
         cdef Flow flow
@@ -282,7 +308,9 @@ cdef class Intake:
             raise ValueError(f"a road has {ROAD} parts")
         for octets, flow in batch:
             try:
-                taken += self.take_one(octets, flow, now, now_ms, now_us, queues, arrivals, self.pending < limit, road)
+                taken += self.take_one(
+                    octets, flow, now, now_ms, now_us, queues, arrivals, self.pending < limit, output, road
+                )
             except Exception as error:      # one message must not take the batch down with it
                 road[4](error, flow)
         return taken
@@ -371,11 +399,13 @@ cdef class Intake:
         dict queues,
         list arrivals,
         bint has_room,
+        list output,
         tuple road,
     ) except -1:
         # True for a REGISTER that was queued.
         cdef SipMessage message
         cdef Registering work = None
+        cdef Proof proof
         cdef uint64_t fingerprint = 0
         if not is_message(octets):
             if flow.kind == UDP and is_stun(octets):
@@ -406,7 +436,12 @@ cdef class Intake:
             if self.unproven is not None:
                 proof, self.unproven = self.unproven, None
                 self.taken._values[flow.kind] += 1
-                road[6](message, flow, fingerprint, proof, now)
+                if proof.verdict == IMPROPER_:
+                    road[6](message, flow, fingerprint, proof, now)
+                else:
+                    self.challenge(message, flow, fingerprint, proof, now_ms, output)
+                    if proof.attempted and proof.verdict == CHALLENGED_:
+                        road[7](message, flow, now)
                 return False
         if work is None:
             road[0](message, flow, fingerprint, now)
@@ -416,6 +451,24 @@ cdef class Intake:
         self.pending += 1
         self.taken._values[flow.kind] += 1
         return True
+
+    cdef int challenge(
+        self, SipMessage request, Flow flow, uint64_t fingerprint, Proof proof, int64_t now_ms, list output
+    ) except -1:
+        # Nothing is kept of it (TX-7).
+        cdef bytes octets = self.authenticator.challenge_to(
+            request,
+            self.transactions.tag_of(fingerprint),
+            flow,
+            self.rows,
+            answer_room_(request),
+            now_ms,
+            proof.verdict == OLD_NONCE_,
+        )
+        if octets is not None:
+            output.append((octets, response_flow_(request, flow)))
+            self.responses._values[UNAUTHORIZED] += 1
+        return 0
 
     cdef Registering plain(
         self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, dict queues

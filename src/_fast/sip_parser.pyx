@@ -1840,6 +1840,19 @@ cdef class SipMessage:
         return True
 
     @property
+    def unbinds(self) -> bool:
+        """Whether a REGISTER asks for contacts to be taken away and for nothing else (RFC 3261 10.2.2)."""
+        cdef ContactValue* contact
+        cdef int i
+        if self.contact_star:
+            return True
+        for i in range(min(self.contact_count, <int>MAX_CONTACTS)):
+            contact = &self.contact[i]
+            if contact.expires if contact.has_expires else self.expires_value or not self.has_expires:
+                return False
+        return self.contact_count > 0
+
+    @property
     def contacts(self) -> list[Contact]:
         """The contacts in order, at most 32 of them: `contact_count` says how many there are."""
         cdef list result = []

@@ -46,6 +46,7 @@ from reginfo._fast.intake import (
     Intake,
     Outcome,
     Registering,
+    answer_room,
     decide_works,
     response_flow,
 )
@@ -186,6 +187,7 @@ __all__ = [
     "Transactions",
     "Uri",
     "Via",
+    "answer_room",
     "apply_delta",
     "apply_reginfo",
     "beyond_refreshes",

@@ -18,9 +18,11 @@ from reginfo.fast import (
     SipMessage,
     SipParseError,
     Transactions,
+    answer_room,
     parse_message,
 )
 from reginfo.model import Now
+from reginfo.sip.traffic import status_counters
 from tests.engine.test_order import STREAM
 from tests.harness import PHONE, House, contact, finish, request
 from tests.strategies import mutated
@@ -43,6 +45,7 @@ class GeneralRoad:
         queues: object,
         arrivals: object,
         limit: int,
+        output: object,
         road: tuple[Callable[..., None], ...],
     ) -> int:
         for octets, flow in batch:
@@ -156,6 +159,8 @@ class Road:
         self.seen: list[tuple[str, object, int]] = []
         "What came, its octets or error, and how many had been taken by then."
         self.fails = False
+        self.output: Batch = []
+        "Challenges."
 
     def _note(self, what: str, it: object) -> None:
         self.seen.append((what, it, len(self.taken)))
@@ -180,8 +185,11 @@ class Road:
     def keep_alive(self, octets: bytes, flow: Flow) -> None:
         self._note("keep-alive", octets)
 
-    def unproven(self, request: SipMessage, flow: Flow, fingerprint: int, proof: Proof, now: Now) -> None:
-        self._note("unproven", request.octets)
+    def improper(self, request: SipMessage, flow: Flow, fingerprint: int, proof: Proof, now: Now) -> None:
+        self._note("improper", request.octets)
+
+    def wrong(self, request: SipMessage, flow: Flow, now: Now) -> None:
+        self._note("wrong", request.octets)
 
     def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
         road = (
@@ -191,13 +199,16 @@ class Road:
             self.refuse,
             self.failed,
             self.keep_alive,
-            self.unproven,
+            self.improper,
+            self.wrong,
         )
-        return intake.take([(octets, PHONE) for octets in batch], Now(0, 0.0), queues, self.taken, limit, road)
+        now, items = Now(0, 0.0), [(octets, PHONE) for octets in batch]
+        return intake.take(items, now, queues, self.taken, limit, self.output, road)
 
 
 def an_intake(max_message: int = 65_535) -> Intake:
-    return Intake(Transactions(bytes(16)), Screen(["REGISTER"], ["example.com"], [], 1024), max_message)
+    screen = Screen(["REGISTER"], ["example.com"], [], 1024)
+    return Intake(Transactions(bytes(16)), status_counters(), screen, max_message)
 
 
 def test_what_is_plain_is_taken_and_what_is_not_is_handed_on_in_its_place() -> None:
@@ -234,14 +245,16 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
     ]
 
 
-def test_what_lacks_nothing_but_better_credentials_is_refused() -> None:
-    """AUT-1: what has anything else said against it, or a user who has to be looked up, is looked at by others."""
+def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
+    """AUT-1, SEC-3: what has anything else said against it, or a user to be looked up, is looked at by others."""
     authenticator = Authenticator(bytes(32), "example.com", ["MD5"], ["example.com"], [], lifetime_s=300)
     screen = Screen(["REGISTER"], ["example.com"], [], 1024)
-    intake, road = Intake(Transactions(bytes(16)), screen, 65_535, authenticator), Road()
+    transactions, counters, road = Transactions(bytes(16)), status_counters(), Road()
+    intake = Intake(transactions, counters, screen, 65_535, authenticator)
+    intake.follow(screen, 65_535, authenticator, b"Server: s\r\n")
     bare = request("REGISTER", contact())
     basic = request("REGISTER", contact(), "Authorization: Basic YWxpY2U6czNjcmV0")
-    wrong = request("REGISTER", contact(), 'Authorization: Digest realm="example.com"')
+    improper = request("REGISTER", contact(), 'Authorization: Digest realm="example.com"')
     foreign = request("REGISTER", contact(), uri="sip:elsewhere.example")
     nonce = Nonces(bytes(32), "example.com", 300).issue(0)
     unknown = request(
@@ -250,13 +263,18 @@ def test_what_lacks_nothing_but_better_credentials_is_refused() -> None:
         f'Authorization: Digest username="alice",realm="example.com",nonce="{nonce}",uri="sip:example.com",'
         f'response="{"0" * 32}",qop=auth,nc=00000001,cnonce="c"',
     )
-    assert road.take(intake, [wrong, bare, foreign, basic, unknown, wrong], MAX_PENDING, {}) == 0
-    assert [what for what, _, _ in road.seen] == ["unproven", "unproven", "request", "unproven", "request", "unproven"]
-    assert intake.taken.totals()["udp"] == 4
+    stranger = unknown.replace(nonce.encode(), b"x" * 32)
+    batch = [improper, bare, foreign, basic, unknown, stranger]
+    assert road.take(intake, batch, MAX_PENDING, {}) == 0
+    assert [what for what, _, _ in road.seen] == ["improper", "request", "request", "wrong"]
+    answers = [parse_message(octets) for octets, flow in road.output if flow == PHONE]
+    assert [(one.status, one.header("Server"), len(one.www_authenticate)) for one in answers] == [(401, "s", 1)] * 3
+    assert all(len(one.octets) <= answer_room(parse_message(bare)) for one in answers)
+    assert (intake.taken.totals()["udp"], counters.totals()["401"], len(transactions)) == (4, 3, 0)
     assert road.take(intake, [bare], 0, {}) == 0
     assert road.seen[-1] == ("request", bare, 0)
 
 
 def test_a_road_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="a road has 7 parts"):
-        an_intake().take([], Now(0, 0.0), {}, [], 1, ())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a road has 8 parts"):
+        an_intake().take([], Now(0, 0.0), {}, [], 1, [], ())  # type: ignore[arg-type]

@@ -624,6 +624,25 @@ def test_contacts_out_of_the_ordinary_are_seen() -> None:
         assert (message.has_reg_id, message.has_plain_contacts) == (has_reg_id, is_plain)
 
 
+@pytest.mark.parametrize(
+    ("rows", "unbinds"),
+    [
+        (["Contact: *", "Expires: 0"], True),
+        (["Contact: <sip:a@h>"], False),
+        (["Contact: <sip:a@h>", "Expires: 0"], True),
+        (["Contact: <sip:a@h>", "Expires: 60"], False),
+        (["Contact: <sip:a@h>;expires=0", "Expires: 60"], True),
+        (["Contact: <sip:a@h>;expires=0, <sip:b@h>"], False),
+        (["Contact: <sip:a@h>;expires=0, <sip:b@h>", "Expires: 0"], True),
+        (["Contact: <sip:a@h>;expires=60", "Expires: 0"], False),
+        (["Expires: 0"], False),
+    ],
+)
+def test_what_asks_for_nothing_but_removal_is_told_from_what_binds(rows: list[str], unbinds: bool) -> None:
+    """REG-7: the expires of a contact goes before the Expires of all; a fetch asks for neither."""
+    assert parse_message(octets(*rows)).unbinds == unbinds
+
+
 @pytest.mark.parametrize("value", ["urn:x", '"urn:x"', '"<urn:x"', '"<u r>"', '"<urn:x>" '])
 def test_instance_of_another_form_is_no_instance(value: str) -> None:
     """OUT-5"""

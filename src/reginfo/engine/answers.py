@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Final
 
 from reginfo.fast import (
     LISTING,
@@ -11,6 +10,7 @@ from reginfo.fast import (
     Flow,
     SipMessage,
     Transactions,
+    answer_room,
     response_flow,
     salvage,
     write_headers,
@@ -20,8 +20,6 @@ from reginfo.model import ACCEPTED, Now, Outcome
 from reginfo.sip.outbound import OPTION_TAG
 from reginfo.sip.refusals import Refusals
 from reginfo.sip.traffic import status_counters
-
-SMALL_ANSWER: Final = 640  # octets an answer to anybody may have, however small the request
 
 
 class Answers:
@@ -41,7 +39,8 @@ class Answers:
         self.keeps_all = True
         "Nobody is asked for credentials."
         self._identity: tuple[tuple[str, str], ...] = ()
-        self._rows = b""
+        self.rows = b""
+        "Header rows of every challenge."
         self.granted = b""
         "Header rows of every REGISTER that is granted."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
@@ -52,7 +51,7 @@ class Answers:
     def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:
         """Have this Server header in every response from now on, if it is any, and more in granted REGISTERs."""
         self._identity = (("Server", server_header),) if server_header else ()
-        self._rows = write_headers(self._identity)
+        self.rows = write_headers(self._identity)
         self.granted = write_headers((*granted, *self._identity))
 
     def respond(
@@ -110,7 +109,7 @@ class Answers:
     def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, outcome: Outcome, now: Now) -> None:
         """Send an answer if it is small enough for anybody, and keep nothing (TX-7, SEC-3)."""
         octets = self._write(request, flow, fingerprint, outcome, now)
-        if len(octets) <= _room(request):
+        if len(octets) <= answer_room(request):
             self.counters.add(outcome.status - 100)
             self.output.append((octets, response_flow(request, flow)))
 
@@ -125,7 +124,7 @@ class Answers:
     ) -> None:
         """Send the longest challenge that is small enough for anybody, if one is, and keep nothing (AUT-6, SEC-3)."""
         tag = self._transactions.tag(fingerprint)
-        octets = authenticator.challenge(request, tag, flow, self._rows, _room(request), now.ms, stale=is_stale)
+        octets = authenticator.challenge(request, tag, flow, self.rows, answer_room(request), now.ms, stale=is_stale)
         if octets is not None:
             self.counters.add(401 - 100)
             self.output.append((octets, response_flow(request, flow)))
@@ -178,8 +177,3 @@ class Answers:
             self._date_second = second
             self._date = format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True).encode()
         return self._date
-
-
-def _room(request: SipMessage) -> int:
-    """Return the octets that an answer to anybody may have: not many, nor half as many again as the request."""
-    return max(SMALL_ANSWER, len(request.octets) * 3 // 2)

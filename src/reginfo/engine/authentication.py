@@ -92,13 +92,19 @@ class Authentication:
     def refuse(self, request: SipMessage, flow: Flow, fingerprint: int, proof: Proof, now: Now) -> None:
         """Answer a request whose credentials do not do (AUT-6)."""
         assert self._digest is not None
-        is_stale = proof.verdict == OLD_NONCE
         if proof.verdict == IMPROPER:
             self._answers.refuse(request, flow, fingerprint, Outcome(400, proof.fault), now)
-        else:
-            self._answers.challenge(request, flow, fingerprint, self._digest.authenticator, is_stale, now)
+            if request.method == "REGISTER":
+                self._answers.tell(request, flow, Outcome(400, proof.fault), now)
+            return
+        is_stale = proof.verdict == OLD_NONCE
+        self._answers.challenge(request, flow, fingerprint, self._digest.authenticator, is_stale, now)
         if proof.attempted and not is_stale and request.method == "REGISTER":
-            self._answers.tell(request, flow, _WRONG if proof.fault is None else Outcome(401, proof.fault), now)
+            self.tell_wrong(request, flow, now)
+
+    def tell_wrong(self, request: SipMessage, flow: Flow, now: Now) -> None:
+        """Take note of a REGISTER with wrong credentials that was challenged."""
+        self._answers.tell(request, flow, _WRONG, now)
 
     def _turn_away(self, arrival: Arrival, now: Now) -> None:
         outcome = unavailable(OVERLOAD_RETRY_AFTER)

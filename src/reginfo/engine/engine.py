@@ -88,9 +88,9 @@ class Engine:
         self.authorizations = self._client.authorizations
         self.roles = Roles(config, transactions, self._client, self._timers, transactions.token, self.command)
         admission = Admission(config)
-        self._intake = Intake(transactions, admission.screen, admission.max_message)
-        self._works = Works(self._intake)
         self._answers = Answers(transactions, self.flows.grant)
+        self._intake = Intake(transactions, self._answers.counters, admission.screen, admission.max_message)
+        self._works = Works(self._intake)
         self.counts = Counts(self._intake, self._answers, self._client)
         self._decisions = Decisions(Registrar(config), partial(self.counts.error, INTERNAL))
         self._relaying: Relaying | None = None
@@ -106,6 +106,7 @@ class Engine:
             self._fail,
             self._keep_alive,
             self._authentication.refuse,
+            self._authentication.tell_wrong,
         )
         self.user_found = self._authentication.found
         self.user_unavailable = self._authentication.failed
@@ -124,7 +125,9 @@ class Engine:
     def _take_rules(self, config: Config, admission: Admission) -> None:
         self._admission = admission
         self._authentication.follow(config)
-        self._intake.follow(admission.screen, admission.max_message, self._authentication.authenticator)
+        self._answers.follow(config.server_header, granted_headers(config))
+        authenticator = self._authentication.authenticator
+        self._intake.follow(admission.screen, admission.max_message, authenticator, self._answers.rows)
         gruus = self._gruus if config.registrar.gruu else None
         self._ims = ImplicitSets(config.ims) if config.ims.enabled else None
         self._methods.ims = self.roles.notifier.ims = self._ims
@@ -142,7 +145,6 @@ class Engine:
         self._has_common_road = self._relaying is None and self._ims is None
         self._answers.keeps_all = self._authentication.authenticator is None
         self._methods.admission, self._methods.relaying = admission, self._relaying
-        self._answers.follow(config.server_header, granted_headers(config))
 
     def home(self, aor: str) -> str:
         """Return the AoR that has the contacts of a canonical one: another one only in an implicit registration set."""
@@ -164,7 +166,7 @@ class Engine:
         """Take a batch of datagrams or framed messages in arrival order."""
         is_plain = self._has_common_road and not self._drain_retry_after and self.hook is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
-        self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._road)
+        self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._answers.output, self._road)
 
     def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         try:

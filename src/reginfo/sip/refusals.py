@@ -54,12 +54,6 @@ class Refusals:
 
 def _kind_of(request: SipMessage) -> str:
     """Return what a REGISTER asks for, one of REGISTRATION_KINDS."""
-    try:
-        if not request.contact_count and not request.contact_star:
-            return "fetch"
-        expires = request.expires
-        times = [contact.expires for contact in request.contacts]
-        removes = request.contact_star or all((expires if own is None else own) == 0 for own in times)
-    except SipParseError:  # what was malformed may be just that
+    if not request.contact_count and not request.contact_star:
         return "fetch"
-    return "remove" if removes else "add"
+    return "remove" if request.unbinds else "add"
