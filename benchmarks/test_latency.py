@@ -25,6 +25,7 @@ def test_the_percentile_of_one_histogram_is_that_of_its_report() -> None:
 def test_runs_without_and_with_a_disturbance_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disturbance lasts as long as it says, and its bound never binds below 5 ms."""
     monkeypatch.setattr(latency, "TOP_REQUESTS", 500)
+    monkeypatch.setattr(latency, "STEADY", 0.0)  # so few do not tell
     events: list[str] = []
 
     @contextmanager
@@ -39,3 +40,28 @@ def test_runs_without_and_with_a_disturbance_take_turns(tmp_path: Path, monkeypa
     assert events == ["begin", "end"] * 2
     assert felt.bound_ms == FLOOR_MS
     assert felt.disturbed_ms > 0
+
+
+def test_a_pair_in_which_the_machine_changed_its_speed_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many times at most; then all of them count."""
+    rates = iter([100.0, 81.0, 40.0, 45.0, 45.0, 90.0, *[90.0, 45.0] * 6])
+    delays = iter([*[1.0, 2.0], *[50.0, 60.0], *[3.0, 4.0], *[5.0, 6.0], *[7.0, 8.0] * 20])
+
+    class Phones:
+        def half_rate(self) -> float:
+            return next(rates)
+
+        def p99_ms(self, rate: float, seconds: float, lasts: object = None) -> float:
+            return next(delays)
+
+    @contextmanager
+    def happens() -> Iterator[Callable[[], bool]]:
+        yield lambda: False
+
+    monkeypatch.setattr(latency, "loop_lag_ms", lambda server: 1)
+    disturbance = Disturbance("nothing", 2.0, happens)
+    felt = disturbed(None, Phones(), disturbance, 3)  # type: ignore[arg-type]
+    assert felt == ("nothing", 45.0, 3.0, 4.0, 1, 6.0)
+    assert next(rates) == 90.0
+    felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
+    assert felt == ("nothing", 90.0, 7.0, 8.0, 1, 14.0)
