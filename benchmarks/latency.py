@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeVar
 
@@ -122,19 +123,32 @@ class Bystanders:
     def p99_ms(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
         """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds.
 
-        Slices in which the generator came late itself are left out, unless nearly all are.
+        Slices in which the generator came late itself, or the host took a processor away, are left out unless nearly
+        all are: they say nothing about the server.
         """
         until = time.monotonic() + seconds
         reports: list[LoadReport] = []
+        undisturbed: list[LoadReport] = []
+        late = taken_away = 0
         while not reports or (time.monotonic() < until and lasts()):
+            before = stolen_ticks()
             with before_others():
-                report = self.load.run(round(rate * SLICE_SECONDS), rate=rate)
-            reports.append(_answered(report))
-        punctual = [report for report in reports if report.late <= LATE_MS / 1e3]
-        if len(punctual) < len(reports):
-            click.echo(f"  generator late in {len(reports) - len(punctual)} of {len(reports)} slices", err=True)
-        counted = punctual if len(punctual) >= len(reports) / 4 else reports
+                report = _answered(self.load.run(round(rate * SLICE_SECONDS), rate=rate))
+            reports.append(report)
+            is_late, is_stolen = report.late > LATE_MS / 1e3, stolen_ticks() > before
+            late, taken_away = late + is_late, taken_away + is_stolen
+            if not (is_late or is_stolen):
+                undisturbed.append(report)
+        if late or taken_away:
+            said = f"generator late in {late}, processor taken away in {taken_away} of {len(reports)} slices"
+            click.echo(f"  {said}", err=True)
+        counted = undisturbed if len(undisturbed) >= len(reports) / 4 else reports
         return percentile_ms(numpy.sum([report.histogram for report in counted], axis=0), 99)
+
+
+def stolen_ticks() -> int:
+    """Return for how long the host of a virtual machine has used its processors for others (proc(5): steal)."""
+    return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
 
 
 def _answered(report: LoadReport) -> LoadReport:

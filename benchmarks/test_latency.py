@@ -65,3 +65,34 @@ def test_a_pair_in_which_the_machine_changed_its_speed_is_measured_again(monkeyp
     assert next(rates) == 90.0
     felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
     assert felt == ("nothing", 90.0, 7.0, 8.0, 1, 14.0)
+
+
+def test_slices_that_say_nothing_about_the_server_are_left_out_unless_nearly_all_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Report:
+        lost = failed = 0
+
+        def __init__(self, late: float, bucket: int) -> None:
+            self.late = late
+            self.histogram = numpy.bincount([bucket], minlength=64)
+
+    class Load:
+        def run(self, number: int, rate: float) -> Report:
+            late, bucket, _ = slices[self.turn]
+            self.turn += 1
+            return Report(late, bucket)
+
+        turn = 0
+
+    def p99_ms() -> float:
+        load = Load()
+        monkeypatch.setattr(latency, "stolen_ticks", lambda: sum(stolen for _, _, stolen in slices[: load.turn]))
+        return Bystanders(load).p99_ms(10.0, 3600.0, lambda: load.turn < len(slices))  # type: ignore[arg-type]
+
+    slices = [(0.0, 1, 0), (1.0, 60, 0), (0.0, 50, 1), (0.0, 3, 0)]
+    assert p99_ms() == 3e-6
+    slices = [(1.0, 60, 0)] * 3 + [(0.0, 5, 0)]
+    assert p99_ms() == 5e-6
+    slices = [(1.0, 60, 0)] * 4 + [(0.0, 5, 0)]
+    assert p99_ms() == 60e-6
