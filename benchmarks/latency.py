@@ -3,7 +3,7 @@
 A server has a core of its own, and everything else another one.  Pairs of a run without and one with the disturbance
 are interleaved, and medians of the 99th percentile compared.  The generator offers REGISTERs at half of the highest
 rate, which is looked for before each pair and after it: a virtual machine may be half as fast a minute later, and a
-pair in which it changed its speed is measured again.  A bound by factor never binds below FLOOR_MS, and the lag of the
+pair in which it changed its speed, or was hardly there, is measured again.  A bound by factor never binds below FLOOR_MS, and the lag of the
 event loop has one of its own.
 """
 
@@ -65,6 +65,14 @@ class Felt(NamedTuple):
     bound_ms: float
 
 
+class Waited(NamedTuple):
+    """How long the others waited for their answers."""
+
+    p99_ms: float
+    is_telling: bool
+    "Whether there were enough slices that say something about the server."
+
+
 class _Pair(NamedTuple):
     """A run without the disturbance and one with it, as in Felt."""
 
@@ -120,7 +128,7 @@ class Bystanders:
         """Return half of the highest rate, a second, as it is now."""
         return _answered(self.load.run(TOP_REQUESTS, timeout=120.0)).rate / 2
 
-    def p99_ms(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> float:
+    def waited(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> "Waited":
         """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds.
 
         Slices in which the generator came late itself, or the host took a processor away, are left out unless nearly
@@ -142,8 +150,9 @@ class Bystanders:
         if late or taken_away:
             said = f"generator late in {late}, processor taken away in {taken_away} of {len(reports)} slices"
             click.echo(f"  {said}", err=True)
-        counted = undisturbed if len(undisturbed) >= len(reports) / 4 else reports
-        return percentile_ms(numpy.sum([report.histogram for report in counted], axis=0), 99)
+        is_telling = len(undisturbed) >= len(reports) / 4
+        counted = undisturbed if is_telling else reports
+        return Waited(percentile_ms(numpy.sum([report.histogram for report in counted], axis=0), 99), is_telling)
 
 
 def stolen_ticks() -> int:
@@ -184,17 +193,17 @@ def disturbed(
     unsteady: list[_Pair] = []
     rate = others.half_rate()
     while len(steady) < pairs and len(steady) + len(unsteady) < MOST_ATTEMPTS * pairs:
-        calm = others.p99_ms(rate, calm_seconds)
+        calm = others.waited(rate, calm_seconds)
         with disturbance.happens() as lasts:
-            with_it = others.p99_ms(rate, MOST_SECONDS, lasts)
+            with_it = others.waited(rate, MOST_SECONDS, lasts)
             lag = loop_lag_ms(server)
-        pair = _Pair(rate, calm, with_it, lag)
+        pair = _Pair(rate, calm.p99_ms, with_it.p99_ms, lag)
         rate = others.half_rate()
-        is_steady = min(rate, pair.rate) >= STEADY * max(rate, pair.rate)
+        is_steady = min(rate, pair.rate) >= STEADY * max(rate, pair.rate) and calm.is_telling and with_it.is_telling
         (steady if is_steady else unsteady).append(pair)
         click.echo(
             f"  {disturbance.name}, {'pair' if is_steady else 'to be repeated,'} at {pair.rate:,.0f}/s, {rate:,.0f}/s "
-            f"after it: p99 {calm:.3g} ms, disturbed {with_it:.3g} ms, lag {lag} ms",
+            f"after it: p99 {calm.p99_ms:.3g} ms, disturbed {with_it.p99_ms:.3g} ms, lag {lag} ms",
             err=True,
         )
     counted = _Pair(*map(median, zip(*(steady if len(steady) == pairs else steady + unsteady), strict=True)))

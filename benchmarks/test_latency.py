@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from benchmarks import latency
-from benchmarks.latency import FLOOR_MS, Bystanders, Disturbance, disturbed, percentile_ms
+from benchmarks.latency import FLOOR_MS, Bystanders, Disturbance, Waited, disturbed, percentile_ms
 from reginfo.cli._peers import registrar
 from reginfo.fast import RegisterLoad
 from tests.server_fixture import running_server
@@ -26,6 +26,8 @@ def test_runs_without_and_with_a_disturbance_take_turns(tmp_path: Path, monkeypa
     """The disturbance lasts as long as it says, and its bound never binds below 5 ms."""
     monkeypatch.setattr(latency, "TOP_REQUESTS", 500)
     monkeypatch.setattr(latency, "STEADY", 0.0)  # so few do not tell
+    monkeypatch.setattr(latency, "LATE_MS", 1e6)
+    monkeypatch.setattr(latency, "stolen_ticks", lambda: 0)
     events: list[str] = []
 
     @contextmanager
@@ -44,15 +46,16 @@ def test_runs_without_and_with_a_disturbance_take_turns(tmp_path: Path, monkeypa
 
 def test_a_pair_in_which_the_machine_changed_its_speed_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many times at most; then all of them count."""
-    rates = iter([100.0, 81.0, 40.0, 45.0, 45.0, 90.0, *[90.0, 45.0] * 6])
-    delays = iter([*[1.0, 2.0], *[50.0, 60.0], *[3.0, 4.0], *[5.0, 6.0], *[7.0, 8.0] * 20])
+    rates = iter([100.0, 81.0, 40.0, 45.0, 45.0, *[90.0] * 3, *[90.0, 45.0] * 2])
+    delays = iter([*[1.0, 2.0], *[50.0, 60.0], *[3.0, 4.0], *[5.0, 6.0], *[70.0, 80.0], *[7.0, 8.0], *[9.0, 9.0] * 3])
+    telling = iter([True] * 8 + [True, False])
 
     class Phones:
         def half_rate(self) -> float:
             return next(rates)
 
-        def p99_ms(self, rate: float, seconds: float, lasts: object = None) -> float:
-            return next(delays)
+        def waited(self, rate: float, seconds: float, lasts: object = None) -> Waited:
+            return Waited(next(delays), next(telling, True))
 
     @contextmanager
     def happens() -> Iterator[Callable[[], bool]]:
@@ -62,9 +65,11 @@ def test_a_pair_in_which_the_machine_changed_its_speed_is_measured_again(monkeyp
     disturbance = Disturbance("nothing", 2.0, happens)
     felt = disturbed(None, Phones(), disturbance, 3)  # type: ignore[arg-type]
     assert felt == ("nothing", 45.0, 3.0, 4.0, 1, 6.0)
-    assert next(rates) == 90.0
     felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
     assert felt == ("nothing", 90.0, 7.0, 8.0, 1, 14.0)
+    felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
+    assert felt == ("nothing", 90.0, 9.0, 9.0, 1, 18.0)
+    assert next(delays, None) is None
 
 
 def test_slices_that_say_nothing_about_the_server_are_left_out_unless_nearly_all_are(
@@ -85,14 +90,14 @@ def test_slices_that_say_nothing_about_the_server_are_left_out_unless_nearly_all
 
         turn = 0
 
-    def p99_ms() -> float:
+    def waited() -> Waited:
         load = Load()
         monkeypatch.setattr(latency, "stolen_ticks", lambda: sum(stolen for _, _, stolen in slices[: load.turn]))
-        return Bystanders(load).p99_ms(10.0, 3600.0, lambda: load.turn < len(slices))  # type: ignore[arg-type]
+        return Bystanders(load).waited(10.0, 3600.0, lambda: load.turn < len(slices))  # type: ignore[arg-type]
 
     slices = [(0.0, 1, 0), (1.0, 60, 0), (0.0, 50, 1), (0.0, 3, 0)]
-    assert p99_ms() == 3e-6
+    assert waited() == (3e-6, True)
     slices = [(1.0, 60, 0)] * 3 + [(0.0, 5, 0)]
-    assert p99_ms() == 5e-6
+    assert waited() == (5e-6, True)
     slices = [(1.0, 60, 0)] * 4 + [(0.0, 5, 0)]
-    assert p99_ms() == 60e-6
+    assert waited() == (60e-6, False)
