@@ -3,8 +3,8 @@
 A server has a core of its own, and everything else another one.  Pairs of a run without and one with the disturbance
 are interleaved, and medians of the 99th percentile compared.  The generator offers REGISTERs at half of the highest
 rate, which is looked for before each pair and after it: a virtual machine may be half as fast a minute later, and a
-pair in which it changed its speed, or was hardly there, is measured again.  A bound by factor never binds below FLOOR_MS, and the lag of the
-event loop has one of its own.
+pair in which it changed its speed, or was hardly there, is measured again.  A bound by factor never binds below
+FLOOR_MS, and the lag of the event loop has one of its own.
 """
 
 import multiprocessing
