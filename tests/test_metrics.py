@@ -31,7 +31,7 @@ Samples = dict[tuple[str, ...], float]
 
 
 def scrape(server: Server) -> str:
-    return server._administration.monitoring().exposition("text/plain")[1].decode()
+    return b"".join(server._administration.monitoring().exposition("text/plain")[1]).decode()
 
 
 def samples(server: Server) -> Samples:

@@ -39,7 +39,8 @@ def some_readings() -> dict[str, dict[tuple[str, ...], float | Histogram]]:
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/plain", OPENMETRICS])
 def test_what_is_read_is_what_a_scrape_parses(accept: str) -> None:
-    media_type, octets = monitoring(some_readings()).exposition(accept)
+    media_type, pieces = monitoring(some_readings()).exposition(accept)
+    octets = b"".join(pieces)
     is_open = accept == OPENMETRICS
     assert media_type.startswith("application/openmetrics-text" if is_open else "text/plain; version=0.0.4")
     families = (parse_openmetrics if is_open else parse_text)(octets.decode())
@@ -62,9 +63,16 @@ def test_what_is_read_is_what_a_scrape_parses(accept: str) -> None:
 def test_every_scrape_reads_anew() -> None:
     readings = some_readings()
     subject = monitoring(readings)
-    subject.exposition("")
+    assert b"\nreginfo_level 1.5\n" in b"".join(subject.exposition("")[1])
     readings["reginfo_level"][()] = 2.5
-    assert b"\nreginfo_level 2.5\n" in subject.exposition("")[1]
+    assert b"\nreginfo_level 2.5\n" in b"".join(subject.exposition("")[1])
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_an_exposition_is_in_pieces_so_that_others_have_a_turn_in_between(accept: str) -> None:
+    *pieces, end = monitoring(some_readings()).exposition(accept)[1]
+    assert [piece.count(b"# TYPE ") for piece in pieces] == [1] * len(SOME)
+    assert end == (b"# EOF\n" if accept else b"")
 
 
 def test_nothing_is_read_before_somebody_asks() -> None:

@@ -1,6 +1,7 @@
 """What an embedded store remembers, and for how long its feed goes back."""
 
 import asyncio
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from reginfo.fast import Draft, GruuIndexes
 from reginfo.store import batched
 from reginfo.store.base import Durability
 from reginfo.store.batched import BatchedStore
+from reginfo.store.disk import Disk
 from reginfo.store.embedded import EmbeddedStore
 from reginfo.store.keys import GRUU_KEYS, kept_secret
 from reginfo.store.levels import open_store
@@ -363,3 +365,21 @@ async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: 
     await store.commit([ended])
     assert store.find_gruu(100_000) is None
     await store.close()
+
+
+def test_the_threads_of_the_database_run_only_while_nobody_else_wants_the_processor(tmp_path: Path) -> None:
+    """Flushes and merges are nobody's answer; a reopened database uses the same ones."""
+
+    def policies() -> set[int]:
+        return {
+            os.sched_getscheduler(int(task.name))
+            for task in Path("/proc/self/task").iterdir()
+            if (task / "comm").read_text().startswith("rocksdb:")
+        }
+
+    disk = Disk(tmp_path / "database", create=True)
+    assert policies() == {os.SCHED_IDLE}
+    disk.reopen()
+    assert policies() == {os.SCHED_IDLE}
+    disk.close()
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

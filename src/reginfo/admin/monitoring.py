@@ -1,5 +1,6 @@
 """What monitoring asks of a running server: its metrics, whether it lives, and whether it serves."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -37,25 +38,41 @@ class Monitoring:
         readiness: Callable[[], tuple[bool, str]],
     ) -> None:
         """read returns what each of the families reads now."""
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Scrape(families, read))
+        self._families = families
+        self._read = read
         self.is_alive = is_alive
         "Tells whether the event loop turns and what is due is done."
         self.readiness = readiness
         "Tells whether new requests are served, and in a word or two why they are not."
 
-    def exposition(self, accept: str) -> tuple[str, bytes]:
-        """Return media type and body of the format that an Accept header asks for: OpenMetrics, or Prometheus' own."""
+    def exposition(self, accept: str) -> tuple[str, Iterator[bytes]]:
+        """Return media type and body of the format that an Accept header asks for: OpenMetrics, or Prometheus' own.
+
+        The body is in pieces, each made when it is asked for: all of them take some milliseconds.
+        """
         encode, media_type = choose_encoder(accept)
-        return media_type, encode(self._registry)
+        return media_type, self._pieces(encode)
+
+    def _pieces(self, encode: Callable[[CollectorRegistry], bytes]) -> Iterator[bytes]:
+        readings = self._read()
+        end = encode(CollectorRegistry())
+        for family in self._families:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(_Alone(_metric(family, readings[family.name])))
+            yield encode(registry).removesuffix(end)
+        yield end
 
     def paths(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
         """Return what answers a GET, by path; none of it shows who is registered."""
         return {"/metrics": self._scrape, "/healthz": self._health, "/readyz": self._ready}
 
     async def _scrape(self, request: web.Request) -> web.Response:
-        media_type, body = self.exposition(request.headers.get(hdrs.ACCEPT, ""))
-        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type})
+        media_type, pieces = self.exposition(request.headers.get(hdrs.ACCEPT, ""))
+        body = bytearray()
+        for piece in pieces:
+            body += piece
+            await asyncio.sleep(0)  # everybody else has a turn in between
+        return web.Response(body=bytes(body), headers={hdrs.CONTENT_TYPE: media_type})
 
     async def _health(self, request: web.Request) -> web.Response:
         is_alive = self.is_alive()
@@ -69,18 +86,12 @@ def _verdict(is_well: bool, words: str) -> web.Response:
     return web.Response(status=HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE, text=f"{words}\n")
 
 
-class _Scrape(Collector):
-    def __init__(self, families: Sequence[Family], read: Callable[[], Readings]) -> None:
-        self._families = families
-        self._read = read
+class _Alone(Collector):
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
-    def describe(self) -> Iterable[Metric]:
-        return ()  # else the registry would ask for the first readings before there are any
-
-    def collect(self) -> Iterator[Metric]:
-        readings = self._read()
-        for family in self._families:
-            yield _metric(family, readings[family.name])
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
 
 
 def _metric(family: Family, values: Mapping[tuple[str, ...], float | Histogram]) -> Metric:

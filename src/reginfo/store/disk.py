@@ -1,13 +1,13 @@
 """RocksDB as the embedded store uses it: four key spaces of raw octets, and errors of this project."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from rocksdict import (
     DBCompressionType,
     DBRecoveryMode,
-    Env,
     Options,
     Rdict,
     RdictIter,
@@ -49,16 +49,23 @@ def _options(create: bool) -> Options:
     options.set_max_log_file_size(1 << 20)
     options.set_stats_dump_period_sec(0)
     options.set_stats_persist_period_sec(0)
-    # What is written to files and merged in the background is nobody's answer: on a full processor it waits.  Should
-    # it fall behind, writes wait for it and leave it the processor.
-    background = Env()
-    background.lower_thread_pool_cpu_priority()
-    background.lower_high_priority_thread_pool_cpu_priority()
-    options.set_env(background)
     # One thread writes: the machinery for several costs and gives nothing.
     options.set_allow_concurrent_memtable_write(False)
     options.set_enable_write_thread_adaptive_yield(False)
     return options
+
+
+def _yield_processor() -> None:
+    """Let RocksDB's threads run only while nobody else wants the processor (sched(7), SCHED_IDLE).
+
+    What is written to files and merged in the background is nobody's answer.  At the lowest niceness a thread still
+    holds the processor for some milliseconds once it has it, whoever wakes up.  Should they fall behind, writes wait
+    for them and leave them the processor.
+    """
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # threads end
+            if (task / "comm").read_text().startswith("rocksdb:"):
+                os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _line(error: Exception) -> str:
@@ -81,9 +88,11 @@ class Disk:
 
     def _open(self, create: bool) -> Rdict:
         try:
-            return Rdict(str(self._path), _options(create))
+            database = Rdict(str(self._path), _options(create))
         except Exception as error:
             raise StoreRefused(f"{self._path} cannot be opened: {_line(error)}") from error
+        _yield_processor()
+        return database
 
     def reopen(self) -> None:
         """Close and open again: the only way out of the state RocksDB enters when a write failed."""
