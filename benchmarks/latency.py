@@ -206,9 +206,12 @@ def disturbed(
             f"after it: p99 {calm.p99_ms:.3g} ms, disturbed {with_it.p99_ms:.3g} ms, lag {lag} ms",
             err=True,
         )
-    counted = _Pair(*map(median, zip(*(steady if len(steady) == pairs else steady + unsteady), strict=True)))
+    name, told = disturbance.name, steady
+    if len(steady) < pairs:
+        name, told = f"{name} (on an unsteady machine)", steady + unsteady
+    counted = _Pair(*map(median, zip(*told, strict=True)))
     bound = max(FLOOR_MS, disturbance.factor * counted.calm_ms)
-    return Felt(disturbance.name, counted.rate, counted.calm_ms, counted.disturbed_ms, counted.lag_ms, bound)
+    return Felt(name, counted.rate, counted.calm_ms, counted.disturbed_ms, counted.lag_ms, bound)
 
 
 @contextmanager

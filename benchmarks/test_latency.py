@@ -68,7 +68,7 @@ def test_a_pair_in_which_the_machine_changed_its_speed_is_measured_again(monkeyp
     felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
     assert felt == ("nothing", 90.0, 7.0, 8.0, 1, 14.0)
     felt = disturbed(None, Phones(), disturbance, 1)  # type: ignore[arg-type]
-    assert felt == ("nothing", 90.0, 9.0, 9.0, 1, 18.0)
+    assert felt == ("nothing (on an unsteady machine)", 90.0, 9.0, 9.0, 1, 18.0)
     assert next(delays, None) is None
 
 
