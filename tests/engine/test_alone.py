@@ -37,7 +37,7 @@ def test_who_publishes_is_not_alone() -> None:
 
 
 def test_what_is_to_be_saved_is_saved_before_a_server_is_alone() -> None:
-    """SUB-10: a watcher that has left is not in the store any more."""
+    """Also what a role has put there after its last watcher has left."""
     house = House()
     subscribe(house, 0)
     for octets, _ in house.pump():
@@ -47,4 +47,24 @@ def test_what_is_to_be_saved_is_saved_before_a_server_is_alone() -> None:
     house.roles.unsaved.put(b"key", b"value")
     assert not house.engine.is_alone
     finish(house.telling.keep_state())
+    assert house.engine.is_alone
+
+
+def test_who_has_lapsed_and_is_gone_already_is_still_work() -> None:
+    """SUB-8: else a server had work() to do for ever and never did it."""
+    house = House()
+    subscribe(house, 60)
+    notify = house.pump()[-1][0]
+    house.engine.receive([(write_response(parse_message(notify), 200), PHONE)], house.now())
+    finish(house.telling.keep_state())
+    [subscription] = house.roles.notifier
+    house.now_ms = subscription.expires_at + 1
+    house.engine.tick(house.now())
+    assert house.engine.has_work
+    house.roles.notifier._remove(subscription)
+    finish(house.telling.keep_state())
+    assert house.engine.has_work
+    assert not house.engine.is_alone
+    house.pump()
+    assert not house.engine.has_work
     assert house.engine.is_alone

@@ -308,9 +308,9 @@ class Engine:
 
     @property
     def is_alone(self) -> bool:
-        """Whether nobody is told of changes, and nothing is owed to anybody: work() has nothing to do."""
+        """Whether nobody is told of changes, and nothing is owed to anybody."""
         roles = self.roles
-        return not (roles.notifier or self._client.is_busy or roles.unsaved) and roles.publisher.is_idle
+        return not (roles.notifier or self.has_work or roles.unsaved) and roles.publisher.is_idle
 
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
