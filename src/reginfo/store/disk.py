@@ -62,10 +62,10 @@ def _yield_processor() -> None:
     holds the processor for some milliseconds once it has it, whoever wakes up.  Should they fall behind, writes wait
     for them and leave them the processor.
     """
-    for task in Path("/proc/self/task").iterdir():
+    for name in Path("/proc/self/task").glob("*/comm"):  # nothing where there is no /proc
         with contextlib.suppress(OSError):  # threads end
-            if (task / "comm").read_text().startswith("rocksdb:"):
-                os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
+            if name.read_bytes().startswith(b"rocksdb:"):
+                os.sched_setscheduler(int(name.parent.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def _line(error: Exception) -> str:
