@@ -217,8 +217,15 @@ cdef class Authenticator:
         cdef bint session
         cdef bytes name
         cdef bytes wanted = realm.encode()
+        cdef tuple preferred = tuple(algorithms)
+        cdef set hashes = set()
         if not realm.isprintable() or '"' in realm or "\\" in realm:
             raise ValueError("realm: printable text without quotes and backslashes")
+        for algorithm in preferred:
+            name = algorithm.encode()
+            hashes.add(hash_named(<const unsigned char*>PyBytes_AS_STRING(name), len(name), &session))
+        if not hashes or <int>NO_HASH in hashes:
+            raise ValueError("algorithms: none, or an unknown one")
         if self.realm != wanted:
             self.nonces = Nonces(self.nonce_key, realm, lifetime_s)
             # With the table the uses are gone: should the realm come back, its nonces must not.
@@ -233,16 +240,11 @@ cdef class Authenticator:
         self.legacy = legacy
         self.max_users = max_users
         self.max_unknown = MAX_UNKNOWN
-        self.algorithms = tuple(algorithms)
+        self.algorithms = preferred
         for i in range(<int>HASHES):
-            self.offered[i] = False
+            self.offered[i] = i in hashes
         self.offers = self.offers_of("")
         self.stale_offers = self.offers_of(",stale=true")
-        for algorithm in self.algorithms:
-            name = algorithm.encode()
-            self.offered[hash_named(<const unsigned char*>PyBytes_AS_STRING(name), len(name), &session)] = True
-        if self.offered[NO_HASH]:
-            raise ValueError("algorithms: unknown")
         self.ha2s = [{} for _ in range(<int>HASHES)]
         self.forget_users()
 

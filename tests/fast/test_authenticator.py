@@ -90,6 +90,15 @@ def test_a_realm_that_cannot_be_quoted_is_refused(realm: str) -> None:
         Authenticator(bytes(32), realm, ["MD5"], [], [], lifetime_s=300)
 
 
+@pytest.mark.parametrize("algorithms", [[], ["MD5", "SHA-3"]])
+def test_algorithms_that_cannot_be_offered_are_refused_and_change_nothing(algorithms: list[str]) -> None:
+    made = authenticator()
+    with pytest.raises(ValueError, match="algorithms"):
+        made.follow("elsewhere.example", algorithms, [], [], lifetime_s=1)
+    (offer,) = parse_message(challenge(made, 4096) or b"").challenges(proxy=False)
+    assert (offer["realm"], offer["algorithm"]) == ("example.com", "MD5")
+
+
 def test_good_credentials_are_good_once() -> None:
     # AUT-6
     made = authenticator()
