@@ -20,6 +20,8 @@ from reginfo.config import (
 )
 from reginfo.fast import Change, Flow, SipMessage, StreamFramer, parse_message, parse_reginfo, write_response
 from reginfo.model import ContactEvent
+from reginfo.server.listener import ChangeListener
+from reginfo.store.base import Store
 from tests.interop.documents import contact, document, registration
 from tests.interop.peer import Compositor, Notifier, Phone, Watcher
 from tests.server_fixture import PATIENCE, Address
@@ -103,6 +105,26 @@ async def test_every_change_is_heard_in_order() -> None:
         ]
         async with asyncio.timeout(PATIENCE):
             assert [await failed.get() for _ in range(4)] == [1, 2, 3, 4]
+
+
+async def test_a_listener_is_woken_where_nobody_else_is_told() -> None:
+    """It would look by itself, a second later."""
+
+    class Sleeper(ChangeListener):
+        def __init__(self, store: Store) -> None:
+            super().__init__(store, Heard(), None)
+            self.woken = asyncio.Event()
+
+        def wake(self) -> None:
+            self.woken.set()
+
+    async with serving() as (server, at):
+        sleeper = Sleeper(server._store)
+        end = server.listen(sleeper)
+        with Phone(at, ALICE) as phone:
+            await in_thread(phone.register)
+        await asyncio.wait_for(sleeper.woken.wait(), PATIENCE)
+        await end()
 
 
 async def test_a_listener_with_a_name_hears_again_what_it_had_not_finished(tmp_path: Path) -> None:

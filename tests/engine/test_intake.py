@@ -269,7 +269,9 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
     assert [what for what, _, _ in road.seen] == ["improper", "request", "request", "wrong"]
     answers = [parse_message(octets) for octets, flow in road.output if flow == PHONE]
     assert [(one.status, one.header("Server"), len(one.www_authenticate)) for one in answers] == [(401, "s", 1)] * 3
-    assert all(len(one.octets) <= answer_room(parse_message(bare)) for one in answers)
+    assert all(len(one.octets) <= 640 for one in answers)
+    long = bare.replace(b"\r\nContact", b"\r\nSubject: " + b"x" * 600 + b"\r\nContact")
+    assert [answer_room(parse_message(one)) for one in (bare, long)] == [640, len(long) * 3 // 2]
     assert (intake.taken.totals()["udp"], counters.totals()["401"], len(transactions)) == (4, 3, 0)
     assert road.take(intake, [bare], 0, {}) == 0
     assert road.seen[-1] == ("request", bare, 0)
