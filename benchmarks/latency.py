@@ -34,7 +34,7 @@ CALM_SECONDS = 4.0  # of each run without the disturbance
 MOST_SECONDS = 8.0  # of each run with it: less than the server remembers the lag of its loop
 SLICE_SECONDS = 0.5  # between two looks whether the disturbance is over
 STEADY = 0.8  # of the highest rate is what it may have become in a pair
-MOST_ATTEMPTS = 3  # for each pair; then those of an unsteady machine count, too
+MOST_ATTEMPTS = 3  # times as many as pairs are wanted; then those of an unsteady machine count, too
 LATE_MS = 2.0  # a slice in which the generator itself was later than that says nothing about the server
 PATIENCE = 60.0  # seconds it may last when nobody else wants anything any more
 
@@ -202,7 +202,7 @@ def disturbed(
         is_steady = min(rate, pair.rate) >= STEADY * max(rate, pair.rate) and calm.is_telling and with_it.is_telling
         (steady if is_steady else unsteady).append(pair)
         click.echo(
-            f"  {disturbance.name}, {'pair' if is_steady else 'to be repeated,'} at {pair.rate:,.0f}/s, {rate:,.0f}/s "
+            f"  {disturbance.name}, {'pair' if is_steady else 'unsteady pair'} at {pair.rate:,.0f}/s, {rate:,.0f}/s "
             f"after it: p99 {calm.p99_ms:.3g} ms, disturbed {with_it.p99_ms:.3g} ms, lag {lag} ms",
             err=True,
         )

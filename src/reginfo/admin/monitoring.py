@@ -48,7 +48,8 @@ class Monitoring:
     def exposition(self, accept: str) -> tuple[str, Iterator[bytes]]:
         """Return media type and body of the format that an Accept header asks for: OpenMetrics, or Prometheus' own.
 
-        The body is in pieces, each made when it is asked for: all of them take some milliseconds.
+        The body is in pieces, each made when it is asked for, as all of them take some milliseconds.  Counters and
+        gauges are read with the first of them, a histogram with its own.
         """
         encode, media_type = choose_encoder(accept)
         return media_type, self._pieces(encode)

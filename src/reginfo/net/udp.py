@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64  # datagrams of one system call
 MAX_READS = 16  # batches of one turn, while there are more: what has come in during some milliseconds of other work
-MOST_SECONDS = 0.005  # of reading in one turn: those who came first have their answers before more is read
+MOST_SECONDS = 0.005  # of reading in one turn, so that a turn of the engine can begin
 BUSY = 8  # datagrams within PACE_SECONDS: from there on they are fetched together
 PACE_SECONDS = 0.001
 LATE_SECONDS = 0.002  # the clock of the loop counts in milliseconds, and may be late by one of them
