@@ -5,14 +5,15 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rocksdict import WriteBatch
 
 from reginfo.errors import FeedGap, StoreUnavailable
 from reginfo.fast import Draft, GruuIndexes
 from reginfo.store import batched
+from reginfo.store.background import may_return
 from reginfo.store.base import Durability
 from reginfo.store.batched import BatchedStore
 from reginfo.store.disk import Disk
@@ -369,16 +370,44 @@ async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: 
     await store.close()
 
 
-def test_the_threads_of_the_database_run_only_while_nobody_else_wants_the_processor(tmp_path: Path) -> None:
-    """Flushes and merges are nobody's answer."""
+def policies() -> set[int]:
+    """Return those of the threads of databases."""
+    seen = set()
+    for name in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # threads end
+            if name.read_bytes().startswith(b"rocksdb:"):
+                seen.add(os.sched_getscheduler(int(name.parent.name)))
+    return seen
 
-    def policies() -> Iterator[int]:
-        for name in Path("/proc/self/task").glob("*/comm"):
-            with contextlib.suppress(OSError):  # threads end
-                if name.read_bytes().startswith(b"rocksdb:"):
-                    yield os.sched_getscheduler(int(name.parent.name))
 
+def write(disk: Disk) -> None:
+    for _ in range(64):
+        batch = WriteBatch(raw_mode=True)
+        batch.put(b"rk", b"v")
+        disk.write(batch)
+
+
+@pytest.mark.skipif(not may_return(), reason="threads of this user cannot leave SCHED_IDLE")
+@pytest.mark.parametrize("late", ["_BEHIND_BUFFERS", "_BEHIND_FILES"])
+def test_flushes_and_merges_wait_for_an_idle_processor_unless_they_are_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """They are nobody's answer; but on a processor that is never idle, all would wait for them in the end."""
     disk = Disk(tmp_path / "database", create=True)
-    assert set(policies()) == {os.SCHED_IDLE}
+    assert policies() == {os.SCHED_IDLE}
+    with monkeypatch.context() as patch:
+        patch.setattr(f"reginfo.store.disk.{late}", 0)
+        write(disk)
+        assert policies() == {os.SCHED_OTHER}
+    write(disk)
+    assert policies() == {os.SCHED_IDLE}
     disk.close()
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert policies() <= {os.SCHED_OTHER}
+
+
+def test_who_may_not_return_from_idle_does_not_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reginfo.store.background.may_return", lambda: False)
+    disk = Disk(tmp_path / "database", create=True)
+    write(disk)
+    assert policies() == {os.SCHED_OTHER}
+    disk.close()

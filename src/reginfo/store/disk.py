@@ -1,7 +1,6 @@
 """RocksDB as the embedded store uses it: four key spaces of raw octets, and errors of this project."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rocksdict import (
 )
 
 from reginfo.errors import StoreRefused, StoreUnavailable
+from reginfo.store.background import Background
 
 ROW = b"r"
 JOURNAL = b"j"
@@ -31,6 +31,9 @@ RETRY_AFTER = 1
 _WRITE_BUFFER = 8 << 20  # small enough for the cache of a processor: a third off each write
 _WRITE_BUFFERS = 16  # writes go on while earlier buffers are flushed, with what time is left
 _UNSORTED_FILES = 16  # merged at once: fewer merges of a large table, and rows are read at start only
+_LOOK_WRITES = 64  # between two looks whether flushes and merges are behind
+_BEHIND_BUFFERS = _WRITE_BUFFERS // 2
+_BEHIND_FILES = 2 * _UNSORTED_FILES
 
 
 def _options(create: bool) -> Options:
@@ -55,19 +58,6 @@ def _options(create: bool) -> Options:
     return options
 
 
-def _yield_processor() -> None:
-    """Let RocksDB's threads run only while nobody else wants the processor (sched(7), SCHED_IDLE).
-
-    What is written to files and merged in the background is nobody's answer.  At the lowest niceness a thread still
-    holds the processor for some milliseconds once it has it, whoever wakes up.  Should they fall behind, writes wait
-    for them and leave them the processor.
-    """
-    for name in Path("/proc/self/task").glob("*/comm"):  # nothing where there is no /proc
-        with contextlib.suppress(OSError):  # threads end
-            if name.read_bytes().startswith(b"rocksdb:"):
-                os.sched_setscheduler(int(name.parent.name), os.SCHED_IDLE, os.sched_param(0))
-
-
 def _line(error: Exception) -> str:
     """Return what RocksDB says, which may be on several lines, on one."""
     return " ".join(str(error).split())
@@ -82,6 +72,8 @@ class Disk:
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self._path = path
+        self._writes = 0
+        self._background = Background()
         if not create and not (path / "CURRENT").exists():
             raise StoreRefused(f"{path} has lost its database")
         self._db = self._open(create)
@@ -91,7 +83,7 @@ class Disk:
             database = Rdict(str(self._path), _options(create))
         except Exception as error:
             raise StoreRefused(f"{self._path} cannot be opened: {_line(error)}") from error
-        _yield_processor()
+        self._background.wait()
         return database
 
     def reopen(self) -> None:
@@ -100,6 +92,7 @@ class Disk:
         self._db = self._open(create=False)
 
     def close(self) -> None:
+        self._background.hurry()  # what they have begun is waited for
         # A database in which a write failed says so again when it is closed, and so does a closed one.
         with contextlib.suppress(Exception):
             self._db.close()
@@ -107,9 +100,21 @@ class Disk:
     def write(self, batch: WriteBatch) -> None:
         """Hand a batch to the operating system, all of it or nothing."""
         try:
+            self._writes += 1
+            if self._writes % _LOOK_WRITES == 0:
+                self._look_behind()
             self._db.write(batch)
         except Exception as error:
             raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
+
+    def _look_behind(self) -> None:
+        """Let flushes and merges hurry long before a write would wait for them."""
+        buffers = self._db.property_int_value("rocksdb.num-immutable-mem-table") or 0
+        files = int(self._db.property_value("rocksdb.num-files-at-level0") or 0)
+        if buffers >= _BEHIND_BUFFERS or files >= _BEHIND_FILES:
+            self._background.hurry()
+        else:
+            self._background.wait()
 
     def sync(self) -> None:
         """Return once all that was written is on the disk; may be called in another thread."""
