@@ -85,7 +85,7 @@ class StreamServer:
         self._poll: select.epoll | None = None
         self._ready: deque[tuple[int, int]] = deque()  # found by the poll and not served yet
         self._turns = Turns(is_pressed)
-        self._clocks = Clocks(loop, Turns(is_pressed))
+        self._clocks = Clocks(loop, self._turns)
         self._slots: Counter[str] = Counter()  # remote host -> connections held, accepted and made
         self._held = 0  # the sum of them
         self._sockets: dict[int, Connection] = {}  # by descriptor, also those whose TLS is not there yet
