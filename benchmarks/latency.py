@@ -2,18 +2,20 @@
 
 A server has a core of its own, and everything else another one.  Pairs of a run without and one with the disturbance
 are interleaved, and medians of the 99th percentile compared.  The generator offers REGISTERs at half of the highest
-rate, which is looked for before each pair and after it: a virtual machine may be half as fast a minute later, and a
-pair in which it changed its speed, or was hardly there, is measured again.  A bound by factor never binds below
-FLOOR_MS, and the lag of the event loop has one of its own.
+rate, which is looked for before each pair.  A virtual machine may have half of its speed a second later, and half of
+the highest rate is all it can do then: load is offered in slices, highest rate included, and only those count in which
+the core of the server had its full speed and the host took no processor away.  A pair in which most are of the others
+is replaced.  A bound by factor never binds below FLOOR_MS, and the lag of the event loop has one of its own.
 """
 
 import multiprocessing
 import os
 import secrets
 import time
+import timeit
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeVar
@@ -29,14 +31,23 @@ FLOOR_MS = 5.0
 MAX_LAG_MS = 20.0
 FILL_SECONDS = 300.0
 WINDOW = 512  # REGISTERs outstanding: phones do not wait for each other, and a smaller one makes them
-TOP_REQUESTS = 100_000  # at full load, to find the highest rate
+TOP_REQUESTS = 10_000  # in a slice at full load, to find the highest rate
 CALM_SECONDS = 4.0  # of each run without the disturbance
 MOST_SECONDS = 8.0  # of each run with it: less than the server remembers the lag of its loop
-SLICE_SECONDS = 0.5  # between two looks whether the disturbance is over
-STEADY = 0.8  # of the highest rate is what it may have become in a pair
-MOST_ATTEMPTS = 3  # times as many as pairs are wanted; then those of an unsteady machine count, too
+SLICE_SECONDS = 0.25  # between two looks at the machine, and whether the disturbance is over
+TOP_SLICES = 6  # at full load that tell something
+MOST_SLICES = 100  # of a run
+MOST_CALMS = 10  # times a run without the disturbance is tried
+WORK = 5_000  # additions, to see how fast a core is: a quarter of a millisecond, as nobody is served meanwhile
+FULL_SPEED = 1.25  # times the shortest that the work has ever taken, at most
+LOOK_SECONDS = 0.05
+LOOKS = 40  # in a row at which a core has its full speed, before a pair is begun
+MOST_LOOKS = 1_200  # for them: a minute
+MOST_ATTEMPTS = 4  # times as many as pairs are wanted; then those of an unsteady machine count, too
 LATE_MS = 2.0  # a slice in which the generator itself was later than that says nothing about the server
 PATIENCE = 60.0  # seconds it may last when nobody else wants anything any more
+
+SERVER_CORE = min(os.sched_getaffinity(0))
 
 T = TypeVar("T")
 
@@ -70,7 +81,7 @@ class Waited(NamedTuple):
 
     p99_ms: float
     is_telling: bool
-    "Whether there were enough slices that say something about the server."
+    "Whether most slices say something about the server."
 
 
 class _Pair(NamedTuple):
@@ -86,7 +97,7 @@ class _Pair(NamedTuple):
 def on_own_core(server: AbstractContextManager[T]) -> Iterator[T]:
     """Run a server on one core; this process, and what it starts meanwhile, has another if there is one."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
+    os.sched_setaffinity(0, {SERVER_CORE})
     try:
         with server as running:
             os.sched_setaffinity(0, {max(before)})
@@ -109,11 +120,44 @@ def before_others() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
+class Core:
+    """The core that a server has to itself, unless the host of a virtual machine thinks otherwise."""
+
+    def __init__(self) -> None:
+        self._shortest = float("inf")
+        self.wait_for_full_speed(LOOKS)
+        self._stolen = stolen_ticks()
+
+    def is_at_full_speed(self) -> bool:
+        """Return whether it is as fast as it has ever been."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {SERVER_CORE})
+        try:
+            now = min(timeit.repeat("x += 1", "x = 0", number=WORK, repeat=3))
+        finally:
+            os.sched_setaffinity(0, before)
+        self._shortest = min(now, self._shortest)
+        return now <= FULL_SPEED * self._shortest
+
+    def wait_for_full_speed(self, most_looks: int) -> None:
+        """Return once it has it for some seconds, or after so many looks."""
+        in_a_row = 0
+        while in_a_row < LOOKS and (most_looks := most_looks - 1) >= 0:
+            time.sleep(LOOK_SECONDS)
+            in_a_row = in_a_row + 1 if self.is_at_full_speed() else 0
+
+    def is_given(self) -> bool:
+        """Return whether the host has taken no processor away since this was asked."""
+        before, self._stolen = self._stolen, stolen_ticks()
+        return self._stolen == before
+
+
 @dataclass(frozen=True)
 class Bystanders:
     """The phones that are not concerned, registered already."""
 
     load: RegisterLoad
+    core: Core = field(default_factory=Core)
 
     @classmethod
     def at(cls, server: RunningServer, aors: int, *, nonces: Sequence[str] = (), password: str = "") -> "Bystanders":
@@ -125,34 +169,41 @@ class Bystanders:
         return cls(load)
 
     def half_rate(self) -> float:
-        """Return half of the highest rate, a second, as it is now."""
-        return _answered(self.load.run(TOP_REQUESTS, timeout=120.0)).rate / 2
+        """Look for half of the highest rate, a second, when the core has its full speed."""
+        self.core.wait_for_full_speed(MOST_LOOKS)
+        reports, _ = self._slices(TOP_REQUESTS, 0.0, lambda telling: telling < TOP_SLICES)
+        return sum(report.rate for report in reports) / len(reports) / 2
 
-    def waited(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> "Waited":
-        """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds.
-
-        Slices in which the generator came late itself, or the host took a processor away, are left out unless nearly
-        all are: they say nothing about the server.
-        """
+    def waited(self, rate: float, seconds: float, lasts: Callable[[], bool] = lambda: True) -> Waited:
+        """Return how long 99 % of the answers took at most, for as long as it lasts and at most so many seconds."""
         until = time.monotonic() + seconds
-        reports: list[LoadReport] = []
-        undisturbed: list[LoadReport] = []
-        late = taken_away = 0
-        while not reports or (time.monotonic() < until and lasts()):
-            before = stolen_ticks()
-            with before_others():
-                report = _answered(self.load.run(round(rate * SLICE_SECONDS), rate=rate))
-            reports.append(report)
-            is_late, is_stolen = report.late > LATE_MS / 1e3, stolen_ticks() > before
-            late, taken_away = late + is_late, taken_away + is_stolen
-            if not (is_late or is_stolen):
-                undisturbed.append(report)
-        if late or taken_away:
-            said = f"generator late in {late}, processor taken away in {taken_away} of {len(reports)} slices"
-            click.echo(f"  {said}", err=True)
-        is_telling = len(undisturbed) >= len(reports) / 4
-        counted = undisturbed if is_telling else reports
-        return Waited(percentile_ms(numpy.sum([report.histogram for report in counted], axis=0), 99), is_telling)
+        number = round(rate * SLICE_SECONDS)
+        reports, is_telling = self._slices(number, rate, lambda _: time.monotonic() < until and lasts())
+        return Waited(percentile_ms(numpy.sum([report.histogram for report in reports], axis=0), 99), is_telling)
+
+    def _slices(self, number: int, rate: float, goes_on: Callable[[int], bool]) -> tuple[list[LoadReport], bool]:
+        """Offer slices of load for as long as it goes on, by how many of them tell something about the server.
+
+        Those are returned if there are any, and whether they are most; otherwise all are returned.
+        """
+        seen: list[LoadReport] = []
+        telling: list[LoadReport] = []
+        late = slow = taken = 0
+        was_full = self.core.is_at_full_speed()
+        self.core.is_given()
+        while not seen or (goes_on(len(telling)) and len(seen) < MOST_SLICES):
+            with before_others() if rate else nullcontext():
+                report = _answered(self.load.run(number, rate=rate))
+                is_full = self.core.is_at_full_speed()
+            is_late, is_slow, is_taken = report.late > LATE_MS / 1e3, not (was_full and is_full), not self.core.is_given()
+            late, slow, taken, was_full = late + is_late, slow + is_slow, taken + is_taken, is_full
+            seen.append(report)
+            if not (is_late or is_slow or is_taken):
+                telling.append(report)
+        if len(telling) < len(seen):
+            said = f"generator late in {late}, core slower in {slow}, processor taken away in {taken}"
+            click.echo(f"    {len(telling)} of {len(seen)} slices tell something: {said}", err=True)
+        return telling or seen, 2 * len(telling) >= len(seen)
 
 
 def stolen_ticks() -> int:
@@ -191,19 +242,20 @@ def disturbed(
     """Return what others felt of a disturbance."""
     steady: list[_Pair] = []
     unsteady: list[_Pair] = []
-    rate = others.half_rate()
     while len(steady) < pairs and len(steady) + len(unsteady) < MOST_ATTEMPTS * pairs:
-        calm = others.waited(rate, calm_seconds)
+        for _ in range(MOST_CALMS):
+            rate = others.half_rate()
+            calm = others.waited(rate, calm_seconds)
+            if calm.is_telling:
+                break
         with disturbance.happens() as lasts:
             with_it = others.waited(rate, MOST_SECONDS, lasts)
             lag = loop_lag_ms(server)
-        pair = _Pair(rate, calm.p99_ms, with_it.p99_ms, lag)
-        rate = others.half_rate()
-        is_steady = min(rate, pair.rate) >= STEADY * max(rate, pair.rate) and calm.is_telling and with_it.is_telling
-        (steady if is_steady else unsteady).append(pair)
+        is_steady = calm.is_telling and with_it.is_telling
+        (steady if is_steady else unsteady).append(_Pair(rate, calm.p99_ms, with_it.p99_ms, lag))
         click.echo(
-            f"  {disturbance.name}, {'pair' if is_steady else 'unsteady pair'} at {pair.rate:,.0f}/s, {rate:,.0f}/s "
-            f"after it: p99 {calm.p99_ms:.3g} ms, disturbed {with_it.p99_ms:.3g} ms, lag {lag} ms",
+            f"  {disturbance.name}, {'pair' if is_steady else 'unsteady pair'} at {rate:,.0f}/s: "
+            f"p99 {calm.p99_ms:.3g} ms, disturbed {with_it.p99_ms:.3g} ms, lag {lag} ms",
             err=True,
         )
     name, told = disturbance.name, steady
