@@ -4,6 +4,9 @@ import json
 import signal
 import subprocess
 
+import click
+import pytest
+
 from reginfo.admin.control import Json, Params
 from tests.cli.conftest import Registrar, Run, Serve, Spawn
 
@@ -63,6 +66,22 @@ def test_ctrl_c_ends_the_trace_in_the_server(spawn: Spawn, run: Run, registrar: 
     assert process.returncode == 0
     listed = run("trace", "--json", "--socket", registrar.socket)
     assert "192.0.2.77" not in listed.out
+
+
+def test_ctrl_c_ends_a_trace_that_has_not_been_told_of(
+    run: Run, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = click.echo
+
+    def interrupted(message: str = "", *, err: bool = False) -> None:
+        if message.startswith("tracing "):
+            raise KeyboardInterrupt
+        echo(message, err=err)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(click, "echo", interrupted)
+        assert run("trace", "192.0.2.78", "--socket", registrar.socket).code == 0
+    assert "192.0.2.78" not in run("trace", "--json", "--socket", registrar.socket).out
 
 
 def test_where_no_trace_runs_it_says_how_to_start_one(run: Run, serve: Serve) -> None:

@@ -50,11 +50,11 @@ def trace(
                 click.echo("no trace runs; reginfo trace AOR starts one", err=True)
             return
         started = call("trace.start", {"wanted": wanted, "seconds": seconds, "count": count, "hep": hep})
-        # Whoever reads standard output should get messages alone.
-        click.echo(
-            f"tracing {printable(started['Trace'])} for {seconds} s or {count} messages, Ctrl-C ends it", err=True
-        )
         try:
+            # Whoever reads standard output should get messages alone.
+            click.echo(
+                f"tracing {printable(started['Trace'])} for {seconds} s or {count} messages, Ctrl-C ends it", err=True
+            )
             _follow(call, started["Id"], as_json)
         except (KeyboardInterrupt, BrokenPipeError) as left:
             # By another connection: on this one an answer may be on its way.
