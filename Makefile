@@ -9,6 +9,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 ROUNDS ?= 5
 BIN := .venv/bin
+# A file of tests stays in one process: its fixtures may be a peer that runs.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 COMPILED := $(sort $(wildcard src/_fast/*.py src/_fast/*.pyx src/_fast/*.pxd src/_fast/*.pyi)) setup.py pyproject.toml
 digest = $(shell sha256sum $(1) | sha256sum | cut -c1-16)
@@ -73,7 +75,7 @@ demo: $(BUILT)  ## a server, phones and watchers for ten seconds: what they are 
 	@$(BIN)/reginfo demo
 
 test: $(TESTING) $(BUILT)  ## all tests but those of packages, and the benchmarks once each so that they cannot rot
-	$(BIN)/python -m pytest -m 'not packaging'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not packaging'
 	$(BIN)/python -m pytest benchmarks --benchmark-disable
 
 packages: $(TESTING) $(BUILT)  ## sdist, wheel, editable install and image, built and tried (three times the compiler)
@@ -166,7 +168,7 @@ sanitize: $(TESTING)  ## tests/fast and the corpora under AddressSanitizer and U
 	PYTHONPATH=$(CURDIR)/build/sanitize/lib PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0:intercept_strstr=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(BIN)/python -m pytest -p no:cacheprovider -m 'not network' $(SANITIZED)
+	$(BIN)/python -m pytest $(PARALLEL) -p no:cacheprovider -m 'not network' $(SANITIZED)
 
 clean:  ## everything that a build leaves behind, but not .venv and not the registrations in reginfo.db
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .venv/.built-* .venv/.installed-*

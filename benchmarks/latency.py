@@ -195,7 +195,8 @@ class Bystanders:
             with before_others() if rate else nullcontext():
                 report = _answered(self.load.run(number, rate=rate))
                 is_full = self.core.is_at_full_speed()
-            is_late, is_slow, is_taken = report.late > LATE_MS / 1e3, not (was_full and is_full), not self.core.is_given()
+            is_late, is_slow = report.late > LATE_MS / 1e3, not (was_full and is_full)
+            is_taken = not self.core.is_given()
             late, slow, taken, was_full = late + is_late, slow + is_slow, taken + is_taken, is_full
             seen.append(report)
             if not (is_late or is_slow or is_taken):

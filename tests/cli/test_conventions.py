@@ -82,7 +82,7 @@ def test_every_command_is_documented(name: str) -> None:
     assert f"`{name}" in DOCUMENT.read_text("utf-8")
 
 
-@pytest.mark.parametrize("words", DESTRUCTIVE)
+@pytest.mark.parametrize("words", sorted(DESTRUCTIVE))
 def test_what_ends_or_replaces_something_asks_or_wants_y(run: Run, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     assert {"-y", "--yes"} <= options(COMMANDS[f"reginfo {words}"])
     Path("there").touch()
