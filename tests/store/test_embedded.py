@@ -405,6 +405,23 @@ def test_flushes_and_merges_wait_for_an_idle_processor_unless_they_are_behind(
     assert policies() <= {os.SCHED_OTHER}
 
 
+@pytest.mark.skipif(not may_return(), reason="threads of this user cannot leave SCHED_IDLE")
+def test_a_database_that_is_behind_is_not_made_to_wait_by_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The threads are those of the process."""
+    behind = Disk(tmp_path / "behind", create=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("reginfo.store.disk._BEHIND_BUFFERS", 0)
+        write(behind)
+    other = Disk(tmp_path / "other", create=True)
+    assert policies() == {os.SCHED_OTHER}
+    behind.close()
+    assert policies() == {os.SCHED_IDLE}
+    other.close()
+    assert policies() <= {os.SCHED_OTHER}
+
+
 def test_who_may_not_return_from_idle_does_not_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reginfo.store.background.may_return", lambda: False)
     disk = Disk(tmp_path / "database", create=True)

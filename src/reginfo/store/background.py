@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 
 def may_return() -> bool:
@@ -36,20 +37,34 @@ def _set_policy(policy: int) -> None:
 
 
 class Background:
-    """Has the threads wait for an idle processor, or not."""
+    """What one database wants of the threads, which are those of all databases of the process."""
+
+    _behind: ClassVar[dict["Background", bool]] = {}
+    "Of the open databases."
+    _policy: ClassVar[int] = os.SCHED_OTHER
 
     def __init__(self) -> None:
         self._may_wait = may_return()
-        self._waits = False
 
     def wait(self) -> None:
-        """Let the threads run while nobody else wants to."""
-        if self._may_wait and not self._waits:
-            self._waits = True
-            _set_policy(os.SCHED_IDLE)
+        """Let the threads run while nobody else wants to, unless another database is behind."""
+        if self._may_wait:
+            self._behind[self] = False
+            self._settle()
 
     def hurry(self) -> None:
         """Let the threads have their share of the processor."""
-        if self._waits:
-            self._waits = False
-            _set_policy(os.SCHED_OTHER)
+        if self._may_wait:
+            self._behind[self] = True
+            self._settle()
+
+    def end(self) -> None:
+        """Want nothing any more."""
+        self._behind.pop(self, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        policy = os.SCHED_OTHER if not self._behind or any(self._behind.values()) else os.SCHED_IDLE
+        if policy != Background._policy:
+            Background._policy = policy
+            _set_policy(policy)

@@ -96,6 +96,7 @@ class Disk:
         # A database in which a write failed says so again when it is closed, and so does a closed one.
         with contextlib.suppress(Exception):
             self._db.close()
+        self._background.end()
 
     def write(self, batch: WriteBatch) -> None:
         """Hand a batch to the operating system, all of it or nothing."""
