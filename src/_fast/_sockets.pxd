@@ -51,6 +51,12 @@ cdef extern from "netinet/in.h" nogil:
         unsigned int ipi6_ifindex
 
 
+cdef extern from "netinet/udp.h" nogil:
+    cdef enum:
+        SOL_UDP
+        UDP_SEGMENT
+
+
 cdef extern from "arpa/inet.h" nogil:
     uint16_t htons(uint16_t value)
     uint16_t ntohs(uint16_t value)

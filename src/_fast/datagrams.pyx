@@ -7,7 +7,7 @@ Its system calls never block and keep the GIL: handing that over costs more than
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strerror, strlen
 from posix.unistd cimport close as close_descriptor
@@ -38,10 +38,13 @@ from reginfo._fast._sockets cimport (
     SOCK_DGRAM,
     SOCK_NONBLOCK,
     SOL_SOCKET,
+    SOL_UDP,
+    UDP_SEGMENT,
     Address,
     bind,
     cmsghdr,
     getsockname,
+    getsockopt,
     htons,
     in6_pktinfo,
     in_pktinfo,
@@ -70,7 +73,9 @@ cdef enum:
     DATAGRAM = 65536            # no UDP payload is longer (TRN-2), so nothing is ever truncated
     STRIDE = DATAGRAM + 576     # a power of two would put the start of every datagram into the same cache sets
     CONTROL_IN = 128            # room for the drop counter and the packet information
-    CONTROL_OUT = 64            # room for the packet information
+    CONTROL_OUT = 64            # room for the packet information and the length of segments
+    MAX_SEGMENT = 1232          # octets: what every path carries in one packet (RFC 8200 section 5)
+    MAX_SEGMENTED = 65000       # octets of the datagrams that the kernel gets as one
     MAX_ERRORS = 1024           # unreachable peers kept until they are taken; more are only counted
     MAX_NOTICES = 1024          # error notices read in one go; the kernel wakes us again for the rest
     RETRIES = 2                 # a send that meets the error of an earlier datagram is repeated
@@ -317,6 +322,9 @@ cdef class DatagramSocket:
 
     The host is an IP literal, port 0 takes a free one; OSError if it cannot be bound.  Bound to the wildcard address,
     each flow carries the address its datagram was sent to and answers leave from it (RFC 3581 section 4).
+
+    Datagrams of one length, one after the other to one address, are handed over in one piece, which the kernel cuts
+    (UDP_SEGMENT): routing and the device's queue are passed through once, which is two thirds of what sending costs.
     """
 
     cdef readonly uint64_t received
@@ -326,6 +334,7 @@ cdef class DatagramSocket:
     cdef readonly uint64_t notices      # entries of the error queue, whatever they said
     cdef int descriptor
     cdef bint wildcard
+    cdef bint segments                  # whether the kernel cuts
     cdef uint32_t overflow              # the kernel's drop counter as seen last
     cdef Address address
     cdef list unreachable
@@ -337,6 +346,7 @@ cdef class DatagramSocket:
     cdef mmsghdr outgoing[BATCH]
     cdef iovec outgoing_octets[BATCH]
     cdef ControlOut outgoing_control[BATCH]
+    cdef int first[BATCH + 1]           # by outgoing message: its first datagram
 
     def __cinit__(self) -> None:
         cdef int i
@@ -353,8 +363,6 @@ cdef class DatagramSocket:
             self.incoming[i].msg_hdr.msg_iovlen = 1
             self.incoming[i].msg_hdr.msg_control = &self.incoming_control[i]
             self.clear_slot(i)
-            self.outgoing[i].msg_hdr.msg_iov = &self.outgoing_octets[i]
-            self.outgoing[i].msg_hdr.msg_iovlen = 1
 
     def __init__(self, host: str, port: int, *, receive_buffer: int = 4 << 20) -> None:
         if self.descriptor >= 0:
@@ -368,6 +376,7 @@ cdef class DatagramSocket:
             self.fail("socket")
         self.option(SOL_SOCKET, SO_RCVBUF, receive_buffer)
         self.option(SOL_SOCKET, SO_RXQ_OVFL, 1)
+        self.segments = self.has_option(SOL_UDP, UDP_SEGMENT)
         if self.address.any.sa_family == AF_INET6:
             self.option(IPPROTO_IPV6, IPV6_V6ONLY, 1)
             self.option(IPPROTO_IPV6, IPV6_RECVERR, 1)
@@ -425,19 +434,15 @@ cdef class DatagramSocket:
         it is counted, and its flow is among take_errors().
         """
         cdef Py_ssize_t total = len(batch), start = 0
-        cdef int n, i, done
-        cdef tuple item
+        cdef int n, messages, done, singly = 0
         self.check_open()
         while start < total:
             n = <int> min(total - start, BATCH)
-            for i in range(n):
-                item = <tuple?> batch[start + i]
-                if len(item) != 2:
-                    raise ValueError("an item is (octets, flow)")
-                self.fill(i, <bytes?> item[0], <Flow?> item[1])
-            done = self.push(n, batch, start)
+            messages = self.lay(batch, start, n, singly)
+            singly = 0
+            done = self.push(messages, batch, start, &singly)
             start += done
-            if done < n:
+            if done < n and singly == 0:
                 break
         return start
 
@@ -472,6 +477,11 @@ cdef class DatagramSocket:
         if setsockopt(self.descriptor, level, name, &value, sizeof(int)) < 0:
             self.fail("setsockopt")
         return 0
+
+    cdef bint has_option(self, int level, int name) noexcept:
+        cdef int value
+        cdef socklen_t size = sizeof(value)
+        return getsockopt(self.descriptor, level, name, &value, &size) == 0
 
     cdef inline void clear_slot(self, int i) noexcept:
         self.incoming[i].msg_hdr.msg_namelen = sizeof(Address)
@@ -520,21 +530,66 @@ cdef class DatagramSocket:
             control = CMSG_NXTHDR(head, control)
         return 0
 
-    cdef int fill(self, int i, bytes octets, Flow flow) except -1:
-        # Borrows the octets and the flow: the caller's list holds both until push() is done.
-        cdef msghdr* head = &self.outgoing[i].msg_hdr
+    cdef int lay(self, list batch, Py_ssize_t start, int n, int singly) except -1:
+        # Lay out n datagrams for the kernel and return how many messages they are; the first `singly` have one each.
+        # Borrows octets and flows: the batch holds them until push() is done.
+        cdef tuple item
+        cdef bytes octets
+        cdef Flow flow
+        cdef Flow before = None
+        cdef int i, messages = 0
+        for i in range(n):
+            item = <tuple?> batch[start + i]
+            if len(item) != 2:
+                raise ValueError("an item is (octets, flow)")
+            octets = <bytes?> item[0]
+            flow = <Flow?> item[1]
+            self.outgoing_octets[i].iov_base = PyBytes_AS_STRING(octets)
+            self.outgoing_octets[i].iov_len = PyBytes_GET_SIZE(octets)
+            if i > singly and self.joins(messages - 1, i) and self.is_same_way(before, flow):
+                self.outgoing[messages - 1].msg_hdr.msg_iovlen += 1
+            else:
+                self.begin(messages, flow)
+                self.outgoing[messages].msg_hdr.msg_iov = &self.outgoing_octets[i]
+                self.outgoing[messages].msg_hdr.msg_iovlen = 1
+                self.first[messages] = i
+                messages += 1
+            before = flow
+        self.first[messages] = n
+        for i in range(messages):
+            if self.outgoing[i].msg_hdr.msg_iovlen > 1:
+                self.cut(&self.outgoing[i].msg_hdr, &self.outgoing_control[i])
+        return messages
+
+    cdef inline bint joins(self, int message, int i) noexcept:
+        # All but the last of what the kernel cuts have the same length.
+        cdef size_t length = self.outgoing_octets[self.first[message]].iov_len
+        return (
+            self.segments
+            and length <= MAX_SEGMENT
+            and self.outgoing_octets[i - 1].iov_len == length
+            and 0 < self.outgoing_octets[i].iov_len <= length
+            and <size_t> (i - self.first[message] + 1) * length <= MAX_SEGMENTED
+        )
+
+    cdef inline bint is_same_way(self, Flow flow, Flow other) noexcept:
+        return flow is other or (
+            same_address(&flow.remote_address, &other.remote_address)
+            and (not self.wildcard or same_address(&flow.local_address, &other.local_address))
+        )
+
+    cdef void begin(self, int message, Flow flow) noexcept:
+        cdef msghdr* head = &self.outgoing[message].msg_hdr
         cdef cmsghdr* control
-        self.outgoing_octets[i].iov_base = PyBytes_AS_STRING(octets)
-        self.outgoing_octets[i].iov_len = PyBytes_GET_SIZE(octets)
         head.msg_name = &flow.remote_address
         head.msg_namelen = size_of(&flow.remote_address)
         head.msg_control = NULL
         head.msg_controllen = 0
         if not self.wildcard or is_wildcard(&flow.local_address):
-            return 0
-        head.msg_control = &self.outgoing_control[i]
+            return
+        head.msg_control = &self.outgoing_control[message]
         memset(head.msg_control, 0, CONTROL_OUT)
-        control = &self.outgoing_control[i].head
+        control = &self.outgoing_control[message].head
         if flow.local_address.any.sa_family == AF_INET6:
             head.msg_controllen = CMSG_SPACE(sizeof(in6_pktinfo))
             control.cmsg_level = IPPROTO_IPV6
@@ -547,15 +602,27 @@ cdef class DatagramSocket:
             control.cmsg_type = IP_PKTINFO
             control.cmsg_len = CMSG_LEN(sizeof(in_pktinfo))
             (<in_pktinfo*> CMSG_DATA(control)).ipi_spec_dst = flow.local_address.v4.sin_addr
-        return 0
 
-    cdef int push(self, int n, list batch, Py_ssize_t start) except -1:
-        # Hand n filled slots to the kernel; return how many are done with.
+    cdef void cut(self, msghdr* head, ControlOut* room) noexcept:
+        # Have the kernel cut a message where its first datagram ends.
+        cdef cmsghdr* control = <cmsghdr*> &room.octets[head.msg_controllen]
+        cdef uint16_t length = <uint16_t> head.msg_iov[0].iov_len
+        head.msg_control = room
+        head.msg_controllen += CMSG_SPACE(sizeof(length))
+        memset(control, 0, CMSG_SPACE(sizeof(length)))
+        control.cmsg_level = SOL_UDP
+        control.cmsg_type = UDP_SEGMENT
+        control.cmsg_len = CMSG_LEN(sizeof(length))
+        memcpy(CMSG_DATA(control), &length, sizeof(length))
+
+    cdef int push(self, int messages, list batch, Py_ssize_t start, int* singly) except -1:
+        # Hand messages to the kernel; return how many datagrams are done with.  If it refuses what it should cut, the
+        # datagrams of that message, of which there are `singly`, are to be sent one by one.
         cdef int done = 0, sent, attempts = 0
-        while done < n:
-            sent = sendmmsg(self.descriptor, &self.outgoing[done], n - done, MSG_DONTWAIT)
+        while done < messages:
+            sent = sendmmsg(self.descriptor, &self.outgoing[done], messages - done, MSG_DONTWAIT)
             if sent > 0:
-                self.sent += sent
+                self.sent += self.first[done + sent] - self.first[done]
                 done += sent
                 attempts = 0
                 continue
@@ -563,16 +630,21 @@ cdef class DatagramSocket:
                 break
             if errno == EINTR:
                 continue
+            if errno == EIO:
+                self.segments = False       # the device has no checksums of its own, and the kernel cuts for no other
             # Either the news of an earlier datagram or a refusal of this one: only a refusal repeats itself.
             self.notices += 1
             self.drain()
             attempts += 1
             if attempts > RETRIES:
+                if self.outgoing[done].msg_hdr.msg_iovlen > 1:
+                    singly[0] = self.first[done + 1] - self.first[done]
+                    break
                 self.refused += 1
-                self.note(<Flow> (<tuple> batch[start + done])[1])
+                self.note(<Flow> (<tuple> batch[start + self.first[done]])[1])
                 done += 1
                 attempts = 0
-        return done
+        return self.first[done]
 
     cdef int note(self, Flow flow) except -1:
         if len(self.unreachable) < MAX_ERRORS:

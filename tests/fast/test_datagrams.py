@@ -1,7 +1,11 @@
 """Flows and batches of datagrams (standards.md: TRN-2, TRN-3, TRN-4, TRN-10)."""
 
+import os
 import select
+import socket as sockets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
 
 import pytest
 
@@ -10,6 +14,9 @@ from reginfo._fast.datagrams import DatagramSocket, Flow
 Batch = list[tuple[bytes, Flow]]
 
 network = pytest.mark.network
+
+UDP_GRO = 104
+SO_NO_CHECK = 11
 
 
 @pytest.fixture
@@ -44,6 +51,16 @@ def receive(socket: DatagramSocket, wanted: int) -> Batch:
         assert poll.poll(5000), f"only {len(batch)} of {wanted} datagrams came"
         batch += socket.receive()
     return batch
+
+
+@contextmanager
+def option(socket: DatagramSocket, level: int, name: int, value: int) -> Iterator[sockets.socket]:
+    """Set an option and yield the same socket as Python knows it."""
+    with sockets.socket(fileno=os.dup(socket.fileno())) as same:
+        same.setsockopt(level, name, value)
+        same.settimeout(5)
+        yield same
+        same.setblocking(False)
 
 
 def unreachable_flow(socket: DatagramSocket) -> Flow:
@@ -172,6 +189,51 @@ class TestDatagramSocket:
         octets = bytes(index % 251 for index in range(size))
         a.send([(b"before", flow_between(a, b)), (octets, flow_between(a, b)), (b"after", flow_between(a, b))])
         assert [got for got, _ in receive(b, 3)] == [b"before", octets, b"after"]
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+    def test_datagrams_of_one_length_leave_in_one_piece(
+        self, bound: Callable[[str], DatagramSocket], host: str
+    ) -> None:
+        a, b = bound(host), bound(host)
+        with option(b, sockets.IPPROTO_UDP, UDP_GRO, 1) as whole:  # this one takes pieces as they come
+            sent = [b"%03d" % number * 100 for number in range(40)]
+            a.send([(octets, flow_between(a, b)) for octets in [*sent, b"last", b"next"]])
+            assert whole.recv(65536) == b"".join(sent) + b"last"
+            assert whole.recv(65536) == b"next"
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+    def test_what_leaves_in_pieces_arrives_as_it_was(
+        self, bound: Callable[[str], DatagramSocket], host: str
+    ) -> None:
+        random = Random(1)
+        near = "127.0.0.1" if host == "0.0.0.0" else host
+        a, ends = bound(host), [bound(near), bound(near)]
+        own = (near, a.local[1])
+        batch: Batch = []
+        for number in range(600):
+            octets = random.randbytes(random.choice([0, 1, 5, 5, 5, 500, 500, 500, 1232, 1232, 1233, 1500, 9000]))
+            end = ends[random.random() < 0.1]
+            batch += [(octets, Flow("udp", own, end.local))] * random.randrange(1, 5)
+            if number % 20 == 19:
+                assert a.send(batch) == len(batch)
+                for one in ends:
+                    mine = [octets for octets, flow in batch if flow.remote == one.local]
+                    assert [octets for octets, _ in receive(one, len(mine))] == mine
+                batch = []
+        assert (a.refused, a.notices) == (0, 0)
+        assert a.sent == sum(one.received for one in ends)
+
+    def test_pieces_that_the_kernel_does_not_cut_are_sent_one_by_one(
+        self, bound: Callable[[str], DatagramSocket]
+    ) -> None:
+        a, b, c = bound("127.0.0.1"), bound("127.0.0.1"), bound("127.0.0.1")
+        batch = [(b"%03d" % number, flow_between(a, b if number % 50 < 30 else c)) for number in range(150)]
+        with option(a, sockets.SOL_SOCKET, SO_NO_CHECK, 1):  # it cuts nothing without checksums
+            assert a.send(batch) == 150
+        for end in (b, c):
+            mine = [octets for octets, flow in batch if flow.remote == end.local]
+            assert [octets for octets, _ in receive(end, len(mine))] == mine
+        assert (a.sent, a.refused, a.take_errors()) == (150, 0, [])
 
     def test_a_datagram_the_kernel_refuses_is_told_and_the_rest_is_sent(
         self, bound: Callable[[str], DatagramSocket]
