@@ -202,18 +202,16 @@ class TestDatagramSocket:
             assert whole.recv(65536) == b"next"
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
-    def test_what_leaves_in_pieces_arrives_as_it_was(
-        self, bound: Callable[[str], DatagramSocket], host: str
-    ) -> None:
-        random = Random(1)
+    def test_what_leaves_in_pieces_arrives_as_it_was(self, bound: Callable[[str], DatagramSocket], host: str) -> None:
+        chance = Random(1)
         near = "127.0.0.1" if host == "0.0.0.0" else host
         a, ends = bound(host), [bound(near), bound(near)]
         own = (near, a.local[1])
         batch: Batch = []
         for number in range(600):
-            octets = random.randbytes(random.choice([0, 1, 5, 5, 5, 500, 500, 500, 1232, 1232, 1233, 1500, 9000]))
-            end = ends[random.random() < 0.1]
-            batch += [(octets, Flow("udp", own, end.local))] * random.randrange(1, 5)
+            octets = chance.randbytes(chance.choice([0, 1, 5, 5, 5, 500, 500, 500, 1232, 1232, 1233, 1500, 9000]))
+            end = ends[chance.random() < 0.1]
+            batch += [(octets, Flow("udp", own, end.local))] * chance.randrange(1, 5)
             if number % 20 == 19:
                 assert a.send(batch) == len(batch)
                 for one in ends:
