@@ -86,6 +86,12 @@ cdef inline const uint8_t* _octets(PyObject* record) noexcept:
     return <const uint8_t*>PyBytes_AS_STRING(<object>record)
 
 
+cdef inline bytes sound(bytes record):
+    if not record_is_sound(<const uint8_t*>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record)):
+        raise ValueError("not the record of an AoR")
+    return record
+
+
 cdef str _aor(PyObject* record):
     cdef const uint8_t* octets = _octets(record)
     return PyUnicode_DecodeUTF8(<const char*>record_aor(octets), record_head(octets).aor_length, NULL)
@@ -230,6 +236,34 @@ cdef class BindingTable:
             index += 1
         return accepted, refused
 
+    def commit(self, changes: Sequence[Change]) -> list[int]:
+        """Keep what changes made on the present revision of their AoR come to, and return the indices of all others.
+
+        What accept() and apply() come to, where nothing comes in between.
+        """
+        cdef Change change
+        cdef const uint8_t* octets
+        cdef Py_ssize_t n = 0
+        cdef uint32_t digest, entry
+        cdef uint64_t revision
+        cdef Py_ssize_t index = 0
+        cdef list refused = []
+        cdef set lost = set()
+        for change in changes:
+            octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(change.aor, &n)
+            digest = self.digest(octets, n)
+            entry = self.find(octets, n, digest)
+            revision = record_head(_octets(self.at(entry).record)).revision if entry else 0
+            if change.base_revision != revision or (lost and change.aor in lost):
+                refused.append(index)
+                lost.add(change.aor)
+            elif change.record:
+                self.put_at(entry, digest, sound(change.record))
+            elif entry:
+                self.remove_at(entry)
+            index += 1
+        return refused
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Keep what changes come to, in order: their records, or none for the AoR."""
         cdef Change change
@@ -244,12 +278,14 @@ cdef class BindingTable:
         self._put(record)
 
     cdef int _put(self, bytes record) except -1:
-        cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
-        if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
-            raise ValueError("not the record of an AoR")
+        cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(sound(record))
         cdef Py_ssize_t n = record_head(octets).aor_length
         cdef uint32_t digest = self.digest(record_aor(octets), n)
-        cdef uint32_t entry = self.find(record_aor(octets), n, digest)
+        return self.put_at(self.find(record_aor(octets), n, digest), digest, record)
+
+    cdef int put_at(self, uint32_t entry, uint32_t digest, bytes record) except -1:
+        # Keep a sound record in the entry of its AoR, a new one if that is 0.
+        cdef const uint8_t* octets = <const uint8_t*>PyBytes_AS_STRING(record)
         cdef int64_t expires_at = record_next_expiry(octets)
         cdef int64_t before
         cdef PyObject* old
@@ -282,6 +318,10 @@ cdef class BindingTable:
         cdef uint32_t entry = self.find_text(aor)
         if entry == 0:
             return False
+        self.remove_at(entry)
+        return True
+
+    cdef int remove_at(self, uint32_t entry) except -1:
         cdef PyObject* record = self.at(entry).record
         self.unlink(entry)
         self.at(entry).record = NULL
@@ -289,7 +329,7 @@ cdef class BindingTable:
         self.rows -= record_head(_octets(record)).rows
         self.drop_gruus(_octets(record))
         Py_DECREF(<object>record)
-        return True
+        return 0
 
     cdef int add_gruus(self, const uint8_t* record, uint32_t entry) except -1:
         cdef const uint8_t* row = record_rows(record)

@@ -315,6 +315,17 @@ cdef Flow copy_flow(Flow flow):
     return other
 
 
+def datagrams_among(messages: list[tuple[bytes, Flow]]) -> list[tuple[bytes, Flow]]:
+    """Return what goes by UDP, in order: the very list if all does."""
+    cdef tuple message
+    cdef Py_ssize_t i
+    for i in range(len(messages)):
+        message = messages[i]
+        if (<Flow?> message[1]).kind != UDP:
+            return [message for message in messages if (<Flow?> message[1]).kind == UDP]
+    return messages
+
+
 @cython.final
 @cython.no_gc_clear
 cdef class DatagramSocket:

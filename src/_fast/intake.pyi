@@ -1,14 +1,14 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
 from reginfo._fast.authenticator import Authenticator, Proof
-from reginfo._fast.binding import Change, Draft, RegisterPolicy
 from reginfo._fast.counters import Counters, Histogram
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.screen import Screen
 from reginfo._fast.sip_parser import SipMessage
 from reginfo._fast.transactions import Absorbed, Transactions
+from reginfo._fast.works import WorkQueues
 
 _Work = TypeVar("_Work")
 
@@ -31,70 +31,14 @@ _Road: TypeAlias = tuple[
     Callable[[SipMessage, Flow, Any], None],
 ]
 
-@final
-class Outcome:
-    def __init__(self, status: int, reason: str | None = None, headers: tuple[tuple[str, str], ...] = ()) -> None: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]: ...
-
-ACCEPTED: Final[Outcome]
 TRANSPORTS: Final[tuple[str, ...]]
 REGISTRATION_KINDS: Final[tuple[str, ...]]
 
-@final
-class Registering:
-    repeated: bool
-    trying: bool
-    muted: bool
-    info: str | None
-    moves_flow: bool
-    outcome: Outcome
-    change: Change | None
-    listing: bytes | None
-    def __init__(
-        self,
-        request: SipMessage,
-        aor: str,
-        flow: Flow,
-        fingerprint: int,
-        arrived_ms: int,
-        arrived_us: int = 0,
-    ) -> None: ...
-    @property
-    def request(self) -> SipMessage: ...
-    @property
-    def aor(self) -> str: ...
-    @property
-    def flow(self) -> Flow: ...
-    @property
-    def fingerprint(self) -> int: ...
-    @property
-    def arrived_ms(self) -> int: ...
-    @property
-    def arrived_us(self) -> int: ...
-    @property
-    def spread(self) -> int: ...
-
-def decide_works(
-    works: Sequence[Registering | _Work],
-    records: dict[str, bytes | None],
-    now_ms: int,
-    ended: int,
-    plain: tuple[RegisterPolicy, dict[int, Outcome]] | None,
-    register: Callable[[Registering, Draft, int], Outcome],
-    other: Callable[[_Work, Draft], Change | None],
-    failed: Callable[[str, Draft, Exception], Outcome],
-) -> tuple[list[Change], int]: ...
 def answer_room(request: SipMessage) -> int: ...
 def response_flow(request: SipMessage, flow: Flow) -> Flow: ...
 
 @final
 class Intake:
-    pending: int
     @property
     def taken(self) -> Counters: ...
     @property
@@ -114,8 +58,7 @@ class Intake:
         self,
         batch: list[tuple[bytes, Flow]],
         now: _Now,
-        queues: dict[str, list[_Work]],
-        arrivals: list[_Work],
+        works: WorkQueues,
         limit: int,
         output: list[tuple[bytes, Flow]],
         road: _Road,

@@ -6,15 +6,15 @@ answered here, and decided in between; every other message is handed on in its p
 that is not made by the same objects on the general road.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp
 
 from reginfo._fast.authenticator cimport ASK_, CHALLENGED_, IMPROPER_, OLD_NONCE_, PROVEN_, Authenticator, Proof
-from reginfo._fast.binding cimport Change, draft_of, drafted, finished, register_in
+from reginfo._fast.binding cimport Change
 from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
@@ -23,11 +23,13 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     message_of,
 )
-from reginfo._fast.sip_writer cimport received_uri_, response_to
+from reginfo._fast.sip_writer cimport response_to
 from reginfo._fast.transactions cimport Transactions
+from reginfo._fast.works cimport Outcome, Registering, WorkQueues
 
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.transactions import LISTING, PENDING
+from reginfo._fast.works import ACCEPTED
 
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
@@ -43,140 +45,13 @@ TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 # changed nothing.
 REGISTRATION_KINDS = ("add", "refresh", "remove", "fetch")
 
-cdef enum:                  # the same
+cdef Outcome _accepted = ACCEPTED
+
+cdef enum:                  # the same as REGISTRATION_KINDS
     ADD
     REFRESH
     REMOVE
     FETCH
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Outcome:
-    """What a request comes to: the final response, but for what is copied from the request."""
-
-    cdef readonly int status
-    cdef readonly str reason        # None for the phrase that belongs to the status
-    cdef readonly tuple headers     # of (name, value)
-
-    def __init__(
-        self, status: cython.int, reason: str | None = None, headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-
-    def __repr__(self) -> str:
-        return f"Outcome({self.status}, {self.reason!r}, {self.headers!r})"
-
-
-# The one outcome that lists the bindings of the AoR.
-ACCEPTED = Outcome(200)
-cdef Outcome _accepted = ACCEPTED
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Registering:
-    """A REGISTER on its way from arrival to answer."""
-
-    cdef readonly SipMessage request
-    cdef readonly str aor
-    cdef readonly Flow flow
-    cdef readonly uint64_t fingerprint
-    cdef readonly int64_t arrived_ms
-    cdef readonly int arrived_us    # beyond arrived_ms
-    cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
-    cdef public bint trying         # a 100 has gone out
-    cdef public bint muted          # what it changes is not published
-    cdef public str info            # Authentication-Info of its 200, None or empty without one
-    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
-    cdef public Outcome outcome
-    cdef public Change change
-    cdef public bytes listing
-
-    def __init__(
-        self,
-        request: SipMessage,
-        aor: str,
-        flow: Flow,
-        fingerprint: uint64_t,
-        arrived_ms: int64_t,
-        arrived_us: cython.int = 0,
-    ) -> None:
-        """arrived_us are the microseconds beyond arrived_ms."""
-        self.request = request
-        self.aor = aor
-        self.flow = flow
-        self.fingerprint = fingerprint
-        self.arrived_ms = arrived_ms
-        self.arrived_us = arrived_us
-        self.outcome = _accepted
-
-    @property
-    def spread(self) -> int:
-        """What chance has drawn for this request, 0 to 65,535: uniform, and the same for a retry."""
-        return spread_of(self)
-
-
-def decide_works(
-    works: Sequence[object],
-    records: dict[str, bytes | None],
-    now_ms: int64_t,
-    ended: uint64_t,
-    plain: tuple[RegisterPolicy, dict[int, Outcome]] | None,
-    register: Callable[[Registering, Draft, int], Outcome],
-    other: Callable[[object, Draft], Change | None],
-    failed: Callable[[str, Draft, Exception], Outcome],
-) -> tuple[list[Change], int]:
-    """Decide works, one after the other, on working copies of records; return the changes they come to, and ended.
-
-    A REGISTER over UDP that has to do with neither SIPS nor outbound is decided by the policy of plain, and comes to
-    the outcome of the verdict; every other one, and all without plain, to what register(work, draft, now_ms) returns,
-    or failed(aor, draft, error) if that raised.  other(work, draft) decides what is no REGISTER, and returns the change
-    of the draft.  ended is the highest revision under which a record has ended.
-    """
-    cdef Registering work
-    cdef Change change
-    cdef str aor
-    cdef dict drafts = {}
-    cdef list changes = []
-    policy, outcomes = plain or (None, None)
-    for item in works:
-        work = <Registering>item if type(item) is Registering else None
-        aor = item.aor if work is None else work.aor
-        draft = drafts.get(aor)
-        if draft is None:
-            draft = drafts[aor] = draft_of(aor, records[aor], now_ms, ended)
-        if work is None:
-            change = other(item, draft)
-        else:
-            if not work.repeated:
-                try:
-                    if policy is not None and work.flow.kind == UDP and work.request.contacts_are_plain():
-                        work.outcome = outcomes[register_plain(work, draft, policy, now_ms)]
-                    else:
-                        work.outcome = register(work, draft, now_ms)
-                except Exception as error:      # it costs that request, not the turn
-                    work.outcome = failed(aor, draft, error)
-            work.change = change = finished(draft, "register", work.muted)
-            if change is not None and change.touches_flows:
-                work.moves_flow = True
-            work.listing = drafted(draft)
-        if change is not None:
-            changes.append(change)
-            if not change.record:
-                ended = max(ended, change.revision)
-    return changes, ended
-
-
-cdef inline int register_plain(Registering work, object draft, object policy, int64_t now_ms) except -1:
-    cdef str received = received_uri_(work.request, work.flow)
-    return register_in(draft, work.request, policy, spread_of(work), received, now_ms)
-
-
-cdef inline uint32_t spread_of(Registering work) noexcept:
-    return <uint32_t>(work.fingerprint & 0xFFFF)    # of a keyed hash
 
 
 cdef Flow response_flow_(SipMessage request, Flow flow):
@@ -244,7 +119,6 @@ cdef class Intake:
     cdef Authenticator authenticator    # None while nobody is asked for credentials
     cdef bytes rows                     # of a challenge
     cdef Py_ssize_t max_message         # octets of a datagram
-    cdef public Py_ssize_t pending      # works between arrival and answer, others included
     cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
     cdef readonly Counters accepted     # REGISTERs by what they did
@@ -285,19 +159,18 @@ cdef class Intake:
         self,
         batch: list[tuple[bytes, Flow]],
         now: object,
-        queues: dict[str, list[object]],
-        arrivals: list[object],
+        works: WorkQueues,
         limit: cython.Py_ssize_t,
         output: list[tuple[bytes, Flow]],
         road: tuple[Callable, ...],
     ) -> int:
         """Queue the plain REGISTERs of a batch while fewer than limit works are pending, and return how many.
 
-        Each is put into queues as the only work of its AoR and appended to arrivals; one that lacks nothing but
-        credentials is challenged in output.  For everything else one of the road is called, in order: for a request,
-        for a response, for a retransmission with what is known of it, for what is malformed with the error, for what
-        one of those raised, for a STUN message, for a plain REGISTER with improper credentials and what they come to,
-        and for one that was challenged because of wrong credentials.  ValueError for a road of another length.
+        Each is the only work of its AoR; one that lacks nothing but credentials is challenged in output.  For
+        everything else one of the road is called, in order: for a request, for a response, for a retransmission with
+        what is known of it, for what is malformed with the error, for what one of those raised, for a STUN message, for
+        a plain REGISTER with improper credentials and what they come to, and for one that was challenged because of
+        wrong credentials.  ValueError for a road of another length.
         """
         cdef bytes octets
         cdef Flow flow
@@ -308,9 +181,7 @@ cdef class Intake:
             raise ValueError(f"a road has {ROAD} parts")
         for octets, flow in batch:
             try:
-                taken += self.take_one(
-                    octets, flow, now, now_ms, now_us, queues, arrivals, self.pending < limit, output, road
-                )
+                taken += self.take_one(octets, flow, now, now_ms, now_us, works, works.pending < limit, output, road)
             except Exception as error:      # one message must not take the batch down with it
                 road[4](error, flow)
         return taken
@@ -396,8 +267,7 @@ cdef class Intake:
         object now,
         int64_t now_ms,
         int now_us,
-        dict queues,
-        list arrivals,
+        WorkQueues works,
         bint has_room,
         list output,
         tuple road,
@@ -432,7 +302,7 @@ cdef class Intake:
             road[1](message, flow, now)
             return False
         if has_room:
-            work = self.plain(message, flow, fingerprint, now_ms, now_us, queues)
+            work = self.plain(message, flow, fingerprint, now_ms, now_us, works)
             if self.unproven is not None:
                 proof, self.unproven = self.unproven, None
                 self.taken._values[flow.kind] += 1
@@ -446,9 +316,7 @@ cdef class Intake:
         if work is None:
             road[0](message, flow, fingerprint, now)
             return False
-        queues[work.aor] = [work]
-        arrivals.append(work)
-        self.pending += 1
+        works.begin(work)
         self.taken._values[flow.kind] += 1
         return True
 
@@ -471,7 +339,7 @@ cdef class Intake:
         return 0
 
     cdef Registering plain(
-        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, dict queues
+        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, WorkQueues works
     ):
         # The work of a REGISTER that nothing is said against and whose AoR has no queue, else None.
         cdef Registering work
@@ -485,7 +353,7 @@ cdef class Intake:
         ):
             return None
         aor = request.canonical_to()
-        if aor in queues:
+        if not works.is_idle(aor):
             return None
         if self.authenticator is not None:
             proof = self.authenticator.examine(request, now_ms, False)

@@ -34,22 +34,12 @@ from reginfo._fast.binding import (
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters, Histogram
-from reginfo._fast.datagrams import DatagramSocket, Flow
+from reginfo._fast.datagrams import DatagramSocket, Flow, datagrams_among
 from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.gruu import GruuIndexes
 from reginfo._fast.header_template import HeaderTemplate
-from reginfo._fast.intake import (
-    ACCEPTED,
-    REGISTRATION_KINDS,
-    TRANSPORTS,
-    Intake,
-    Outcome,
-    Registering,
-    answer_room,
-    decide_works,
-    response_flow,
-)
+from reginfo._fast.intake import REGISTRATION_KINDS, TRANSPORTS, Intake, answer_room, response_flow
 from reginfo._fast.learning import learn_registration
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
 from reginfo._fast.reginfo_view import (
@@ -106,6 +96,7 @@ from reginfo._fast.sip_writer import (
 )
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
+from reginfo._fast.works import ACCEPTED, Outcome, Registering, Turn, WorkQueues, decide_works
 
 __all__ = [
     "ACCEPTED",
@@ -185,14 +176,17 @@ __all__ = [
     "StreamFramer",
     "SubscriptionState",
     "Transactions",
+    "Turn",
     "Uri",
     "Via",
+    "WorkQueues",
     "answer_room",
     "apply_delta",
     "apply_reginfo",
     "beyond_refreshes",
     "bound_flows",
     "canonical_aor",
+    "datagrams_among",
     "decide_works",
     "diff_contacts",
     "diff_reginfo",

@@ -92,7 +92,20 @@ class TraceStatus(NamedTuple):
 class Command:
     """A change of one AoR that no REGISTER asked for: an expiry, what an operator does, what a peer says."""
 
-    __slots__ = ("aor", "apply", "cause", "change", "done", "error", "muted", "origin", "outcome", "result", "state")
+    __slots__ = (
+        "aor",
+        "apply",
+        "cause",
+        "change",
+        "done",
+        "error",
+        "is_claimed",
+        "muted",
+        "origin",
+        "outcome",
+        "result",
+        "state",
+    )
 
     def __init__(
         self,
@@ -115,6 +128,7 @@ class Command:
         self.origin = origin
         self.state = state
         self.muted = muted
+        self.is_claimed = False  # it is in a turn
         self.result = 0
         self.error: Exception | None = None  # what apply raised; nothing has changed then
         self.outcome = ACCEPTED

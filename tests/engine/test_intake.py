@@ -18,6 +18,7 @@ from reginfo.fast import (
     SipMessage,
     SipParseError,
     Transactions,
+    WorkQueues,
     answer_room,
     parse_message,
 )
@@ -34,7 +35,6 @@ class GeneralRoad:
     """An intake that hands everything on, messages and works."""
 
     def __init__(self, house: House) -> None:
-        self.pending = 0
         self._transactions = house.transactions
         self._max_message = house.config.limits.max_message
 
@@ -42,8 +42,7 @@ class GeneralRoad:
         self,
         batch: Batch,
         now: Now,
-        queues: object,
-        arrivals: object,
+        works: object,
         limit: int,
         output: object,
         road: tuple[Callable[..., None], ...],
@@ -155,7 +154,7 @@ class Road:
     """Where an intake hands on to, noting what comes."""
 
     def __init__(self) -> None:
-        self.taken: list[Work] = []
+        self.works = WorkQueues()
         self.seen: list[tuple[str, object, int]] = []
         "What came, its octets or error, and how many had been taken by then."
         self.fails = False
@@ -163,7 +162,7 @@ class Road:
         "Challenges."
 
     def _note(self, what: str, it: object) -> None:
-        self.seen.append((what, it, len(self.taken)))
+        self.seen.append((what, it, len(self.works)))
 
     def request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         self._note("request", request.octets)
@@ -191,7 +190,7 @@ class Road:
     def wrong(self, request: SipMessage, flow: Flow, now: Now) -> None:
         self._note("wrong", request.octets)
 
-    def take(self, intake: Intake, batch: list[bytes], limit: int, queues: dict[str, list[Work]]) -> int:
+    def take(self, intake: Intake, batch: list[bytes], limit: int) -> int:
         road = (
             self.request,
             self.response,
@@ -203,7 +202,7 @@ class Road:
             self.wrong,
         )
         now, items = Now(0, 0.0), [(octets, PHONE) for octets in batch]
-        return intake.take(items, now, queues, self.taken, limit, self.output, road)
+        return intake.take(items, now, self.works, limit, self.output, road)
 
 
 def an_intake(max_message: int = 65_535) -> Intake:
@@ -213,18 +212,18 @@ def an_intake(max_message: int = 65_535) -> Intake:
 
 def test_what_is_plain_is_taken_and_what_is_not_is_handed_on_in_its_place() -> None:
     """UAS order: a retransmission is known before it is parsed (TX-3)."""
-    intake, road, queues = an_intake(), Road(), dict[str, list[Work]]()
+    intake, road = an_intake(), Road()
     plain, again, merged, options = REQUESTS[0], REQUESTS[4], REQUESTS[1], request("OPTIONS")
-    assert road.take(intake, [options, plain, plain, merged, again], MAX_PENDING, queues) == 2
+    assert road.take(intake, [options, plain, plain, merged, again], MAX_PENDING) == 2
     assert road.seen == [("request", options, 0), ("repeat", plain, 1), ("request", merged, 1)]
-    assert (list(queues), intake.pending) == (["sip:alice@example.com", "sip:bob@example.com"], 2)
+    assert [work.aor for work in road.works] == ["sip:alice@example.com", "sip:bob@example.com"]
 
 
 def test_nothing_is_taken_beyond_the_limit() -> None:
     """SEC-3: the general road has the answer, 503."""
     road = Road()
-    assert road.take(an_intake(), [REQUESTS[0], REQUESTS[4]], 1, {}) == 1
-    assert (len(road.taken), road.seen) == (1, [("request", REQUESTS[4], 1)])
+    assert road.take(an_intake(), [REQUESTS[0], REQUESTS[4]], 1) == 1
+    assert (len(road.works), road.seen) == (1, [("request", REQUESTS[4], 1)])
 
 
 def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down() -> None:
@@ -234,7 +233,7 @@ def test_every_message_has_its_place_on_the_road_and_none_takes_the_others_down(
     options = request("OPTIONS")
     answer = options.replace(b"OPTIONS sip:example.com SIP/2.0", b"SIP/2.0 200 OK")
     batch = [b"", b"\r\n\r\n", b"\0", b"\r\n" + options, answer, b"nonsense", bytes(b"x" * (len(options) + 1))]
-    assert road.take(an_intake(len(options)), batch, MAX_PENDING, {}) == 0
+    assert road.take(an_intake(len(options)), batch, MAX_PENDING) == 0
     assert [(what, it) for what, it, _ in road.seen] == [
         ("keep-alive", b"\0"),
         ("request", options),
@@ -265,7 +264,7 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
     )
     stranger = unknown.replace(nonce.encode(), b"x" * 32)
     batch = [improper, bare, foreign, basic, unknown, stranger]
-    assert road.take(intake, batch, MAX_PENDING, {}) == 0
+    assert road.take(intake, batch, MAX_PENDING) == 0
     assert [what for what, _, _ in road.seen] == ["improper", "request", "request", "wrong"]
     answers = [parse_message(octets) for octets, flow in road.output if flow == PHONE]
     assert [(one.status, one.header("Server"), len(one.www_authenticate)) for one in answers] == [(401, "s", 1)] * 3
@@ -273,10 +272,10 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
     long = bare.replace(b"\r\nContact", b"\r\nSubject: " + b"x" * 600 + b"\r\nContact")
     assert [answer_room(parse_message(one)) for one in (bare, long)] == [640, len(long) * 3 // 2]
     assert (intake.taken.totals()["udp"], counters.totals()["401"], len(transactions)) == (4, 3, 0)
-    assert road.take(intake, [bare], 0, {}) == 0
+    assert road.take(intake, [bare], 0) == 0
     assert road.seen[-1] == ("request", bare, 0)
 
 
 def test_a_road_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="a road has 8 parts"):
-        an_intake().take([], Now(0, 0.0), {}, [], 1, [], ())  # type: ignore[arg-type]
+        an_intake().take([], Now(0, 0.0), WorkQueues(), 1, [], ())  # type: ignore[arg-type]

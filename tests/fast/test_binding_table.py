@@ -616,3 +616,7 @@ def test_only_changes_of_the_present_revision_are_accepted(data: st.DataObject) 
     assert ahead == {change.aor: change.revision if change.record else 0 for change in accepted}
     table.apply(accepted)
     assert {aor: table.get(aor) for aor in ahead} == {change.aor: change.record or None for change in accepted}
+    at_once = BindingTable(NOW)
+    at_once.apply(made[:known])
+    assert at_once.commit(changes) == refused
+    assert [at_once.get(aor) for aor in names(3)] == [table.get(aor) for aor in names(3)]

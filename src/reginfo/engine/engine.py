@@ -24,7 +24,7 @@ from reginfo.engine.instances import Instances
 from reginfo.engine.methods import Methods
 from reginfo.engine.relaying import Relaying
 from reginfo.engine.roles import Roles
-from reginfo.engine.works import MAX_PENDING, Turn, Work, Works
+from reginfo.engine.works import MAX_PENDING, Work, Works
 from reginfo.fast import (
     FOREIGN_DOMAIN,
     GO_ON,
@@ -40,6 +40,7 @@ from reginfo.fast import (
     SipMessage,
     SipParseError,
     Transactions,
+    Turn,
     parse_message,
     salvage,
 )
@@ -90,7 +91,7 @@ class Engine:
         admission = Admission(config)
         self._answers = Answers(transactions, self.flows.grant)
         self._intake = Intake(transactions, self._answers.counters, admission.screen, admission.max_message)
-        self._works = Works(self._intake)
+        self._works = Works()
         self.counts = Counts(self._intake, self._answers, self._client)
         self._decisions = Decisions(Registrar(config), partial(self.counts.error, INTERNAL))
         self._relaying: Relaying | None = None
@@ -166,7 +167,7 @@ class Engine:
         """Take a batch of datagrams or framed messages in arrival order."""
         is_plain = self._has_common_road and not self._drain_retry_after and self.hook is None
         limit = MAX_PENDING if is_plain else 0  # of what passes without being looked at by anybody else
-        self._intake.take(batch, now, self._works.queues, self._works.arrivals, limit, self._answers.output, self._road)
+        self._intake.take(batch, now, self._works, limit, self._answers.output, self._road)
 
     def _take_request(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
         try:
@@ -289,7 +290,7 @@ class Engine:
     @property
     def has_works(self) -> bool:
         """Whether a turn could be taken now."""
-        return bool(self._works.arrivals) or self.flows.may_end(self.pending)
+        return self._works.has_arrived or self.flows.may_end(self.pending)
 
     @property
     def is_draining(self) -> bool:
@@ -299,7 +300,7 @@ class Engine:
     @property
     def pending(self) -> int:
         """Works between arrival and answer."""
-        return self._intake.pending
+        return self._works.pending
 
     @property
     def has_work(self) -> bool:
@@ -375,16 +376,15 @@ class Engine:
         self._timers.run(now)
         if not self.pending:
             return
-        for queue in self._works.queues.values():
-            for work in queue:
-                if (
-                    not isinstance(work, Command)
-                    and not work.trying
-                    and not (isinstance(work, Registering) and work.repeated)
-                    and now.ms - work.arrived_ms >= TRYING_AFTER_MS
-                ):
-                    work.trying = True
-                    self._answers.trying(work.request, work.flow)
+        for work in self._works:
+            if (
+                not isinstance(work, Command)
+                and not work.trying
+                and not (isinstance(work, Registering) and work.repeated)
+                and now.ms - work.arrived_ms >= TRYING_AFTER_MS
+            ):
+                work.trying = True
+                self._answers.trying(work.request, work.flow)
 
     def lost(self, flow: Flow, now: Now) -> None:
         """Take news of the network: flow has ended, or its remote address cannot be reached (TRN-10, OUT-6)."""
@@ -414,7 +414,8 @@ class Engine:
     def take_output(self) -> list[tuple[bytes, Flow]]:
         """Return what is to be sent, in order, and forget it: answers before requests."""
         output, self._answers.output = self._answers.output, []
-        return output + self._client.take_output()
+        requests = self._client.take_output()
+        return output + requests if requests else output
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return what was counted: requests by method, final responses by status, and what went wrong."""

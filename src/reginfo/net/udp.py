@@ -4,7 +4,7 @@ import asyncio
 import logging
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from reginfo.fast import DatagramSocket, Flow
 from reginfo.net.addresses import carries
@@ -104,21 +104,15 @@ class UdpEndpoint:
         self._backlog = []
         self._socket.close()
 
-    def send(self, batch: Sequence[tuple[bytes, Flow]]) -> None:
+    def send(self, batch: list[tuple[bytes, Flow]]) -> None:
         """Send in order; what the socket does not take now is kept, within max_backlog, until it is writable."""
         if self._poll is None:
             return
-        items = list(batch)
-        if not self._backlog:
-            done = self.socket.send(items)
-            if done < len(items):
-                items = items[done:]
-            else:
-                items = []
-        if items:
-            room = max(0, self._max_backlog - len(self._backlog))
-            self._backlog += items[:room]
-            self.overflowed += len(items[room:])
+        done = 0 if self._backlog else self.socket.send(batch)
+        if done < len(batch):
+            kept = batch[done : done + max(0, self._max_backlog - len(self._backlog))]
+            self._backlog += kept
+            self.overflowed += len(batch) - done - len(kept)
             self._watch()
         self._hear()
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from reginfo.config import Config, Listener
 from reginfo.errors import ConfigError
-from reginfo.fast import TRANSPORTS, Flow, SipParseError
+from reginfo.fast import TRANSPORTS, Flow, SipParseError, datagrams_among
 from reginfo.net.connection import StreamLimits
 from reginfo.net.descriptors import affordable
 from reginfo.net.framing import Framing
@@ -175,14 +175,14 @@ class Sockets:
 
     # -- out --------------------------------------------------------------------------------------------
 
-    def send(self, output: Sequence[tuple[bytes, Flow]]) -> None:
+    def send(self, output: list[tuple[bytes, Flow]]) -> None:
         """Send messages, each through the socket its flow belongs to."""
-        datagrams = [item for item in output if not item[1].reliable]
+        datagrams = datagrams_among(output)
         if datagrams:
             if self._traces.is_on:
                 self._traces.sent(datagrams)
             self._send_datagrams(datagrams)
-        if len(datagrams) != len(output):
+        if datagrams is not output:
             self._send_streams([item for item in output if item[1].reliable])
 
     def _send_datagrams(self, output: list[tuple[bytes, Flow]]) -> None:

@@ -39,6 +39,7 @@ class Incoming:
         "fingerprint",
         "flow",
         "info",
+        "is_claimed",
         "muted",
         "origin",
         "outcome",
@@ -71,6 +72,8 @@ class Incoming:
         "What the role does once the answer is durable."
         self.muted = False
         "What it changes is not published."
+        self.is_claimed = False
+        "It is in a turn."
         self.trying = False
         "A 100 has gone out."
 

@@ -47,8 +47,10 @@ class TableStore:
         return self._table.load(aors)
 
     async def commit(self, changes: Sequence[Change], state: Sequence[StateItem] = ()) -> list[int]:
-        accepted, refused = self._table.accept(changes, {})
-        self._apply(accepted, state)
+        refused = self._table.commit(changes)
+        lost = set(refused)
+        accepted = [change for index, change in enumerate(changes) if index not in lost] if lost else changes
+        self._tell(accepted, state)
         return refused
 
     async def changes(self, after_seq: int, limit: int, *, refreshes: bool = False) -> list[Change]:
@@ -99,6 +101,9 @@ class TableStore:
     def _apply(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
         """Make accepted changes visible: table first, then the feed."""
         self._table.apply(changes)
+        self._tell(changes, state)
+
+    def _tell(self, changes: Sequence[Change], state: Sequence[StateItem]) -> None:
         self._ring.extend(changes)
         for key, value in state:
             if value is None:
