@@ -35,6 +35,7 @@ cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
     SIP_PORT = 5060
     ROAD = 8                # parts
+    WINDOW = 32             # messages whose memory is fetched while others are looked at
     UNAUTHORIZED = 401 - 100        # among the counters of responses
     SMALL_ANSWER = 640      # octets an answer to anybody may have, however small the request
 
@@ -177,13 +178,26 @@ cdef class Intake:
         cdef int64_t now_ms = now.ms
         cdef int now_us = now.us
         cdef int taken = 0
+        cdef uint64_t[WINDOW] fingerprints
+        cdef Py_ssize_t start, i, n
         if len(road) != ROAD:
             raise ValueError(f"a road has {ROAD} parts")
-        for octets, flow in batch:
-            try:
-                taken += self.take_one(octets, flow, now, now_ms, now_us, works, works.pending < limit, output, road)
-            except Exception as error:      # one message must not take the batch down with it
-                road[4](error, flow)
+        for start in range(0, len(batch), WINDOW):
+            n = min(<Py_ssize_t>WINDOW, len(batch) - start)
+            for i in range(n):
+                octets, flow = batch[start + i]
+                fingerprints[i] = 0
+                if is_message(octets) and not is_response(octets):  # no answer to it would be remembered
+                    fingerprints[i] = self.transactions.digest(octets, flow)
+            self.transactions.expect(fingerprints, n)
+            for i in range(n):
+                octets, flow = batch[start + i]
+                try:
+                    taken += self.take_one(
+                        octets, flow, fingerprints[i], now, now_ms, now_us, works, works.pending < limit, output, road
+                    )
+                except Exception as error:      # one message must not take the batch down with it
+                    road[4](error, flow)
         return taken
 
     def answer(
@@ -264,6 +278,7 @@ cdef class Intake:
         self,
         bytes octets,
         Flow flow,
+        uint64_t fingerprint,
         object now,
         int64_t now_ms,
         int now_us,
@@ -276,7 +291,6 @@ cdef class Intake:
         cdef SipMessage message
         cdef Registering work = None
         cdef Proof proof
-        cdef uint64_t fingerprint = 0
         if not is_message(octets):
             if flow.kind == UDP and is_stun(octets):
                 road[5](octets, flow)
@@ -284,13 +298,13 @@ cdef class Intake:
             octets = octets.lstrip(b"\r\n")     # RFC 3261 7.5
             if not is_message(octets):
                 return False                    # keep-alives and noise (TRN-15)
-        if not is_response(octets):             # no answer to it would be remembered
-            fingerprint = self.transactions.digest(octets, flow)
-            if flow.kind == UDP:
-                known = self.transactions.known(fingerprint, now_ms)
-                if known is not None:
-                    road[2](octets, flow, fingerprint, known, now)
-                    return False
+            if not is_response(octets):
+                fingerprint = self.transactions.digest(octets, flow)
+        if fingerprint and flow.kind == UDP:
+            known = self.transactions.known(fingerprint, now_ms)
+            if known is not None:
+                road[2](octets, flow, fingerprint, known, now)
+                return False
         try:
             if flow.kind == UDP and PyBytes_GET_SIZE(octets) > self.max_message:
                 raise SipParseError("datagram beyond max_message", offset=0, status=513)

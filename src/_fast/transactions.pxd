@@ -33,6 +33,7 @@ cdef class Transactions:
 
     cdef str tag_of(self, uint64_t number)
     cdef uint64_t digest(self, bytes octets, Flow flow) noexcept
+    cdef void expect(self, const uint64_t* numbers, Py_ssize_t n) noexcept nogil
     cdef object known(self, uint64_t number, int64_t now_ms)
     cdef int keep_answer(self, uint64_t number, object answer, int64_t now_ms) except -1
     cdef void rotate(self) noexcept

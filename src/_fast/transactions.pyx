@@ -23,6 +23,7 @@ from reginfo._fast._index cimport (
     index_close,
     index_drop,
     index_first,
+    index_head,
     index_open,
     index_reserve,
 )
@@ -37,6 +38,9 @@ from reginfo._fast._siphash cimport (
 from reginfo._fast.datagrams cimport Flow
 
 from enum import Enum
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void*)
 
 cdef enum:
     GENERATION_MS = 32_000      # timer J: 64*T1
@@ -165,6 +169,19 @@ cdef class Transactions:
         if now_ms - self.started_at >= 2 * GENERATION_MS:
             self.rotate()
         self.started_at = now_ms
+
+    cdef void expect(self, const uint64_t* numbers, Py_ssize_t n) noexcept nogil:
+        # Have the memory fetched that tells whether these requests are known: the table is larger than the cache.
+        cdef Py_ssize_t i
+        cdef int which
+        for i in range(n):
+            for which in range(2):
+                __builtin_prefetch(index_head(&self.generations[which], <uint32_t>numbers[i]))
+        for i in range(n):
+            for which in range(2):
+                __builtin_prefetch(
+                    _entry(&self.generations[which], index_first(&self.generations[which], <uint32_t>numbers[i]))
+                )
 
     def find(self, fingerprint: int, now_ms: int) -> bytes | Absorbed | None:
         """Return what was remembered, or None: PENDING, LISTING or the octets of the answer."""
