@@ -15,9 +15,16 @@ from collections.abc import Container, Iterable, Sequence
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void*)
+
+cdef extern from "Python.h":
+    PyObject* PyList_GET_ITEM(object, Py_ssize_t)   # borrowed
 
 cdef extern from "string.h" nogil:
     void* memmem(const void* octets, size_t n, const void* wanted, size_t m)    # GNU and POSIX 2024
@@ -188,6 +195,7 @@ _EVENT_NAMES: tuple[str, ...] = (
 cdef enum:
     ABSENT = -1
     FEW_SLOTS = 12              # rows a draft holds without allocation
+    AHEAD = 4                   # changes whose memory is fetched before they are let go
     SAME_MS = 2000              # two expiries as near as that are one: both were rounded, and one has travelled
     CHANGE_FORMAT = 1
     ONLY_REFRESHES = 1          # bits of ChangeHead.flags
@@ -1078,13 +1086,21 @@ def hold_changes(
     """
     cdef Change change
     cdef uint64_t seq = after
+    cdef Py_ssize_t place
+    cdef PyObject* oldest
     for change in changes:
         seq += 1
         change.seq = seq
         if len(slots) < size:
             slots.append(change)
-        else:
-            slots[<Py_ssize_t>((seq - origin) % <uint64_t>size)] = change
+            continue
+        place = <Py_ssize_t>((seq - origin) % <uint64_t>size)
+        if place + 2 * AHEAD < size:    # what goes has not been used for so long that no cache has it
+            __builtin_prefetch(PyList_GET_ITEM(slots, place + 2 * AHEAD))
+            oldest = PyList_GET_ITEM(slots, place + AHEAD)
+            __builtin_prefetch(<PyObject*>(<Change>oldest).before)
+            __builtin_prefetch(<PyObject*>(<Change>oldest).record)
+        slots[place] = change
     return seq
 
 
@@ -1180,6 +1196,9 @@ cdef class Draft:
 
         ended is the highest revision under which a record has ended: one that begins is above it.
         """
+        self._open(aor, record, now_ms, ended)
+
+    cdef int _open(self, str aor, bytes record, int64_t now_ms, uint64_t ended) except -1:
         cdef Py_ssize_t n
         cdef const char* octets = PyUnicode_AsUTF8AndSize(aor, &n)
         if n > MAX_TEXT:
@@ -1195,6 +1214,7 @@ cdef class Draft:
         self._now_ms = now_ms
         self._last_revision = ended
         self._begin()
+        return 0
 
     cdef int _begin(self) except -1:
         # One slot per committed row, nothing decided.
@@ -2189,7 +2209,9 @@ cdef class Draft:
 
 
 cdef object draft_of(str aor, bytes record, int64_t now_ms, uint64_t ended):
-    return Draft(aor, record, now_ms, ended)
+    cdef Draft draft = Draft.__new__(Draft)
+    draft._open(aor, record, now_ms, ended)
+    return draft
 
 
 cdef int register_in(

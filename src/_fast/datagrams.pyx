@@ -431,10 +431,12 @@ cdef class DatagramSocket:
         cdef int wanted = max(1, min(limit, BATCH))
         cdef int got, i
         cdef list batch = []
+        cdef tuple last = None
         self.check_open()
         got = self.pull(wanted)
         for i in range(got):
-            batch.append(self.datagram(i))
+            last = self.datagram(i, last)
+            batch.append(last)
         self.received += got
         return batch
 
@@ -511,22 +513,29 @@ cdef class DatagramSocket:
             self.drain()
         return 0
 
-    cdef tuple datagram(self, int i):
+    cdef tuple datagram(self, int i, tuple before):
+        # A datagram with its flow, which is that of the one before if both came the same way: a proxy sends many.
         cdef msghdr* head = &self.incoming[i].msg_hdr
-        cdef Flow flow = Flow.__new__(Flow)
+        cdef Flow flow
+        cdef Address local = self.address
         cdef bytes octets = PyBytes_FromStringAndSize(
             <char*> self.incoming_octets[i].iov_base, self.incoming[i].msg_len
         )
+        if head.msg_controllen:
+            self.read_control(head, &local)
+        self.clear_slot(i)
+        if before is not None:
+            flow = <Flow> before[1]
+            if same_address(&flow.remote_address, &self.sources[i]) and same_address(&flow.local_address, &local):
+                return (octets, flow)
+        flow = Flow.__new__(Flow)
         flow.kind = UDP
         flow.remote_address = self.sources[i]
-        flow.local_address = self.address
-        if head.msg_controllen:
-            self.read_control(head, flow)
+        flow.local_address = local
         settle(flow)
-        self.clear_slot(i)
         return (octets, flow)
 
-    cdef int read_control(self, msghdr* head, Flow flow) except -1:
+    cdef int read_control(self, msghdr* head, Address* local) except -1:
         cdef cmsghdr* control = CMSG_FIRSTHDR(head)
         cdef uint32_t overflow
         while control is not NULL:
@@ -535,9 +544,9 @@ cdef class DatagramSocket:
                 self.dropped += <uint32_t> (overflow - self.overflow)       # it wraps
                 self.overflow = overflow
             elif control.cmsg_level == IPPROTO_IP and control.cmsg_type == IP_PKTINFO:
-                flow.local_address.v4.sin_addr = (<in_pktinfo*> CMSG_DATA(control)).ipi_spec_dst
+                local.v4.sin_addr = (<in_pktinfo*> CMSG_DATA(control)).ipi_spec_dst
             elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_PKTINFO:
-                flow.local_address.v6.sin6_addr = (<in6_pktinfo*> CMSG_DATA(control)).ipi6_addr
+                local.v6.sin6_addr = (<in6_pktinfo*> CMSG_DATA(control)).ipi6_addr
             control = CMSG_NXTHDR(head, control)
         return 0
 

@@ -8,6 +8,8 @@ What a verdict is answered with is the caller's.
 from collections.abc import Iterable
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 from reginfo._fast.sip_parser cimport (
     METHOD_ACK,
@@ -17,11 +19,7 @@ from reginfo._fast.sip_parser cimport (
     SipMessage,
     base,
 )
-from reginfo._fast.uri cimport (
-    HOST_NAME,
-    SCHEME_OTHER,
-    host_octets,
-)
+from reginfo._fast.uri cimport HOST_NAME, SCHEME_OTHER, Host, host_octets
 
 GO_ON = GO_ON_
 NO_ANSWER = NO_ANSWER_                      # ACK
@@ -58,6 +56,7 @@ cdef class Screen:
         self._hosts = self._domains | frozenset([address.encode() for address in addresses])
         self._max_uri = max_uri
         self._extensions = frozenset(extensions)
+        self._written = self._canonical = b""
 
     def check(self, request: SipMessage, here: str = "") -> int:
         """Return GO_ON, or the first of the other verdicts that applies to a parsed request.
@@ -75,6 +74,20 @@ cdef class Screen:
         known = self._extensions if concerned else frozenset()
         return [tag for tag in dict.fromkeys(request.require) if tag.lower() not in known]
 
+    cdef bytes host(self, const Host* host, const unsigned char* octets):
+        # In canonical form.  Nearly all requests name one host, so the last one is remembered as it was written.
+        cdef Py_ssize_t n = host.text.length
+        cdef bytes canonical
+        if PyBytes_GET_SIZE(self._written) == n and memcmp(
+            PyBytes_AS_STRING(self._written), &octets[host.text.start], n
+        ) == 0:
+            return self._canonical
+        canonical = host_octets(host, octets)
+        if canonical in self._hosts:
+            self._written = PyBytes_FromStringAndSize(<const char*>&octets[host.text.start], n)
+            self._canonical = canonical
+        return canonical
+
     cdef int verdict(self, SipMessage request, bytes here=b"") except -1:
         cdef bytes host, aor_host
         if request.method_id == METHOD_ACK:
@@ -85,7 +98,7 @@ cdef class Screen:
             return URI_TOO_LONG_
         if request.request_uri_value.kind == SCHEME_OTHER:
             return UNSUPPORTED_SCHEME_
-        host = host_octets(&request.request_uri_value.host, base(request))
+        host = self.host(&request.request_uri_value.host, base(request))
         if host not in self._hosts and (not here or host != here):
             return FOREIGN_DOMAIN_
         if request.has_require and self.unknown(request):
@@ -96,7 +109,7 @@ cdef class Screen:
             return AOR_NOT_SIP_
         if request.to_uri.text.length > self._max_uri:
             return AOR_OF_OTHER_DOMAIN_
-        aor_host = host_octets(&request.to_uri.host, base(request))
+        aor_host = self.host(&request.to_uri.host, base(request))
         if aor_host not in self._domains:
             return AOR_OF_OTHER_DOMAIN_
         # An address in the Request-URI names this server, whatever it serves.

@@ -64,7 +64,7 @@ from reginfo._fast.uri cimport (
     SCHEME_SIPS,
     Host,
     SipUri,
-    aor_octets,
+    aor_text,
     find_host_fault,
     find_uri_fault,
     host_octets,
@@ -1788,11 +1788,9 @@ cdef class SipMessage:
         return self.canonical_to()
 
     cdef str canonical_to(self):
-        cdef bytes octets
         if self.to_uri.kind == SCHEME_OTHER:
             _fail_in(HEADER_TO, b"not a SIP or SIPS URI", self.to_uri.text.start)
-        octets = aor_octets(&self.to_uri, base(self))
-        return _text(<const unsigned char*>PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
+        return aor_text(&self.to_uri, base(self))
 
     @property
     def call_id(self) -> str:

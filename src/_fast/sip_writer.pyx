@@ -8,7 +8,7 @@ copied is unfolded, so that no value can become a header.
 from collections.abc import Callable, Sequence
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeASCII
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t
 from libc.string cimport memchr, memcmp
 
@@ -391,10 +391,17 @@ def received_uri(request: SipMessage, source: Flow) -> str:
 
 
 cdef str received_uri_(SipMessage request, Flow source):
+    cdef Writer w
+    cdef bint six
     if is_source(base(request), request.via.host, source):
         return ""
-    host = source.host
-    where = f"sip:[{host}]:{source.remote_port}" if ":" in host else f"sip:{host}:{source.remote_port}"
+    six = memchr(source.host_octets, c":", source.host_length) != NULL
+    writer_init(&w)     # nothing of this is longer than what it holds in itself
+    put(&w, b"sip:[", 5 if six else 4)
+    put(&w, source.host_octets, source.host_length)
+    put(&w, b"]:" if six else b":", 2 if six else 1)
+    put_unsigned(&w, source.remote_port)
+    where = PyUnicode_DecodeASCII(<const char*>w.data, w.size, NULL)
     return where if source.kind == UDP else f"{where};transport={source.transport}"
 
 

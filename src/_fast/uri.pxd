@@ -62,6 +62,7 @@ cdef bint uri_octets_equal(
 
 # The canonical AoR `sip:user@host[:port]` of a SIP or SIPS URI; base is what the spans count from.
 cdef bytes aor_octets(const SipUri* uri, const unsigned char* base)
+cdef str aor_text(const SipUri* uri, const unsigned char* base)
 
 # Host as an AoR shows it: lower case, IPv4 in plain digits, IPv6 in RFC 5952 form within brackets.
 cdef bytes host_octets(const Host* host, const unsigned char* base)

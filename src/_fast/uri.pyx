@@ -6,6 +6,7 @@ every string here carries its length.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint16_t
 from libc.string cimport memcmp, memset
 
@@ -615,23 +616,38 @@ cdef int _put_user(Writer* w, const unsigned char* base, Span span, int raw) exc
     return 0
 
 
+cdef int _put_aor(Writer* w, const SipUri* uri, const unsigned char* base) except -1:
+    put(w, b"sip:", 4)
+    if uri.has_user:
+        _put_user(w, base, uri.user, USER)
+        if uri.has_password:
+            # The password is part of the user: ":" and what follows, escaped like any other octet.
+            put(w, b"%3A", 3)
+            _put_user(w, base, uri.password, USER)
+        put_octet(w, c"@")
+    _put_host(w, &uri.host, base)
+    if uri.port >= 0:
+        put_octet(w, c":")
+        put_unsigned(w, uri.port)
+    return 0
+
+
 cdef bytes aor_octets(const SipUri* uri, const unsigned char* base):
     cdef Writer w
     writer_init(&w)
     try:
-        put(&w, b"sip:", 4)
-        if uri.has_user:
-            _put_user(&w, base, uri.user, USER)
-            if uri.has_password:
-                # The password is part of the user: ":" and what follows, escaped like any other octet.
-                put(&w, b"%3A", 3)
-                _put_user(&w, base, uri.password, USER)
-            put_octet(&w, c"@")
-        _put_host(&w, &uri.host, base)
-        if uri.port >= 0:
-            put_octet(&w, c":")
-            put_unsigned(&w, uri.port)
+        _put_aor(&w, uri, base)
         return writer_take(&w)
+    finally:
+        writer_free(&w)
+
+
+cdef str aor_text(const SipUri* uri, const unsigned char* base):
+    cdef Writer w
+    writer_init(&w)
+    try:
+        _put_aor(&w, uri, base)
+        return PyUnicode_DecodeASCII(<const char*>w.data, w.size, NULL)
     finally:
         writer_free(&w)
 
