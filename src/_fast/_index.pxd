@@ -12,10 +12,14 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport uint32_t
 
 
+cdef extern from * nogil:
+    void __builtin_prefetch(const void*)
+
 cdef enum:
     BLOCK_BITS = 12
     BLOCK = 1 << BLOCK_BITS     # entries, or buckets, that are allocated at a time
     BLOCK_MASK = BLOCK - 1
+    AHEAD = 8                   # buckets whose entries are fetched before they are split
 
 
 cdef struct Link:
@@ -141,6 +145,10 @@ cdef inline void _split(Index* index) noexcept nogil:
     if index.split == bit:
         index.mask = 2 * index.mask + 1
         index.split = 0
+    # Buckets are split in order, but their entries lie anywhere: those of a later one are fetched by then.
+    target = &index.heads[index.split >> BLOCK_BITS][index.split & BLOCK_MASK]
+    if (index.split & BLOCK_MASK) + AHEAD < BLOCK and index.split + AHEAD <= index.mask:
+        __builtin_prefetch(index_link(index, target[AHEAD]))
 
 
 cdef inline uint32_t index_add(Index* index, uint32_t digest) noexcept nogil:
