@@ -1077,6 +1077,21 @@ def beyond_refreshes(
     return refreshed, others
 
 
+def piece_end(
+    changes: list[Change], start: cython.Py_ssize_t, n: cython.Py_ssize_t, causes: Container[str] | None = None
+) -> int:
+    """Return where a piece of changes ends that beyond_refreshes() leaves n others of at most."""
+    cdef Change change
+    cdef Py_ssize_t i
+    for i in range(start, len(changes)):
+        change = changes[i]
+        if not change.only_refreshes or (causes is not None and change.cause not in causes):
+            if n == 0:
+                return i
+            n -= 1
+    return len(changes)
+
+
 def hold_changes(
     changes: Iterable[Change], after: uint64_t, slots: list[Change], size: cython.Py_ssize_t, origin: uint64_t
 ) -> int:

@@ -29,6 +29,7 @@ from reginfo._fast.binding import (
     diff_contacts,
     hold_changes,
     last_expiry_ms,
+    piece_end,
     record_revision,
     registration_id_of,
 )
@@ -201,6 +202,7 @@ __all__ = [
     "parse_message",
     "parse_reginfo",
     "parse_uri",
+    "piece_end",
     "received_uri",
     "record_revision",
     "reginfo_is_newer",

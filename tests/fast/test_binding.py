@@ -22,6 +22,7 @@ from reginfo.fast import (
     beyond_refreshes,
     bound_flows,
     parse_message,
+    piece_end,
     record_revision,
 )
 from reginfo.model import ContactEvent
@@ -1047,6 +1048,8 @@ class Pair:
         others = [] if change.only_refreshes else [change]
         assert beyond_refreshes([change]) == beyond_refreshes([change], {"register"}) == (refreshed, others)
         assert beyond_refreshes([change, change], {"notify"}) == (0, [change, change])
+        assert piece_end([change] * 5, 1, 2) == (5 if change.only_refreshes else 3)
+        assert piece_end([change] * 5, 1, 2, {"notify"}) == 3
         told = [plain(binding) for binding, _ in change.contacts]
         live = [row for row in expected.rows if row.revision == expected.revision and not row.hidden]
         assert told == [*expected.ended, *live]

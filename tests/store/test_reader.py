@@ -19,14 +19,17 @@ class Recorder:
 
     name = "recorder"
     wants_refreshes = False
+    passes_over = frozenset({"register"})
 
     def __init__(self, clock: list[float], seconds: float) -> None:
         self.seqs: list[int] = []
+        self.pieces: list[int] = []
         self._clock = clock
         self._seconds = seconds
 
     def read(self, changes: Sequence[Change]) -> None:
         self.seqs += [change.seq for change in changes]
+        self.pieces.append(len(changes))
         self._clock[0] += self._seconds
 
     def state(self) -> bytes:
@@ -57,6 +60,17 @@ async def test_a_slow_consumer_gives_the_loop_back_after_each_piece(monkeypatch:
         assert len(recorder.seqs) == pieces * CHANGES_AT_ONCE
     assert recorder.seqs == list(range(1, CHANGES + 1))
     assert reader.lag == 0
+
+
+async def test_what_is_passed_over_makes_no_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, recorder, reader = await reader_of(monkeypatch, 0.0)
+    await reader.pump()
+    records = [await store.load([aor(number)]) for number in range(CHANGES)]
+    await store.commit([bound(aor(number), record, 2) for number, [record] in enumerate(records)])
+    await store.commit([bound(aor(CHANGES))])
+    recorder.pieces.clear()
+    await reader.pump()
+    assert recorder.pieces == [CHANGES + 1]
 
 
 async def test_the_further_behind_the_longer_a_consumer_reads(monkeypatch: pytest.MonkeyPatch) -> None:

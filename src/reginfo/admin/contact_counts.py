@@ -30,6 +30,7 @@ class ContactCounts:
 
     name = "contact_counts"
     wants_refreshes = False  # a refresh missed after a crash changes no gauge
+    passes_over = None
 
     def __init__(self) -> None:
         self.registered_aors = 0

@@ -5,7 +5,7 @@ did, at INFO.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from reginfo.fast import Change, Registration, beyond_refreshes
@@ -24,11 +24,14 @@ class LogConsumer:
     name = "log"
     wants_refreshes = False
 
+    @property
+    def passes_over(self) -> Container[str]:
+        """Causes whose refreshes have lines at DEBUG only, unless those are wanted."""
+        return () if logger.isEnabledFor(logging.DEBUG) else METHODS
+
     def read(self, changes: Sequence[Change]) -> None:
         """Log committed changes, in feed order."""
-        if not logger.isEnabledFor(logging.DEBUG):
-            _, changes = beyond_refreshes(changes, METHODS)  # the others have lines at DEBUG only
-        for change in changes:
+        for change in beyond_refreshes(changes, self.passes_over)[1]:
             for binding, event in change.contacts:
                 # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
                 ran_out = event == ContactEvent.EXPIRED and change.cause != FLOW
