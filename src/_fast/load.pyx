@@ -286,7 +286,7 @@ cdef class RegisterLoad:
         *,
         aors: int,
         seed: int,
-        window: int = 128,
+        window: int = 512,
         contacts: int = 1,
         expires: int = 3600,
         domain: str = "example.com",

@@ -26,7 +26,7 @@ class Bench:
         peer: Peer,
         aors: int,
         *,
-        window: int = 128,
+        window: int = 512,
         contacts: int = 1,
         rate: float = 0.0,
         timeout: float = 120.0,
@@ -127,7 +127,7 @@ def bench() -> None:
 @click.option("--contacts", default=1, show_default=True, type=click.IntRange(1, 32), help="In each REGISTER.")
 @click.option("--requests", default=200_000, show_default=True, type=click.IntRange(1), help="Refreshes in each round.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100), help="The medians are shown.")
-@click.option("--window", default=128, show_default=True, type=click.IntRange(1, 65_536), help="Outstanding requests.")
+@click.option("--window", default=512, show_default=True, type=click.IntRange(1, 65_536), help="Outstanding requests.")
 @click.option("--rate", default=0.0, help="Offer so many a second (open loop) instead of keeping the window full.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write CSV.")
