@@ -7,7 +7,6 @@ the server's process.
 """
 
 import select
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +17,16 @@ from typing import Self
 
 import click
 
+from benchmarks.latency import on_own_core
+from benchmarks.window import pour
 from reginfo.cli._peers import Peer
-from reginfo.fast import SipMessage, parse_message, write_request, write_response
+from reginfo.fast import DatagramSocket, Flow, SipMessage, parse_message, write_request, write_response
 from tests.interop.documents import contact, document, registration
 from tests.interop.kamailio import DOMAIN, registrar
 from tests.server_fixture import Address, RunningServer, loopback_address, running_server
 
-WINDOW = 64  # requests without an answer
+WINDOW = 64  # requests without an answer, of those that are written while others are answered
+POURED = 512  # of those that have been written before
 PATIENCE = 30  # seconds
 STORE = 'store = { url = "rocksdb:reginfo.db" }\n'
 KAMAILIO_MEMORY = 1024  # MiB
@@ -50,10 +52,8 @@ class World:
     """Everybody around a server, at one socket."""
 
     def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
-        self.socket.bind((loopback_address(), 0))
-        self.host, self.port = self.socket.getsockname()
+        self.socket = DatagramSocket(loopback_address(), 0, receive_buffer=1 << 23)
+        self.host, self.port = self.socket.local
         self.uri = f"sip:{self.host}:{self.port}"
         self.outstanding = 0
         self.on_request: Callable[[SipMessage], bytes | None] = lambda request: write_response(request, 200)
@@ -73,11 +73,22 @@ class World:
         """Send a request once there is room in the window."""
         while self.outstanding >= WINDOW:
             self.take(PATIENCE)
+        self.socket.send([(self.write(method, uri, rows, body, cseq), self._way(server))])
+        self.outstanding += 1
+
+    def write(self, method: str, uri: str, rows: list[tuple[str, str]], body: bytes = b"", cseq: int = 1) -> bytes:
+        """Return a request in a transaction of its own."""
         self._number += 1
         via = f"SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK{self._number}.{self.port}"
         head = [("Via", via), ("Max-Forwards", "70"), *rows, ("CSeq", f"{cseq} {method}")]
-        self.socket.sendto(write_request(method, uri, head, body), server)
-        self.outstanding += 1
+        return write_request(method, uri, head, body)
+
+    def pour(self, server: Address, requests: Sequence[bytes]) -> None:
+        """Send requests as quickly as they are answered."""
+        pour(self.socket, self._way(server), requests, POURED)
+
+    def _way(self, server: Address) -> Flow:
+        return Flow("udp", self.socket.local, server)
 
     def skip(self, requests: int) -> None:
         """Leave numbers to requests that a copy of this world sends."""
@@ -85,15 +96,15 @@ class World:
 
     def take(self, timeout: float) -> bool:
         """Take one datagram; False if there is none in time."""
-        if not select.select([self.socket], [], [], timeout)[0]:
+        if not select.select([self.socket.fileno()], [], [], timeout)[0]:
             return False
-        octets, source = self.socket.recvfrom(65_536)
+        [(octets, flow)] = self.socket.receive(1)
         message = parse_message(octets)
         if message.is_request:
             self.taken += 1
             answer = self.on_request(message)
             if answer is not None:
-                self.socket.sendto(answer, source)
+                self.socket.send([(answer, flow)])
         else:
             assert 200 <= message.status < 300, octets
             self.outstanding -= 1
@@ -167,17 +178,18 @@ def notifies_applied(aors: int, rounds: int) -> Iterator[Result]:
         world.on_request = accept
         followed = ", ".join(f'"{aor_of(user)}"' for user in range(aors))
         options = f'[[peer]]\nname = "east"\nuri = "{world.uri}"\n[pua_reginfo]\nsubscribe = [{followed}]\n'
-        with own(options) as (server, peer):
+        with on_own_core(own(options)) as (server, peer):
             world.until(lambda: len(subscribes) == aors)
             for version in range(rounds + 1):
-                began, before = time.monotonic(), cpu(peer)
+                notifies = []
                 for user in range(aors):
                     subscribe = subscribes[aor_of(user)]
                     to = f"<{subscribe.from_.uri}>;tag={subscribe.from_.tag}"
                     rows = notify_rows(aor_of(user), to, "t", subscribe.call_id, world.uri)
                     body = one_contact(aor_of(user), user, version)
-                    world.request(server.udp, "NOTIFY", subscribe.contacts[0].uri, rows, body, version + 1)
-                world.idle()
+                    notifies.append(world.write("NOTIFY", subscribe.contacts[0].uri, rows, body, version + 1))
+                began, before = time.monotonic(), cpu(peer)
+                world.pour(server.udp, notifies)
                 used = (cpu(peer) - before) / aors * 1e6
                 work = "NOTIFY applied, known contact" if version else "NOTIFY applied, new contact"
                 yield Result("reginfo", work, aors, time.monotonic() - began, used)
@@ -188,16 +200,17 @@ def notifies_applied_by_kamailio(aors: int, rounds: int) -> Iterator[Result]:
     with (
         World() as world,
         tempfile.TemporaryDirectory() as folder,
-        registrar(Path(folder), (world.host, world.port), publish=False, memory=KAMAILIO_MEMORY) as server,
+        on_own_core(registrar(Path(folder), (world.host, world.port), publish=False, memory=KAMAILIO_MEMORY)) as server,
     ):
         peer = Peer("Kamailio", *server.address, server.process.pid)
         for version in range(rounds + 1):
-            began, before = time.monotonic(), cpu(peer)
+            notifies = []
             for user in range(aors):
                 rows = notify_rows(aor_of(user), f"<{server.uri('reginfo')}>;tag=w", "t", f"n{user}", world.uri)
                 body = one_contact(aor_of(user), user, version)
-                world.request(server.address, "NOTIFY", server.uri("reginfo"), rows, body, version + 1)
-            world.idle()
+                notifies.append(world.write("NOTIFY", server.uri("reginfo"), rows, body, version + 1))
+            began, before = time.monotonic(), cpu(peer)
+            world.pour(server.address, notifies)
             used = (cpu(peer) - before) / aors * 1e6
             work = "NOTIFY applied, known contact" if version else "NOTIFY applied, new contact"
             yield Result("Kamailio", work, aors, time.monotonic() - began, used)

@@ -6,7 +6,6 @@ server holds in the end; every answer has to be 200.
     python -m benchmarks.mixed [--requests 100000]
 """
 
-import select
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -17,13 +16,12 @@ from typing import NamedTuple
 import click
 
 from benchmarks.sipp_table import KamailioPeer, kamailio
+from benchmarks.window import pour
 from reginfo.admin.control import ControlClient
 from reginfo.cli._peers import Peer, registrar
 from reginfo.fast import DatagramSocket, Flow
 
 WINDOW = 128  # requests without an answer: fewer than there are phones
-BATCH = 64
-PATIENCE = 10.0  # seconds of silence
 DOMAIN = "example.com"
 WARM = 0.1  # of the requests come before the measurement, while most are the first of their AoR
 
@@ -181,22 +179,10 @@ def request(phone: Phone, contacts: Sequence[str], number: int, seed: int) -> by
 
 
 def send(peer: Peer, requests: Sequence[bytes]) -> None:
-    """Send requests with a full window; raises if one is not answered with 200."""
+    """Send requests with a full window; raises if one is refused."""
     sender = DatagramSocket("127.0.0.1", 0)
     try:
-        flow = Flow("udp", sender.local, (peer.host, peer.port))
-        sent = answered = 0
-        while answered < len(requests):
-            room = min(WINDOW - (sent - answered), BATCH, len(requests) - sent)
-            if room > 0:
-                sent += sender.send([(octets, flow) for octets in requests[sent : sent + room]])
-            answers = sender.receive(BATCH)
-            for octets, _ in answers:
-                if not octets.startswith(b"SIP/2.0 200 "):
-                    raise click.ClickException(f"{peer.name} answered {octets[:200]!r}")
-            answered += len(answers)
-            if not answers and not select.select([sender.fileno()], [], [], PATIENCE)[0]:
-                raise click.ClickException(f"{peer.name} left {sent - answered} REGISTERs without an answer")
+        pour(sender, Flow("udp", sender.local, (peer.host, peer.port)), requests, WINDOW)
     finally:
         sender.close()
 
