@@ -17,7 +17,8 @@ cdef enum:      # what a request proves
 cdef class User:
     cdef readonly str name          # None of one that does not exist
     cdef readonly frozenset identities     # its addresses-of-record
-    cdef dict ha1                   # by DigestHash
+    cdef str first                  # of these that with its name, None without one
+    cdef tuple ha1                  # by DigestHash, None where there is none
     cdef int64_t probed_ms          # when it was last read because of a wrong password
 
 

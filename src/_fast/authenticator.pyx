@@ -266,7 +266,7 @@ cdef class Authenticator:
         cdef bint session
         cdef bytes octets
         cdef int hash
-        user.ha1 = {}
+        user.ha1 = (None,) * <int>HASHES
         user.identities = frozenset()
         user.probed_ms = now_ms
         self.users.pop(query, None)
@@ -276,12 +276,14 @@ cdef class Authenticator:
                 self.unknown.popitem(last=False)
             self.unknown[query] = user
             return
+        known = [None] * <int>HASHES
         for algorithm, value in ha1.items():
             octets = algorithm.encode()
             hash = hash_named(<const unsigned char*>PyBytes_AS_STRING(octets), len(octets), &session)
             octets = value.lower().encode()
             if _are_digits(octets, _digits[hash]) and hash != NO_HASH:  # an empty one would be anybody's password
-                user.ha1[hash] = octets
+                known[hash] = octets
+        user.ha1 = tuple(known)
         self.name(user, name)
         user.probed_ms = now_ms - _unknown_ms   # no wrong password has led here so far
         if len(self.users) >= self.max_users:
@@ -303,6 +305,7 @@ cdef class Authenticator:
         try:
             user.identities = frozenset([canonical_aor(one) for one in wanted])
             user.name = canonical_aor(first)
+            user.first = user.name if user.name in user.identities else None
         except SipParseError:  # no URI has such a user, or the realm is no host
             user.name = f"{name}@{self.realm_text}"
         return 0
@@ -436,7 +439,8 @@ cdef class Authenticator:
         return True
 
     cdef bint owns(self, Proof proof, str aor) except -1:
-        return aor in proof.user.identities
+        # Most have one, and comparing with that touches less memory than a set.
+        return aor == proof.user.first or aor in proof.user.identities
 
     cdef Proof read(self, SipMessage request):
         # The credentials for this realm, with verdict ASK if there is nothing wrong with them so far.
@@ -569,7 +573,7 @@ cdef class Authenticator:
     cdef bytes right_ha1(self, Proof proof, SipMessage request, User user):
         # The H(A1) that the response was made with, None if it was made with another password.
         cdef int hash = proof.hash
-        cdef bytes ha1 = None if user is None else user.ha1.get(hash)
+        cdef bytes ha1 = None if user is None else <bytes>user.ha1[hash]
         cdef bint exists = ha1 is not None
         cdef bytes ha2, begun
         cdef tuple known

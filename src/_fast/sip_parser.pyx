@@ -311,11 +311,30 @@ cdef bint _take_utf8_tail(Cursor* cur, int lead) noexcept nogil:
     return True
 
 
+cdef inline void _skip_text(Cursor* cur) noexcept nogil:
+    # Step over eight octets at a time of which none is a control, DQUOTE, a backslash, DEL or beyond ASCII: each test
+    # leaves the highest bit of such an octet set, and maybe those of octets above it, which are looked at one by one.
+    cdef uint64_t octets
+    cdef uint64_t ones = 0x0101010101010101
+    while left(cur) >= 8:
+        memcpy(&octets, cur.pos, 8)
+        if (
+            octets
+            | (octets - 0x20 * ones)
+            | ((octets ^ 0x22 * ones) - ones)
+            | ((octets ^ 0x5C * ones) - ones)
+            | ((octets ^ 0x7F * ones) - ones)
+        ) & 0x80 * ones:
+            return
+        cur.pos += 8
+
+
 cdef bint _take_quoted(Cursor* cur) noexcept nogil:
     # quoted-string = DQUOTE *(qdtext / quoted-pair ) DQUOTE   RFC 3261 25.1
     cdef int octet
     take(cur)
     while True:
+        _skip_text(cur)
         run(cur, QUOTED | LWS)
         octet = take(cur)
         if octet == c'"':
