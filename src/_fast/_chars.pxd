@@ -153,3 +153,26 @@ cdef inline bint is_word(const unsigned char* p, const unsigned char* word, Py_s
             return False
         i += 1
     return True
+
+
+# Eight octets at once, for text that is nearly all ordinary.  The highest bit of the first octet for which a test
+# holds is set in what it returns; what is set above that means nothing.
+
+cdef inline uint64_t eight_at(const unsigned char* p) noexcept nogil:
+    cdef uint64_t octets
+    memcpy(&octets, p, 8)
+    return octets
+
+
+cdef inline uint64_t equal_to(uint64_t octets, uint64_t octet) noexcept nogil:
+    # Of octets below 0x80.
+    return (octets ^ octet * <uint64_t>0x0101010101010101) - <uint64_t>0x0101010101010101
+
+
+cdef inline uint64_t unprintable(uint64_t octets) noexcept nogil:
+    # Controls, DEL and what is beyond ASCII.
+    return octets | (octets - <uint64_t>0x2020202020202020) | equal_to(octets, 0x7F)
+
+
+cdef inline bint is_any(uint64_t tested) noexcept nogil:
+    return tested & <uint64_t>0x8080808080808080 != 0

@@ -34,8 +34,12 @@ from reginfo._fast._chars cimport (
     DIGIT,
     TOKEN,
     VALUE,
+    eight_at,
+    equal_to,
+    is_any,
     octet_is,
     same_ignoring_case,
+    unprintable,
 )
 from reginfo._fast._cursor cimport (
     Cursor,
@@ -177,12 +181,25 @@ cdef inline bint is_plain(uint8_t octet) noexcept nogil:
     return 0x20 <= octet < 0x7F and octet != 0x26 and octet != 0x3C and octet != 0x3E and octet != 0x22
 
 
+cdef inline bint has_markup(uint64_t octets) noexcept nogil:
+    # Whether one of eight octets is not plain.
+    return is_any(
+        unprintable(octets)
+        | equal_to(octets, 0x26)
+        | equal_to(octets, 0x3C)
+        | equal_to(octets, 0x3E)
+        | equal_to(octets, 0x22)
+    )
+
+
 cdef int put_escaped(Writer* w, const uint8_t* p, Py_ssize_t n, Place place) except -1:
     # Text of a record, which is UTF-8.
     cdef Py_ssize_t i = 0, start
     cdef uint8_t octet
     while i < n:
         start = i
+        while n - i >= 8 and not has_markup(eight_at(&p[i])):
+            i += 8
         while i < n and is_plain(p[i]):
             i += 1
         if i > start:

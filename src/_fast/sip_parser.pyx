@@ -27,9 +27,13 @@ from reginfo._fast._chars cimport (
     URIC,
     VALUE,
     WORD,
+    eight_at,
+    equal_to,
+    is_any,
     is_word,
     octet_is,
     same_ignoring_case,
+    unprintable,
 )
 from reginfo._fast._cursor cimport (
     Cursor,
@@ -312,19 +316,11 @@ cdef bint _take_utf8_tail(Cursor* cur, int lead) noexcept nogil:
 
 
 cdef inline void _skip_text(Cursor* cur) noexcept nogil:
-    # Step over eight octets at a time of which none is a control, DQUOTE, a backslash, DEL or beyond ASCII: each test
-    # leaves the highest bit of such an octet set, and maybe those of octets above it, which are looked at one by one.
+    # Step over text of a quoted-string, eight octets at a time; what is left is looked at one by one.
     cdef uint64_t octets
-    cdef uint64_t ones = 0x0101010101010101
     while left(cur) >= 8:
-        memcpy(&octets, cur.pos, 8)
-        if (
-            octets
-            | (octets - 0x20 * ones)
-            | ((octets ^ 0x22 * ones) - ones)
-            | ((octets ^ 0x5C * ones) - ones)
-            | ((octets ^ 0x7F * ones) - ones)
-        ) & 0x80 * ones:
+        octets = eight_at(cur.pos)
+        if is_any(unprintable(octets) | equal_to(octets, c'"') | equal_to(octets, c"\\")):
             return
         cur.pos += 8
 
