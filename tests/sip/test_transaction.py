@@ -248,7 +248,7 @@ def test_a_response_is_matched_by_its_topmost_branch_and_the_cseq_method(
 ) -> None:
     # TX-2
     response = FakeResponse([FakeVia(branch) for branch in branches])
-    assert response_key(response) == key  # type: ignore[arg-type]
+    assert response_key(response, response.top_via) == key  # type: ignore[arg-type]
 
 
 def test_a_transaction_bears_the_key_of_its_responses() -> None:

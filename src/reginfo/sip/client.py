@@ -174,7 +174,7 @@ class Client:
         destination.underway += 1
         destination.windowed += 1
         self._output.append((octets, place.flow))
-        self.requests.count(request.method, place.flow.transport)
+        self.requests.count(request.method, place.address[0])
         self._arm(exchange)
 
     def _stream_twin(self, place: Place) -> Place | None:
@@ -216,12 +216,13 @@ class Client:
 
     def receive(self, response: SipMessage, now: Now) -> bool:
         """Take a response; False if no request waits for it (TRN-6, TX-2)."""
-        key = response_key(response)
+        via = response.top_via
+        key = response_key(response, via)
         exchange = self._exchanges.get(key[0]) if key is not None else None
         if exchange is None or exchange.transaction is None or exchange.transaction.key != key:
             return False
         # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
-        if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(response.top_via):
+        if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(via):
             return False
         status = response.status
         self.responses.add(status - 100)
@@ -243,10 +244,12 @@ class Client:
 
     def _is_asked(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
         """Take a final response; True if it asks who we are, and the request goes again with the answer (AUT-11)."""
-        hop, host, attempt = exchange.destination.hop, exchange.place.flow.host, exchange.attempt
-        if response.status not in CHALLENGES:
-            if attempt is not None:
-                self.authorizations.answered(hop, host, exchange.request, response, attempt)
+        attempt = exchange.attempt
+        if attempt is None and response.status not in CHALLENGES:
+            return False
+        hop, host = exchange.destination.hop, exchange.place.flow.host
+        if attempt is not None and response.status not in CHALLENGES:
+            self.authorizations.answered(hop, host, exchange.request, response, attempt)
             return False
         places = tuple(place for place in (exchange.place, *exchange.further) if place.is_current)
         places = places or exchange.destination.places

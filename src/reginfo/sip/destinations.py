@@ -19,10 +19,11 @@ Address = tuple[str, tuple[str, int]]
 class Place:
     """One server by one transport, and what is under way to it."""
 
-    __slots__ = ("address", "exchanges", "flow", "is_current", "twin", "via")
+    __slots__ = ("_local", "address", "exchanges", "flow", "is_current", "twin", "via")
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
+        self._local = flow.local
         self.address: Address = (flow.transport, flow.remote)
         self.via = f"SIP/2.0/{flow.transport.upper()} {own_host(flow)}:{flow.local[1]};rport;branch="
         self.exchanges: dict[str, Exchange] = {}
@@ -31,7 +32,7 @@ class Place:
 
     def is_sent_by(self, via: Via) -> bool:
         """Tell whether a Via is the one requests to this place bear."""
-        return (via.host.strip("[]"), via.port) == self.flow.local
+        return (via.host.strip("[]"), via.port) == self._local
 
 
 class Destination:

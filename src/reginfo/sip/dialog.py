@@ -3,13 +3,13 @@
 Values only: a step forward is another dialog.
 """
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
-from reginfo.fast import NameAddr, SipMessage, parse_uri
+from reginfo.fast import HeaderTemplate, NameAddr, SipMessage, parse_uri, write_headers
 from reginfo.sip.routing import Hop, next_hop, request_uri
-
-Headers = list[tuple[str, str]]
 
 
 class Dialog(msgspec.Struct, frozen=True, gc=False):
@@ -91,13 +91,11 @@ def way_of(dialog: Dialog) -> Way:
     return Way(request_uri(first), (*dialog.routes[1:], f"<{target}>"), next_hop(first))
 
 
-def request_headers(dialog: Dialog, routes: tuple[str, ...]) -> Headers:
-    """Return the headers every request of this side has but Via, CSeq and what its method adds (RFC 3261 12.2.1.1)."""
-    remote = f"<{dialog.remote_uri}>" + (f";tag={dialog.remote_tag}" if dialog.remote_tag else "")
-    return [
-        ("Max-Forwards", "70"),
-        *(("Route", route) for route in routes),
-        ("From", f"<{dialog.local_uri}>;tag={dialog.local_tag}"),
-        ("To", remote),
-        ("Call-ID", dialog.call_id),
-    ]
+_ROWS: Final = HeaderTemplate([("Max-Forwards", "70"), ("From", "<{}>;tag={}"), ("To", "<{}>{}"), ("Call-ID", "{}")])
+
+
+def request_rows(dialog: Dialog, routes: tuple[str, ...]) -> bytes:
+    """Return the rows every request of this side has but Via, CSeq and what its method adds (RFC 3261 12.2.1.1)."""
+    tag = f";tag={dialog.remote_tag}" if dialog.remote_tag else ""
+    rows = _ROWS.fill(dialog.local_uri, dialog.local_tag, dialog.remote_uri, tag, dialog.call_id)
+    return rows + write_headers([("Route", route) for route in routes]) if routes else rows

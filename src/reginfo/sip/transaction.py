@@ -28,7 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from reginfo.fast import SipMessage
+    from reginfo.fast import SipMessage, Via
 
 T1_MS: Final = 500
 T2_MS: Final = 4_000
@@ -196,9 +196,12 @@ def event_of(status: int) -> Event:
     return Event.PROVISIONAL if status < 200 else Event.FINAL
 
 
-def response_key(response: SipMessage) -> tuple[str, str] | None:
-    """Return the key of the transaction a response belongs to (RFC 3261 17.1.3); None if it can be none of ours."""
-    branch = response.top_via.branch
+def response_key(response: SipMessage, via: Via) -> tuple[str, str] | None:
+    """Return the key of the transaction a response belongs to (RFC 3261 17.1.3); None if it can be none of ours.
+
+    via is its topmost one.
+    """
+    branch = via.branch
     return None if branch is None else (branch, response.cseq_method)
 
 

@@ -350,7 +350,9 @@ class Notifier:
             return
         subscription.is_busy = True
         way = way_of(subscription.saved.dialog(subscription.id))
-        subscription.way = structs.replace(way, hop=way_back(way.hop, subscription.flow))
+        if subscription.flow is not None:
+            way = structs.replace(way, hop=way_back(way.hop, subscription.flow))
+        subscription.way = way
         self._client.send(subscription.way.hop, self, subscription)
 
     # -- NOTIFY -----------------------------------------------------------------------------------------
@@ -457,9 +459,11 @@ class Notifier:
 
     def _retarget(self, subscription: Subscription, response: SipMessage) -> None:
         """Follow the Contact of the answer to a NOTIFY (DLG-6); one that leads nowhere is ignored."""
-        with suppress(SipParseError):
-            if response.contact_count == 1 and response.contacts[0].uri != subscription.saved.target:
-                target = response.contacts[0].uri
+        if response.contact_count != 1:
+            return
+        target = response.contacts[0].uri
+        if target != subscription.saved.target:
+            with suppress(SipParseError):
                 next_hop(target)
                 self._save(subscription, target=target)
 

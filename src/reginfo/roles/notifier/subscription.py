@@ -50,15 +50,15 @@ class Saved(msgspec.Struct, array_like=True, frozen=True):
     "Numbers below it may have been used."
 
     def dialog(self, local_tag: str) -> Dialog:
-        return Dialog(
-            call_id=self.call_id,
-            local_uri=self.local_uri,
-            local_tag=local_tag,
-            remote_uri=self.remote_uri,
-            remote_tag=self.remote_tag,
-            target=self.target,
-            routes=self.routes,
-            remote_cseq=self.remote_cseq,
+        return Dialog(  # by position: there is one for every NOTIFY
+            self.call_id,
+            self.local_uri,
+            local_tag,
+            self.remote_uri,
+            self.remote_tag,
+            self.target,
+            self.routes,
+            self.remote_cseq,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from reginfo.fast import write_headers
 from reginfo.roles.subscriber.subscription import State, Subscription
-from reginfo.sip.dialog import Way, request_headers
+from reginfo.sip.dialog import Way, request_rows
 from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE
 
 
@@ -24,14 +24,14 @@ def subscribe_rows(
             ("To", f"<{subscription.uri}>"),
             ("Call-ID", subscription.call_id),
         ]
+        rows = write_headers(headers)
     else:
         transport = way.hop.transport
-        headers = request_headers(subscription.dialog, way.routes)
+        rows = request_rows(subscription.dialog, way.routes)
     if transport == "tls" and not named:
         contact = f"sips:reginfo@{here()}"
-    return write_headers(
+    return rows + write_headers(
         [
-            *headers,
             ("CSeq", f"{subscription.cseq} SUBSCRIBE"),
             ("Contact", f"<{named or contact or f'sip:reginfo@{here()}'}>"),
             ("Event", PACKAGE),
