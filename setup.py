@@ -130,14 +130,14 @@ def extensions() -> list[Extension]:
     """Return one extension for each .pyx file, translated to C."""
     compile_args, link_args, macros = flags()
     # lxml's header asks whether a macro is defined that Cython's own C defines.
-    includes, silenced = {"reginfo_xml": lxml.get_include()}, {"reginfo_xml": ["-Wno-cpp"]}
+    trees = {"reginfo_xml", "plain_xml"}
     Options.warning_errors = STRICT
     modules = [
         Extension(
             f"reginfo._fast.{path.stem}",
             [str(path)],
-            include_dirs=includes.get(path.stem, []),
-            extra_compile_args=compile_args + silenced.get(path.stem, []),
+            include_dirs=lxml.get_include() if path.stem in trees else [],
+            extra_compile_args=compile_args + (["-Wno-cpp"] if path.stem in trees else []),
             extra_link_args=link_args,
             define_macros=macros,
         )

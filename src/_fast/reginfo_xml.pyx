@@ -3,8 +3,9 @@
 Out: what follows the version number of a document (its tail) is written straight from a record, so that one tail serves
 every subscription that is told the same; REGINFO_HEAD, the version and the tail are the document.
 
-In: lxml parses, hardened and only after caps on octets, depth, elements and attributes were kept; the tree is walked
-in C over the struct fields of lxml's public C interface.  Whatever is not a reginfo document is a SipParseError.
+In: after caps on octets, depth, elements and attributes were kept, plain documents become a tree in plain_xml; lxml,
+hardened, parses all others.  Either tree is walked in C over the struct fields of lxml's public C interface.  Whatever
+is not a reginfo document is a SipParseError.
 
 Two namespaces of extensions are written and read: RFC 5628 (GRUUs) and one of this project, for what another server
 needs to reach a contact: path, received, user agent, flow, and the age of its last REGISTER.  One of 3GPP TS 24.229
@@ -93,6 +94,7 @@ from reginfo._fast._writer cimport (
 )
 from reginfo._fast.binding cimport Registration
 from reginfo._fast.gruu cimport gruu_params
+from reginfo._fast.plain_xml cimport Arena, arena_free, plain_tree
 from reginfo._fast.sip_writer cimport put_q
 
 from reginfo._fast.errors import SipParseError
@@ -1464,11 +1466,24 @@ def parse_reginfo(data: bytes, *, max_octets: cython.Py_ssize_t = MAX_OCTETS) ->
     cdef Py_ssize_t fault = 0
     cdef const char* reason
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
+    cdef const xmlNode* root
+    cdef Arena arena
+    memset(&arena, 0, sizeof(arena))
     if n > max_octets:
         raise SipParseError("document: too large", offset=max_octets, status=413)
     reason = find_document_fault(octets_of(data), n, &fault)
     if reason != NULL:
         raise SipParseError((<bytes>reason).decode(), offset=fault, status=400)
+    try:
+        root = plain_tree(octets_of(data), n, &arena)
+        if root != NULL:
+            return document_of(root)
+    finally:
+        arena_free(&arena)
+    return document_of_lxml(data)
+
+
+cdef Reginfo document_of_lxml(bytes data):
     if _feed is None:
         load_lxml()
     try:
