@@ -7,7 +7,7 @@ import pytest
 from reginfo.config import NotifierSection
 from reginfo.engine.roles import STATE_PREFIXES
 from reginfo.errors import StoreUnavailable
-from reginfo.fast import Change, Flow, SipMessage
+from reginfo.fast import Binding, Change, Flow, SipMessage
 from reginfo.model import Command, StateItem
 from reginfo.roles.notifier.subscription import TOLD
 from tests.harness import PHONE as FLOW
@@ -98,6 +98,25 @@ def test_an_aor_without_contacts_is_told_as_init(scene: Scene) -> None:
     assert scene.subscribe().status == 200
     [document] = scene.watcher.documents
     assert [(one.aor, one.state, one.contacts) for one in document.registrations] == [(ALICE, "init", ())]
+
+
+def test_a_crowd_is_told_in_pieces(scene: Scene) -> None:
+    """What watchers are owed does not hold up phones: as much is written at once as there is time for."""
+    for number in range(5):
+        watcher = Watcher((f"192.0.2.{60 + number}", 5060), SERVER, ALICE)
+        scene.net.add(watcher)
+        watcher.subscribe(600)
+        scene.net.run(0.1)
+    house = scene.house
+    scene.net.run(60)
+    house.command(Command(ALICE, lambda draft, now_ms: draft.add(Binding(uri=A, expires_at=now_ms + 1000)), "operator"))
+    finish(house.telling.read())
+    told = []
+    more = True
+    while more:
+        more = house.engine.work(house.now(), 2)
+        told.append(len(house.engine.take_output()))
+    assert (sum(told), max(told)) == (5, 2)
 
 
 @pytest.mark.parametrize(

@@ -406,10 +406,10 @@ class Engine:
 
     # -- out --------------------------------------------------------------------------------------------
 
-    def work(self, now: Now) -> bool:
-        """Write what is owed to others, as much as is done in a millisecond or two; True if more is to be done."""
-        more = self.roles.notifier.work(now, WORK)
-        return self._client.work(now) or more
+    def work(self, now: Now, limit: int = WORK) -> bool:
+        """Write what is owed to others, limit requests at most; True if more is to be done."""
+        more = self.roles.notifier.work(now, limit)
+        return self._client.work(now, limit) or more
 
     def take_output(self) -> list[tuple[bytes, Flow]]:
         """Return what is to be sent, in order, and forget it: answers before requests."""

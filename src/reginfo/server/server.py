@@ -44,6 +44,7 @@ from reginfo.server.tracing import open_traces
 from reginfo.server.turns import CONFLICT_RETRY_AFTER, run_turn
 from reginfo.server.users import open_users
 from reginfo.server.webhooks import hold_feed, open_secrets
+from reginfo.sip.client import WORK
 from reginfo.sip.gruu import KEYS, Gruus
 from reginfo.sip.routing import Hop
 from reginfo.store.base import Durability
@@ -61,6 +62,7 @@ SHORT_TICK = 0.005  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 100  # two milliseconds of work or three: a mass expiry does not stall the loop
 EXPIRIES_WHILE_BUSY = 50  # about a millisecond: phones hardly feel it
+WORK_WHILE_BUSY = 16  # requests begun at once while phones wait: half a millisecond, and as much for their answers
 LOOK = 0.025  # seconds between two looks how late the loop is
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 
@@ -354,25 +356,28 @@ class Server:
             self._send()
 
     async def _run_turn(self) -> None:
+        limit = WORK
         if self._engine.has_works:
             works = await run_turn(self._engine, self._records, self._clock.now)
             self._send()  # the answers first: a slow watcher never delays a phone
             self._engine.counts.measure(works, self._clock.now())
+            if self.is_busy:
+                limit = WORK_WHILE_BUSY
         if self._engine.is_alone and not self._listeners:
             self._telling.pass_over()
         else:
-            await self._tell()
+            await self._tell(limit)
         if self._engine.has_works or self._engine.has_work:
             self._schedule()
 
-    async def _tell(self) -> None:
-        """Let the roles see what was committed, and send what they have to say about it."""
+    async def _tell(self, limit: int) -> None:
+        """Let the roles see what was committed, and send what they have to say about it, limit requests at most."""
         if self._telling.lag:
             for listener in self._listeners:
                 listener.wake()
         await self._telling.read()
         await self._telling.recall()
-        self._engine.work(self._clock.now())
+        self._engine.work(self._clock.now(), limit)
         await self._telling.keep_state()
         self._send()
         for hop in self._engine.take_lookups():
