@@ -29,7 +29,7 @@ from reginfo._fast.works cimport Outcome, Registering, WorkQueues
 
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.transactions import LISTING, PENDING
-from reginfo._fast.works import ACCEPTED
+from reginfo._fast.works import ACCEPTED as _ACCEPTED
 
 cdef enum:
     LOWEST_TOKEN_OCTET = 0x21
@@ -46,7 +46,7 @@ TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 # changed nothing.
 REGISTRATION_KINDS = ("add", "refresh", "remove", "fetch")
 
-cdef Outcome _accepted = ACCEPTED
+cdef Outcome _accepted = _ACCEPTED
 
 cdef enum:                  # the same as REGISTRATION_KINDS
     ADD

@@ -1,0 +1,1 @@
+# Nothing of it is for Python: plain_xml.pxd has what there is.
