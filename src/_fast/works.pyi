@@ -1,8 +1,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar, final
 
-from typing_extensions import disjoint_base
-
 from reginfo._fast.binding import Change, Draft, RegisterPolicy
 from reginfo._fast.datagrams import Flow
 from reginfo._fast.sip_parser import SipMessage
@@ -63,7 +61,6 @@ class Turn:
     @property
     def aors(self) -> list[str]: ...
 
-@disjoint_base
 class WorkQueues:
     @property
     def pending(self) -> int: ...
