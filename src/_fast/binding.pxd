@@ -68,5 +68,5 @@ cdef object draft_of(str aor, bytes record, int64_t now_ms, uint64_t ended)
 cdef int register_in(
     object draft, SipMessage request, object policy, uint32_t spread, str received, int64_t now_ms
 ) except -1
-cdef Change finished(object draft, str cause, bint muted)
+cdef Change finished(object draft, str cause, str origin, bint muted)
 cdef bytes drafted(object draft)

@@ -2235,8 +2235,8 @@ cdef int register_in(
     return (<Draft?>draft)._register(request, <RegisterPolicy?>policy, spread, received, now_ms, "", False)
 
 
-cdef Change finished(object draft, str cause, bint muted):
-    return (<Draft?>draft)._finish(cause, "", muted)
+cdef Change finished(object draft, str cause, str origin, bint muted):
+    return (<Draft?>draft)._finish(cause, origin, muted)
 
 
 cdef bytes drafted(object draft):

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, final
 
 from reginfo._fast.authenticator import Authenticator, Proof
@@ -7,10 +7,12 @@ from reginfo._fast.datagrams import Flow
 from reginfo._fast.errors import SipParseError
 from reginfo._fast.screen import Screen
 from reginfo._fast.sip_parser import SipMessage
+from reginfo._fast.subscribed import Subscribed
 from reginfo._fast.transactions import Absorbed, Transactions
 from reginfo._fast.works import WorkQueues
 
 _Work = TypeVar("_Work")
+_Subscribed = TypeVar("_Subscribed", bound=Subscribed)
 
 class _Now(Protocol):
     @property
@@ -42,6 +44,8 @@ class Intake:
     @property
     def taken(self) -> Counters: ...
     @property
+    def heard(self) -> Counters: ...
+    @property
     def accepted(self) -> Counters: ...
     def __init__(
         self,
@@ -52,7 +56,14 @@ class Intake:
         authenticator: Authenticator | None = None,
     ) -> None: ...
     def follow(
-        self, screen: Screen, max_message: int, authenticator: Authenticator | None = None, rows: bytes = b""
+        self,
+        screen: Screen,
+        max_message: int,
+        authenticator: Authenticator | None = None,
+        identity: tuple[tuple[str, str], ...] = (),
+    ) -> None: ...
+    def listen(
+        self, subscriptions: Mapping[str, _Subscribed], max_body: int, arm: Callable[[_Subscribed], None]
     ) -> None: ...
     def take(
         self,

@@ -2,8 +2,9 @@
 
 Retransmissions and what is malformed leave the road here.  Nearly all traffic of a registrar is REGISTERs that nothing
 can be said against: passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and
-answered here, and decided in between; every other message is handed on in its place, parsed.  No decision is made here
-that is not made by the same objects on the general road.
+answered here, and decided in between, and so are NOTIFYs that are like the last one of their subscription but for the
+document; every other message is handed on in its place, parsed.  No decision is made here that is not made by the same
+objects on the general road.
 """
 
 from collections.abc import Callable
@@ -18,16 +19,20 @@ from reginfo._fast.binding cimport Change
 from reginfo._fast.counters cimport Counters, Histogram
 from reginfo._fast.datagrams cimport TCP, TLS, UDP, Flow
 from reginfo._fast.screen cimport GO_ON_, Screen
+from reginfo._fast.reginfo_xml cimport Reginfo
 from reginfo._fast.sip_parser cimport (
+    METHOD_NOTIFY,
     METHOD_REGISTER,
     SipMessage,
     message_of,
 )
 from reginfo._fast.sip_writer cimport response_to
+from reginfo._fast.subscribed cimport Subscribed
 from reginfo._fast.transactions cimport Transactions
-from reginfo._fast.works cimport Outcome, Registering, WorkQueues
+from reginfo._fast.works cimport Hearing, Outcome, Registering, WorkQueues, receive
 
 from reginfo._fast.errors import SipParseError
+from reginfo._fast.sip_writer import write_headers
 from reginfo._fast.transactions import LISTING, PENDING
 from reginfo._fast.works import ACCEPTED as _ACCEPTED
 
@@ -118,10 +123,15 @@ cdef class Intake:
     cdef Transactions transactions
     cdef Screen screen
     cdef Authenticator authenticator    # None while nobody is asked for credentials
-    cdef bytes rows                     # of a challenge
+    cdef tuple identity                 # headers of every response
+    cdef bytes rows                     # the same, written
     cdef Py_ssize_t max_message         # octets of a datagram
+    cdef Py_ssize_t max_body            # octets of a document
+    cdef dict subscriptions             # Call-ID -> Subscribed
+    cdef object arm                     # called with a Subscribed that has to be looked at earlier than it would be
     cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
+    cdef readonly Counters heard        # plain NOTIFYs by transport
     cdef readonly Counters accepted     # REGISTERs by what they did
     cdef Counters responses             # by status, from 100 on
 
@@ -137,24 +147,38 @@ cdef class Intake:
         self.transactions = transactions
         self.responses = responses
         self.taken = Counters(TRANSPORTS)
+        self.heard = Counters(TRANSPORTS)
         self.accepted = Counters(REGISTRATION_KINDS)
+        self.subscriptions = {}
         self.follow(screen, max_message, authenticator)
+
+    def listen(
+        self, subscriptions: dict[str, Subscribed], max_body: cython.Py_ssize_t, arm: Callable[[Subscribed], None]
+    ) -> None:
+        """Hear the NOTIFYs of subscriptions, by Call-ID, with documents of at most max_body octets.
+
+        arm(subscription) is called for one whose next_due is before its timer_at.
+        """
+        self.subscriptions = subscriptions
+        self.max_body = max_body
+        self.arm = arm
 
     def follow(
         self,
         screen: Screen,
         max_message: cython.Py_ssize_t,
         authenticator: Authenticator | None = None,
-        rows: bytes = b"",
+        identity: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Go on under another screen and limit of datagrams; with an authenticator, only for who has proven it.
 
-        rows are the header rows of challenges beside what they ask for.
+        identity are headers of every response but the 200 of a REGISTER, which has its own.
         """
         self.screen = screen
         self.max_message = max_message
         self.authenticator = authenticator
-        self.rows = rows
+        self.identity = identity
+        self.rows = write_headers(identity)
 
     def take(
         self,
@@ -165,9 +189,9 @@ cdef class Intake:
         output: list[tuple[bytes, Flow]],
         road: tuple[Callable, ...],
     ) -> int:
-        """Queue the plain REGISTERs of a batch while fewer than limit works are pending, and return how many.
+        """Queue the plain REGISTERs and NOTIFYs of a batch while fewer than limit works are pending; return how many.
 
-        Each is the only work of its AoR; one that lacks nothing but credentials is challenged in output.  For
+        Each REGISTER is the only work of its AoR; one that lacks nothing but credentials is challenged in output.  For
         everything else one of the road is called, in order: for a request, for a response, for a retransmission with
         what is known of it, for what is malformed with the error, for what one of those raised, for a STUN message, for
         a plain REGISTER with improper credentials and what they come to, and for one that was challenged because of
@@ -211,10 +235,10 @@ cdef class Intake:
         output: list[tuple[bytes, Flow]],
         other: Callable[[object], None],
     ) -> int:
-        """Append the 200 of every accepted REGISTER of works to output, and return how many.
+        """Append the 200 of every accepted REGISTER and NOTIFY of works to output, and return how many.
 
-        Each lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes, has the rows of granted and is
-        remembered for retransmissions of its request.  other() is called, in order, for every other work, and for one
+        That of a REGISTER lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes and has the rows of granted.
+        Each is remembered for retransmissions of its request.  other() is called, in order, for every other work, and for one
         that arrived before oldest_ms or moves a flow.
         """
         cdef Registering work
@@ -222,6 +246,10 @@ cdef class Intake:
         cdef Flow flow
         cdef int answered = 0
         for item in works:
+            if type(item) is Hearing and (<Hearing>item).outcome is _accepted:
+                self.confirm(<Hearing>item, now_ms, output)
+                answered += 1
+                continue
             if type(item) is not Registering:
                 other(item)
                 continue
@@ -287,7 +315,7 @@ cdef class Intake:
         list output,
         tuple road,
     ) except -1:
-        # True for a REGISTER that was queued.
+        # True for a REGISTER or NOTIFY that was queued.
         cdef SipMessage message
         cdef Registering work = None
         cdef Proof proof
@@ -315,7 +343,11 @@ cdef class Intake:
         if not message.is_request:
             road[1](message, flow, now)
             return False
-        if has_room:
+        if has_room and message.method_id == METHOD_NOTIFY:
+            if self.hear(message, flow, fingerprint, now_ms, now_us, works):
+                self.heard._values[flow.kind] += 1
+                return True
+        elif has_room:
             work = self.plain(message, flow, fingerprint, now_ms, now_us, works)
             if self.unproven is not None:
                 proof, self.unproven = self.unproven, None
@@ -383,12 +415,45 @@ cdef class Intake:
         if flow.kind == UDP:
             self.transactions.keep_answer(fingerprint, PENDING, now_ms)
         work = Registering.__new__(Registering)
-        work.request = request
-        work.aor = aor
-        work.flow = flow
-        work.fingerprint = fingerprint
-        work.arrived_ms = now_ms
-        work.arrived_us = now_us
+        receive(work, request, aor, flow, fingerprint, now_ms, now_us)
         work.info = info
-        work.outcome = _accepted
         return work
+
+    cdef bint hear(
+        self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, WorkQueues works
+    ) except -1:
+        # Whether a NOTIFY was heard and queued: one that nothing is said against, and like the last one.
+        cdef Subscribed subscription = self.subscriptions.get(request.call_id)
+        cdef Hearing work
+        cdef Reginfo document
+        cdef int64_t seconds
+        if subscription is None:
+            return False
+        seconds = subscription.told_seconds(request, flow)
+        if seconds < 0 or self.screen.verdict(request) != GO_ON_:
+            return False
+        document = subscription.hear(request, seconds, now_ms, self.max_body)
+        if document is None:
+            return False
+        self.transactions.keep_answer(fingerprint, PENDING, now_ms)
+        work = Hearing.__new__(Hearing)
+        receive(work, request, subscription.aor, flow, fingerprint, now_ms, now_us)
+        work.subscription = subscription
+        work.document = document
+        work.until_ms = subscription.expires_at
+        if works.is_idle(work.aor):
+            works.begin(work)
+        else:
+            works.put(work)
+        if subscription.first_due() < subscription.timer_at:
+            self.arm(subscription)
+        return True
+
+    cdef int confirm(self, Hearing work, int64_t now_ms, list output) except -1:
+        cdef str tag = self.transactions.tag_of(work.fingerprint)
+        cdef bytes octets = response_to(
+            work.request, 200, None, tag, work.flow, self.identity, None, now_ms, b"", b"", None, None
+        )
+        output.append((octets, response_flow_(work.request, work.flow)))
+        self.transactions.keep_answer(work.fingerprint, octets, now_ms)
+        return 0

@@ -36,6 +36,12 @@ def learn_registration(
     A full document, or a registration that is not active, ends the rows of the origin that it does not name.  What
     cannot be a contact is passed over (RIC-10).
     """
+    learn_in(draft, said, origin, full, until_ms, now_ms, mirror)
+
+
+cdef int learn_in(
+    object draft, ReginfoRegistration said, str origin, bint full, int64_t until_ms, int64_t now_ms, bint mirror
+) except -1:
     cdef ReginfoContact contact
     cdef int event
     for contact in said.contacts:
@@ -50,6 +56,7 @@ def learn_registration(
             continue
     if full or said._state != ACTIVE:
         draft.end_unseen(origin, "unregistered")
+    return 0
 
 
 cdef Binding binding_of(

@@ -36,7 +36,7 @@ STALE_DOCUMENT: int = STALE_            # not newer than what is known: nothing 
 
 cdef enum:
     NO_VERSION = -1
-    TERMINATED = 2                      # state of a registration, as reginfo_xml has it
+    ACTIVE = 1                          # state of a registration, as reginfo_xml has it
 
 
 @cython.final
@@ -120,9 +120,6 @@ cdef ReginfoDelta new_reginfo_delta(int verdict, list registrations):
 cdef class ReginfoView:
     """The tables of one subscription: registrations by id, contacts by id, and the version of the last document."""
 
-    cdef int64_t _version
-    cdef dict _registrations            # id and AoR -> ReginfoRegistration; None while there is none
-
     def __cinit__(self) -> None:
         self._version = NO_VERSION
 
@@ -170,16 +167,16 @@ cdef ReginfoContact contact_with_id(ReginfoRegistration known, dict index, str i
     return None
 
 
-cdef RegistrationDelta step(ReginfoRegistration known, ReginfoRegistration told, bint full, dict after):
-    # Apply what a document says of one registration to what was known of it, and put the result into after.
+cdef RegistrationDelta delta_of(ReginfoRegistration known, ReginfoRegistration told, bint full):
+    # What a document says of one registration, against what was known of it.
     cdef ReginfoContact contact, before
     cdef list added = [], changed = [], removed = []
-    cdef dict index = None, kept
+    cdef dict index = None
     cdef set named = set()
     if known is not None and len(known.contacts) > LINEAR:
         index = {contact.id: contact for contact in known.contacts}
     for contact in told.contacts:
-        if contact.active and told._state != 1:
+        if contact.active and told._state != ACTIVE:
             continue            # nothing lives in a registration that is not active
         named.add(contact.id)
         before = None if known is None else contact_with_id(known, index, contact.id)
@@ -189,25 +186,64 @@ cdef RegistrationDelta step(ReginfoRegistration known, ReginfoRegistration told,
             added.append(contact)
         elif before != contact:
             changed.append((before, contact))
-    full |= told._state != 1    # init and terminated leave nothing
-    if known is not None and full:
+    if known is not None and (full or told._state != ACTIVE):
         for contact in known.contacts:
             if contact.id not in named:
                 removed.append(contact)
-    if known is None or full:
-        contacts = tuple([contact for contact in told.contacts if contact.active]) if told._state == 1 else ()
-    else:
-        kept = {contact.id: contact for contact in known.contacts}
-        for contact in told.contacts:
-            if contact.active:
-                kept[contact.id] = contact
-            else:
-                kept.pop(contact.id, None)
-        contacts = tuple(kept.values())
-    if len(contacts) > MAX_CONTACTS:
-        raise SipParseError("view: too many contacts", status=400)
-    after[(told.id, told.aor)] = new_registration(told.aor, told.id, told._state, contacts)
     return new_delta(told, told.state, added, changed, removed)
+
+
+cdef ReginfoRegistration registration_after(ReginfoRegistration known, ReginfoRegistration told, bint full):
+    # What is known of a registration once a document is applied.
+    cdef ReginfoContact contact
+    cdef dict kept = {}
+    if known is not None and not full and told._state == ACTIVE:    # init and terminated leave nothing
+        kept = {contact.id: contact for contact in known.contacts}
+    elif told._state == ACTIVE and all_active(told.contacts):
+        return told
+    for contact in told.contacts:
+        if contact.active and told._state == ACTIVE:
+            kept[contact.id] = contact
+        else:
+            kept.pop(contact.id, None)
+    return new_registration(told.aor, told.id, told._state, tuple(kept.values()))
+
+
+cdef bint all_active(tuple contacts) noexcept:
+    cdef ReginfoContact contact
+    for contact in contacts:
+        if not contact.active:
+            return False
+    return True
+
+
+cdef bint is_next_about(str aor, Reginfo document, ReginfoView view) except -1:
+    cdef ReginfoRegistration known
+    if verdict_of(document, view) != APPLIED_:
+        return False
+    if document.full and view._registrations is not None:
+        for known in view._registrations.values():
+            if known.aor != aor:
+                return False
+    return True
+
+
+cdef int take_document(Reginfo document, ReginfoView view) except -1:
+    cdef dict known = view._registrations
+    cdef dict after = {} if document.full or known is None else dict(known)
+    cdef ReginfoRegistration told, registration
+    cdef tuple key
+    for told in document.registrations:
+        key = (told.id, told.aor)
+        registration = registration_after(None if known is None else known.get(key), told, document.full)
+        if len(registration.contacts) > MAX_CONTACTS:
+            raise SipParseError("view: too many contacts", status=400)
+        after[key] = registration
+    if len(after) > MAX_REGISTRATIONS:
+        raise SipParseError("view: too many registrations", status=400)
+    view._registrations = after
+    view._version = document.version
+    return 0
 
 
 def apply_reginfo(document: Reginfo, view: ReginfoView) -> ReginfoDelta:
@@ -217,23 +253,17 @@ def apply_reginfo(document: Reginfo, view: ReginfoView) -> ReginfoDelta:
     """
     cdef int verdict = verdict_of(document, view)
     cdef dict known = view._registrations
-    cdef dict after
     cdef list deltas = []
-    cdef ReginfoRegistration registration, gone
+    cdef ReginfoRegistration told, gone
     if verdict == STALE_:
         return new_reginfo_delta(verdict, deltas)
-    after = {} if document.full or known is None else dict(known)
-    for registration in document.registrations:
-        gone = None if known is None else known.get((registration.id, registration.aor))
-        deltas.append(step(gone, registration, document.full, after))
+    take_document(document, view)
+    for told in document.registrations:
+        deltas.append(delta_of(None if known is None else known.get((told.id, told.aor)), told, document.full))
     if document.full and known is not None:
         for gone in known.values():
-            if (gone.id, gone.aor) not in after:
+            if (gone.id, gone.aor) not in view._registrations:
                 deltas.append(new_delta(gone, "terminated", [], [], list(gone.contacts)))
-    if len(after) > MAX_REGISTRATIONS:
-        raise SipParseError("view: too many registrations", status=400)
-    view._registrations = after
-    view._version = document.version
     return new_reginfo_delta(verdict, deltas)
 
 

@@ -43,3 +43,6 @@ cdef class Reginfo:
 
 
 cdef ReginfoRegistration new_registration(str aor, str id, int state, tuple contacts)
+
+# What parse_reginfo does.
+cdef Reginfo read_reginfo(bytes data, Py_ssize_t max_octets)

@@ -1463,6 +1463,10 @@ def parse_reginfo(data: bytes, *, max_octets: cython.Py_ssize_t = MAX_OCTETS) ->
     Elements and attributes of other namespaces, and unknown ones, are ignored (RFC 3680 section 5.3).  Of contacts with
     one id in a registration the last one counts; registrations of one AoR are merged.
     """
+    return read_reginfo(data, max_octets)
+
+
+cdef Reginfo read_reginfo(bytes data, Py_ssize_t max_octets):
     cdef Py_ssize_t fault = 0
     cdef const char* reason
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)

@@ -4,7 +4,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from reginfo._fast.binding cimport Change
 from reginfo._fast.datagrams cimport Flow
+from reginfo._fast.reginfo_xml cimport Reginfo
 from reginfo._fast.sip_parser cimport SipMessage
+from reginfo._fast.subscribed cimport Subscribed
 
 
 cdef class Outcome:
@@ -13,23 +15,37 @@ cdef class Outcome:
     cdef readonly tuple headers     # of (name, value)
 
 
-cdef class Registering:
+cdef class Received:
     cdef readonly SipMessage request
     cdef readonly str aor
     cdef readonly Flow flow
     cdef readonly uint64_t fingerprint
     cdef readonly int64_t arrived_ms
     cdef readonly int arrived_us    # beyond arrived_ms
-    cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
     cdef public str info            # Authentication-Info of its 200, None or empty without one
-    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public Outcome outcome
     cdef public Change change
-    cdef public bytes listing
     cdef bint is_claimed            # it is in a turn
     cdef bint is_alone              # its AoR has no other work in that turn
+
+
+cdef class Registering(Received):
+    cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
+    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
+    cdef public bytes listing
+
+
+cdef class Hearing(Received):
+    cdef readonly Subscribed subscription
+    cdef Reginfo document           # of one registration
+    cdef int64_t until_ms           # a contact is believed of which no time is told
+
+
+cdef int receive(
+    Received work, SipMessage request, str aor, Flow flow, uint64_t fingerprint, int64_t arrived_ms, int arrived_us
+) except -1
 
 
 cdef class Turn:
@@ -43,4 +59,4 @@ cdef class WorkQueues:
     cdef readonly Py_ssize_t pending
 
     cdef bint is_idle(self, str aor) except -1
-    cdef int begin(self, Registering work) except -1
+    cdef int begin(self, Received work) except -1

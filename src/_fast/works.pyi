@@ -19,16 +19,12 @@ class Outcome:
 
 ACCEPTED: Final[Outcome]
 
-@final
-class Registering:
-    repeated: bool
+class Received:
     trying: bool
     muted: bool
     info: str | None
-    moves_flow: bool
     outcome: Outcome
     change: Change | None
-    listing: bytes | None
     def __init__(
         self,
         request: SipMessage,
@@ -54,8 +50,19 @@ class Registering:
     def spread(self) -> int: ...
 
 @final
+class Registering(Received):
+    repeated: bool
+    moves_flow: bool
+    listing: bytes | None
+
+@final
+class Hearing(Received):
+    @property
+    def subscription(self) -> Any: ...  # a Subscribed that Intake.listen() was given
+
+@final
 class Turn:
-    # A work is a Registering, or anything with an aor and a place for is_claimed.
+    # A work is a Received, or anything with an aor and a place for is_claimed.
     @property
     def works(self) -> list[Any]: ...
     @property
@@ -74,7 +81,7 @@ class WorkQueues:
     def release(self, turn: Turn) -> None: ...
 
 def decide_works(
-    works: Sequence[Registering | _Work],
+    works: Sequence[Received | _Work],
     records: dict[str, bytes | None],
     now_ms: int,
     ended: int,

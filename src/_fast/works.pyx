@@ -1,4 +1,4 @@
-"""Works between arrival and answer: what each of them is, the order they are decided in, and how REGISTERs are.
+"""Works between arrival and answer: what each is, the order they are decided in, and how REGISTERs and NOTIFYs are.
 
 Works of one address-of-record are decided in the order in which they arrived.  While a turn is between take_turn and
 release, the AoRs in it are claimed: later works for them wait, works for others form the next turn.
@@ -11,8 +11,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from reginfo._fast.binding cimport Change, draft_of, drafted, finished, register_in
 from reginfo._fast.datagrams cimport UDP, Flow
+from reginfo._fast.learning cimport learn_in
+from reginfo._fast.reginfo_xml cimport Reginfo
 from reginfo._fast.sip_parser cimport SipMessage
 from reginfo._fast.sip_writer cimport received_uri_
+from reginfo._fast.subscribed cimport Subscribed
 
 
 @cython.final
@@ -37,11 +40,10 @@ ACCEPTED = Outcome(200)
 cdef Outcome _accepted = ACCEPTED
 
 
-@cython.final
 @cython.no_gc         # nothing it holds leads back to it
 @cython.auto_pickle(False)
-cdef class Registering:
-    """A REGISTER on its way from arrival to answer."""
+cdef class Received:
+    """A request on its way from arrival to answer."""
 
     def __init__(
         self,
@@ -53,13 +55,7 @@ cdef class Registering:
         arrived_us: cython.int = 0,
     ) -> None:
         """arrived_us are the microseconds beyond arrived_ms."""
-        self.request = request
-        self.aor = aor
-        self.flow = flow
-        self.fingerprint = fingerprint
-        self.arrived_ms = arrived_ms
-        self.arrived_us = arrived_us
-        self.outcome = _accepted
+        receive(self, request, aor, flow, fingerprint, arrived_ms, arrived_us)
 
     @property
     def spread(self) -> int:
@@ -68,20 +64,53 @@ cdef class Registering:
 
 
 @cython.final
+@cython.no_gc
+@cython.auto_pickle(False)
+cdef class Registering(Received):
+    """A REGISTER."""
+
+
+@cython.final
+@cython.no_gc
+@cython.auto_pickle(False)
+cdef class Hearing(Received):
+    """A NOTIFY that the subscription has followed; what it says of the AoR is still to be written down."""
+
+
+cdef int receive(
+    Received work, SipMessage request, str aor, Flow flow, uint64_t fingerprint, int64_t arrived_ms, int arrived_us
+) except -1:
+    work.request = request
+    work.aor = aor
+    work.flow = flow
+    work.fingerprint = fingerprint
+    work.arrived_ms = arrived_ms
+    work.arrived_us = arrived_us
+    work.outcome = _accepted
+    return 0
+
+
+@cython.final
 @cython.auto_pickle(False)
 cdef class Turn:
     """The works decided together and committed as one."""
 
 
+cdef inline Received received(object work):
+    # None for what is no request of ours.
+    return <Received>work if type(work) is Registering or type(work) is Hearing else None
+
+
 cdef inline bint is_claimed(object work) except -1:
-    return (<Registering>work).is_claimed if type(work) is Registering else work.is_claimed
+    cdef Received request = received(work)
+    return work.is_claimed if request is None else request.is_claimed
 
 
 @cython.auto_pickle(False)
 cdef class WorkQueues:
     """Works between arrival and answer, by address-of-record.
 
-    A work is a Registering, or anything with an `aor` and a place for `is_claimed`.
+    A work is a Received, or anything with an `aor` and a place for `is_claimed`.
     """
 
     def __cinit__(self) -> None:
@@ -114,7 +143,7 @@ cdef class WorkQueues:
     def put(self, work: object) -> None:
         """Put work behind what has arrived for its AoR before it."""
         cdef str aor = work.aor
-        if type(work) is not Registering:
+        if received(work) is None:
             work.is_claimed = False     # it may come again
         queue = self.queues.get(aor)
         if queue is None:
@@ -131,7 +160,7 @@ cdef class WorkQueues:
     cdef bint is_idle(self, str aor) except -1:
         return aor not in self.queues
 
-    cdef int begin(self, Registering work) except -1:
+    cdef int begin(self, Received work) except -1:
         # Put work of an AoR that is idle.
         self.queues[work.aor] = work
         self.arrivals.append(work)
@@ -141,13 +170,13 @@ cdef class WorkQueues:
     def take_turn(self) -> Turn:
         """Claim the AoRs of all works that can be decided now."""
         cdef Turn turn = Turn.__new__(Turn)
-        cdef Registering work
+        cdef Received work
         cdef str aor
         cdef set queued = None
         turn.works, self.arrivals = self.arrivals, []
         turn.aors = []
         for item in turn.works:
-            work = <Registering>item if type(item) is Registering else None
+            work = received(item)
             if work is None:
                 aor = item.aor
                 item.is_claimed = True
@@ -196,17 +225,17 @@ def decide_works(
 
     A REGISTER over UDP that has to do with neither SIPS nor outbound is decided by the policy of plain, and comes to
     the outcome of the verdict; every other one, and all without plain, to what register(work, draft, now_ms) returns,
-    or failed(aor, draft, error) if that raised.  other(work, draft) decides what is no REGISTER, and returns the change
+    or failed(aor, draft, error) if that raised.  other(work, draft) decides what is no Received, and returns the change
     of the draft.  ended is the highest revision under which a record has ended.
     """
-    cdef Registering work
+    cdef Received work
     cdef Change change
     cdef str aor
     cdef dict drafts = {}
     cdef list changes = []
     policy, outcomes = plain or (None, None)
     for item in works:
-        work = <Registering>item if type(item) is Registering else None
+        work = received(item)
         aor = item.aor if work is None else work.aor
         if work is not None and work.is_alone:
             draft = draft_of(aor, records[aor], now_ms, ended)
@@ -217,18 +246,23 @@ def decide_works(
         if work is None:
             change = other(item, draft)
         else:
-            if not work.repeated:
-                try:
+            try:
+                if type(work) is Hearing:
+                    learn(<Hearing>work, draft, now_ms)
+                elif not (<Registering>work).repeated:
                     if policy is not None and work.flow.kind == UDP and work.request.contacts_are_plain():
-                        work.outcome = outcomes[register_plain(work, draft, policy, now_ms)]
+                        work.outcome = outcomes[register_plain(<Registering>work, draft, policy, now_ms)]
                     else:
                         work.outcome = register(work, draft, now_ms)
-                except Exception as error:      # it costs that request, not the turn
-                    work.outcome = failed(aor, draft, error)
-            work.change = change = finished(draft, "register", work.muted)
-            if change is not None and change.touches_flows:
-                work.moves_flow = True
-            work.listing = drafted(draft)
+            except Exception as error:      # it costs that request, not the turn
+                work.outcome = failed(aor, draft, error)
+            if type(work) is Hearing:
+                change = finished(draft, "notify", (<Hearing>work).subscription.origin, work.muted)
+            else:
+                change = finished(draft, "register", "", work.muted)
+                (<Registering>work).moves_flow = change is not None and change.touches_flows
+                (<Registering>work).listing = drafted(draft)
+            work.change = change
         if change is not None:
             changes.append(change)
             if not change.record:
@@ -241,5 +275,19 @@ cdef inline int register_plain(Registering work, object draft, object policy, in
     return register_in(draft, work.request, policy, spread_of(work), received, now_ms)
 
 
-cdef inline uint32_t spread_of(Registering work) noexcept:
+cdef inline int learn(Hearing work, object draft, int64_t now_ms) except -1:
+    cdef Reginfo document = work.document
+    cdef Subscribed subscription = work.subscription
+    return learn_in(
+        draft,
+        document.registrations[0],
+        subscription.origin,
+        document.full,
+        work.until_ms,
+        now_ms,
+        subscription.mirrors,
+    )
+
+
+cdef inline uint32_t spread_of(Received work) noexcept:
     return <uint32_t>(work.fingerprint & 0xFFFF)    # of a keyed hash

@@ -95,9 +95,10 @@ from reginfo._fast.sip_writer import (
     write_request_rows,
     write_response,
 )
+from reginfo._fast.subscribed import NEVER_MS, REFRESH_AHEAD_MS, Subscribed, refresh_delay_ms
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
-from reginfo._fast.works import ACCEPTED, Outcome, Registering, Turn, WorkQueues, decide_works
+from reginfo._fast.works import ACCEPTED, Hearing, Outcome, Registering, Turn, WorkQueues, decide_works
 
 __all__ = [
     "ACCEPTED",
@@ -117,6 +118,7 @@ __all__ = [
     "IMPROPER",
     "LISTING",
     "METHOD_NOT_ALLOWED",
+    "NEVER_MS",
     "NO_ANSWER",
     "OLD_NONCE",
     "OUT_OF_ORDER",
@@ -125,6 +127,7 @@ __all__ = [
     "PENDING",
     "PROVEN",
     "REFRESHED",
+    "REFRESH_AHEAD_MS",
     "REGINFO_HEAD",
     "REGISTRATION_KINDS",
     "REMOVED",
@@ -155,6 +158,7 @@ __all__ = [
     "Flow",
     "GruuIndexes",
     "HeaderTemplate",
+    "Hearing",
     "Histogram",
     "Intake",
     "LoadReport",
@@ -175,6 +179,7 @@ __all__ = [
     "SipMessage",
     "SipParseError",
     "StreamFramer",
+    "Subscribed",
     "SubscriptionState",
     "Transactions",
     "Turn",
@@ -205,6 +210,7 @@ __all__ = [
     "piece_end",
     "received_uri",
     "record_revision",
+    "refresh_delay_ms",
     "reginfo_is_newer",
     "reginfo_tail",
     "registration_id_of",

@@ -1,13 +1,15 @@
 """The common road of a batch beside the general one: which of them a message takes shows in nothing but the cost."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reginfo._fast.nonces import Nonces
-from reginfo.config import AuthSection
+from reginfo.config import AuthSection, PeerSection, PuaReginfoSection
 from reginfo.engine import MAX_PENDING, Work
 from reginfo.fast import (
     Authenticator,
@@ -21,11 +23,13 @@ from reginfo.fast import (
     WorkQueues,
     answer_room,
     parse_message,
+    write_request,
+    write_response,
 )
 from reginfo.model import Now
 from reginfo.sip.traffic import status_counters
 from tests.engine.test_order import STREAM
-from tests.harness import PHONE, House, contact, finish, request
+from tests.harness import LOCAL, PHONE, House, contact, finish, request
 from tests.strategies import mutated
 
 Batch = list[tuple[bytes, Flow]]
@@ -250,7 +254,7 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
     screen = Screen(["REGISTER"], ["example.com"], [], 1024)
     transactions, counters, road = Transactions(bytes(16)), status_counters(), Road()
     intake = Intake(transactions, counters, screen, 65_535, authenticator)
-    intake.follow(screen, 65_535, authenticator, b"Server: s\r\n")
+    intake.follow(screen, 65_535, authenticator, (("Server", "s"),))
     bare = request("REGISTER", contact())
     basic = request("REGISTER", contact(), "Authorization: Basic YWxpY2U6czNjcmV0")
     improper = request("REGISTER", contact(), 'Authorization: Digest realm="example.com"')
@@ -279,3 +283,193 @@ def test_what_lacks_nothing_but_credentials_is_challenged() -> None:
 def test_a_road_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="a road has 8 parts"):
         an_intake().take([], Now(0, 0.0), WorkQueues(), 1, [], ())  # type: ignore[arg-type]
+
+
+# ---- NOTIFYs within a subscription
+
+EAST = Flow("udp", LOCAL, ("192.0.2.80", 5080))
+AORS = ["sip:alice@example.com"] * 8 + ["SIP:alice@EXAMPLE.com", "sip:bob@example.com", "sip:bob@elsewhere.example"]
+
+
+class Follower(House):
+    """A server that follows alice at another one."""
+
+    def __init__(self, mode: Literal["follow", "mirror"] = "follow") -> None:
+        east = PeerSection(name="east", uri="sip:192.0.2.80:5080", mode=mode)
+        super().__init__(peers=(east,), pua_reginfo=PuaReginfoSection(subscribe=("sip:alice@example.com",)))
+        [self.subscribe] = [parse_message(octets) for octets, _ in self.pump()]
+        answer = write_response(self.subscribe, 200, to_tag="n", headers=[("Expires", "600")])
+        self.engine.receive([(answer, EAST)], self.now())
+        self.settle()
+
+    @property
+    def followed(self) -> tuple[object, ...]:
+        """Everything that a NOTIFY may move."""
+        [one] = self.roles.subscriber
+        moved = (one.state, one.expires_at, one.refresh_at, one.retry_at, one.timer_n, one.timer_at, one.ended_at)
+        return *moved, one.remote_cseq, one.refetched, one.dialog, one.view.version, one.view.registrations
+
+
+@dataclass(frozen=True)
+class Said:
+    """A NOTIFY; parts that are empty are as they were before."""
+
+    contacts: tuple[str, ...] = ()
+    version: int = 1
+    "Above the last one."
+    full: bool = True
+    aors: tuple[str, ...] = ("sip:alice@example.com",)
+    registration: str = "active"
+    cseq: int = 1
+    "Above the last one."
+    state: str = "active;expires=600"
+    headers: tuple[tuple[str, str], ...] = ()
+    from_tag: str = "n"
+    to_tag: str = ""
+    flow: Flow = EAST
+    damage: bool = False
+
+    def octets(self, subscribe: SipMessage, cseq: int, version: int) -> bytes:
+        rows = {
+            "Via": f"SIP/2.0/UDP 192.0.2.80:5080;branch=z9hG4bKn{cseq}{self.flow.host}",
+            "Max-Forwards": "70",
+            "From": f"<{subscribe.to.uri}>;tag={self.from_tag}",
+            "To": f"<{subscribe.from_.uri}>;tag={self.to_tag or subscribe.from_.tag}",
+            "Call-ID": subscribe.call_id,
+            "CSeq": f"{cseq} NOTIFY",
+            "Contact": "<sip:192.0.2.80:5080>",
+            "Event": "reg",
+            "Subscription-State": self.state,
+            "Content-Type": "application/reginfo+xml",
+        }
+        rows.update(self.headers)
+        told = "".join(
+            f'<registration aor="{aor}" id="{number}" state="{self.registration}">'
+            + "".join(f"<contact {one}><uri>sip:{one[4]}@192.0.2.9</uri></contact>" for one in self.contacts)
+            + "</registration>"
+            for number, aor in enumerate(self.aors)
+        )
+        document = (
+            f'<reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="{version}" '
+            f'state="{"full" if self.full else "partial"}">{told}</reginfo>{"<" if self.damage else ""}'
+        )
+        return write_request("NOTIFY", subscribe.contacts[0].uri, [*rows.items()], document.encode())
+
+
+contacts = st.sampled_from(
+    [
+        'id="1" state="active" event="registered" expires="300" callid="a" cseq="1" q="0.5"',
+        'id="1" state="active" event="refreshed" expires="400" callid="a" cseq="2"',
+        'id="2" state="active" event="registered"',
+        'id="1" state="terminated" event="expired"',
+    ]
+)
+likely = st.builds(Said, st.lists(contacts, max_size=2, unique=True).map(tuple), st.just(1))
+said = likely | st.builds(
+    Said,
+    contacts=st.lists(contacts, max_size=2, unique=True).map(tuple),
+    version=st.sampled_from([1, 1, 1, 0, 2, -1]),
+    full=st.booleans(),
+    aors=st.lists(st.sampled_from(AORS), max_size=2).map(tuple),
+    registration=st.sampled_from(["active", "active", "terminated", "init"]),
+    cseq=st.sampled_from([1, 1, 1, 0, -1, 5]),
+    state=st.sampled_from(
+        [
+            *("active;expires=600", "Active ; Expires=40", "active", "active;expires=", "active;expires=9;x=1"),
+            *("active;expires=99999999999", "active;retry-after=3", "pending;expires=5", "terminated;reason=timeout"),
+            "",
+        ]
+    ),
+    headers=st.lists(
+        st.sampled_from(
+            [
+                *(("Event", text) for text in ("reg;id=1", "REG", "presence", "reg;x=y")),
+                *(("Content-Type", text) for text in ("application/REGINFO+xml", "text/plain")),
+                *(("Contact", text) for text in ("<sip:192.0.2.80:5081>", "<sip:a>, <sip:b>")),
+                *(("Content-Encoding", text) for text in ("identity", "gzip")),
+                *(("Require", text) for text in ("foo",)),
+            ]
+        ),
+        max_size=1,
+    ).map(tuple),
+    from_tag=st.sampled_from(["n", "n", "n", "m"]),
+    to_tag=st.sampled_from(["", "", "", "m"]),
+    flow=st.sampled_from([EAST, EAST, Flow("udp", LOCAL, ("192.0.2.80", 999)), PHONE, STREAM]),
+    damage=st.sampled_from([False, False, True]),
+)
+
+
+@given(st.sampled_from(["follow", "mirror"]), st.lists(st.lists(said, min_size=1, max_size=3), max_size=6))
+def test_both_roads_hear_the_same(mode: Literal["follow", "mirror"], batches: list[list[Said]]) -> None:
+    """SUB-17, RIC-2, RIC-5: the compiled road hears nothing that the general one would not, and nothing else in it."""
+    common, general = Follower(mode), Follower(mode)
+    general.engine._intake = GeneralRoad(general)  # type: ignore[assignment]
+    bound = request("REGISTER", contact("sip:1@192.0.2.9"), branch="z9hG4bKlocal")
+    for house in (common, general):
+        house.send(bound)
+    cseq, version = 1, 0
+    for batch in batches:
+        notifies = []
+        for one in batch:
+            notifies.append((one.octets(common.subscribe, cseq + one.cseq, version + one.version), one.flow))
+            cseq, version = max(cseq, cseq + one.cseq), max(version, version + one.version)
+        for house in (common, general):
+            house.engine.receive(notifies, house.now())
+            house.settle()
+            house.now_ms += 9_000
+        assert everything(common) == everything(general)
+        assert common.pump() == general.pump()
+        assert common.followed == general.followed
+    assert common.engine.pending == general.engine.pending == 0
+
+
+def test_a_notify_like_the_last_one_is_heard_on_the_common_road() -> None:
+    """SUB-17: the first one of a dialog is not, nor one that says more than a document about the AoR."""
+    house = Follower()
+    heard = house.engine._intake.heard
+    for number, one in enumerate(
+        [
+            Said(),  # the first one
+            Said(),
+            Said(full=False),
+            Said(state="active"),
+            Said(aors=("sip:bob@example.com",)),
+            Said(),  # ends what the one before had said of somebody else
+            Said(),
+        ]
+    ):
+        octets = one.octets(house.subscribe, number + 1, number)
+        before = heard.totals()["udp"]
+        house.engine.receive([(octets, EAST)], house.now())
+        house.settle()
+        assert heard.totals()["udp"] - before == (number in (1, 2, 6)), number
+    assert house.engine.statistics()["requests"]["NOTIFY"] == 7
+
+
+def test_what_is_heard_is_learned() -> None:
+    """RIC-5"""
+    house = Follower()
+    one = 'id="1" state="active" event="registered" expires="300"'
+    for number, contacts_told in enumerate(((), (one,), ())):
+        octets = Said(contacts_told).octets(house.subscribe, number + 1, number)
+        house.engine.receive([(octets, EAST)], house.now())
+        house.settle()
+        assert house.contacts() == ["sip:1@192.0.2.9"] * len(contacts_told)
+    assert house.engine._intake.heard.totals()["udp"] == 2
+
+
+def test_what_is_heard_and_not_stored_is_asked_for_again() -> None:
+    """RIC-8, STO-4: 503, and the whole state is fetched."""
+    house = Follower()
+    for number in (0, 1):
+        house.engine.receive([(Said().octets(house.subscribe, number + 1, number), EAST)], house.now())
+        if number:
+            turn = house.engine.take_turn()
+            house.engine.fail(turn.works, {}, 5, house.now())
+            house.engine.settle(turn, house.now())
+        house.settle()
+    sent = [parse_message(octets) for octets, _ in house.pump()]
+    assert [one.status for one in sent if not one.is_request][-1] == 503
+    assert [one.method for one in sent if one.is_request] == ["SUBSCRIBE"]
+    [subscription] = house.roles.subscriber
+    assert subscription.view.registrations == ()

@@ -38,9 +38,9 @@ class Answers:
         "What is to be sent, in order."
         self.keeps_all = True
         "Nobody is asked for credentials."
-        self._identity: tuple[tuple[str, str], ...] = ()
-        self.rows = b""
-        "Header rows of every challenge."
+        self.identity: tuple[tuple[str, str], ...] = ()
+        "Headers of every response but that to a REGISTER that is granted, which has them among its own."
+        self._rows = b""
         self.granted = b""
         "Header rows of every REGISTER that is granted."
         self.mint: Callable[[int, bytes, int], bytes] | None = None
@@ -50,9 +50,9 @@ class Answers:
 
     def follow(self, server_header: str, granted: Sequence[tuple[str, str]]) -> None:
         """Have this Server header in every response from now on, if it is any, and more in granted REGISTERs."""
-        self._identity = (("Server", server_header),) if server_header else ()
-        self.rows = write_headers(self._identity)
-        self.granted = write_headers((*granted, *self._identity))
+        self.identity = (("Server", server_header),) if server_header else ()
+        self._rows = write_headers(self.identity)
+        self.granted = write_headers((*granted, *self.identity))
 
     def respond(
         self,
@@ -124,7 +124,7 @@ class Answers:
     ) -> None:
         """Send the longest challenge that is small enough for anybody, if one is, and keep nothing (AUT-6, SEC-3)."""
         tag = self._transactions.tag(fingerprint)
-        octets = authenticator.challenge(request, tag, flow, self.rows, answer_room(request), now.ms, stale=is_stale)
+        octets = authenticator.challenge(request, tag, flow, self._rows, answer_room(request), now.ms, stale=is_stale)
         if octets is not None:
             self.counters.add(401 - 100)
             self.output.append((octets, response_flow(request, flow)))
@@ -147,7 +147,7 @@ class Answers:
             outcome.reason,
             to_tag=to_tag or self._transactions.tag(fingerprint),
             source=flow,
-            headers=outcome.headers if accepted else outcome.headers + self._identity,
+            headers=outcome.headers if accepted else outcome.headers + self.identity,
             listing=listing if accepted else None,
             now_ms=now.ms,
             date=self.date_at(now.wall) if accepted else b"",

@@ -32,7 +32,7 @@ class Counts:
         self._answers = answers
         self._client = client
         self.requests = RequestCounts()
-        "Well-formed ones that arrived, but for the plain REGISTERs that intake counts."
+        "Well-formed ones that arrived, but for the plain ones that intake counts."
         self._errors = Counters(ERRORS)
         self.durations: Mapping[str, Histogram] = {method: Histogram(DURATION_BOUNDS_US) for method in DECIDED_METHODS}
         "Microseconds from arrival to answer, by method."
@@ -57,8 +57,9 @@ class Counts:
     def requests_in(self) -> dict[tuple[str, str], int]:
         """Well-formed requests that arrived, by method and transport, retransmissions apart."""
         totals = self.requests.totals()
-        for transport, count in self._intake.taken.totals().items():
-            totals["REGISTER", transport] += count
+        for method, plain in (("REGISTER", self._intake.taken), ("NOTIFY", self._intake.heard)):
+            for transport, count in plain.totals().items():
+                totals[method, transport] += count
         return totals
 
     @property

@@ -35,6 +35,7 @@ from reginfo.fast import (
     Draft,
     Flow,
     GruuIndexes,
+    Hearing,
     Intake,
     Registering,
     SipMessage,
@@ -128,7 +129,8 @@ class Engine:
         self._authentication.follow(config)
         self._answers.follow(config.server_header, granted_headers(config))
         authenticator = self._authentication.authenticator
-        self._intake.follow(admission.screen, admission.max_message, authenticator, self._answers.rows)
+        self._intake.follow(admission.screen, admission.max_message, authenticator, self._answers.identity)
+        self._intake.listen(self.roles.subscriber.dialogs, admission.max_body, self.roles.subscriber.arm)
         gruus = self._gruus if config.registrar.gruu else None
         self._ims = ImplicitSets(config.ims) if config.ims.enabled else None
         self._methods.ims = self.roles.notifier.ims = self._ims
@@ -357,6 +359,9 @@ class Engine:
                 if work.done is not None:
                     work.done(work)
                 return
+            if isinstance(work, Hearing):  # what it says is not written down
+                work.outcome = unavailable(OVERLOAD_RETRY_AFTER)
+                self.roles.subscriber.lost(work.subscription, now)
             if now.ms - work.arrived_ms < LATE_MS:
                 listing = work.listing if isinstance(work, Registering) else None
                 if work.info and work.outcome.status < 300:

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from reginfo.fast import Registering, SipMessage, SipParseError, Turn, WorkQueues
+from reginfo.fast import Hearing, Registering, SipMessage, SipParseError, Turn, WorkQueues
 from reginfo.model import Command
 from reginfo.sip.incoming import Incoming
 
 MAX_PENDING: Final = 65_536  # works between arrival and answer; beyond it the server is overloaded (503)
 
-Work = Registering | Incoming | Command
+Work = Registering | Hearing | Incoming | Command
 
 _Mark = tuple[object, object, object]
 

@@ -26,13 +26,6 @@ TIMER_N_MS: Final = 32_000
 ENDS_SUBSCRIPTION: Final = frozenset({404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604})
 "Answers to NOTIFY or to a refresh after which there is no subscription any more (SUB-9, SUB-16)."
 
-REFRESH_AHEAD_S: Final = 32  # a refresh may take all of 64*T1 and still be in time
-
-
-def refresh_delay_s(granted_s: int) -> float:
-    """Return the seconds until a grant is refreshed: 32 before its end, at half time if it is short (SUB-15)."""
-    return granted_s - REFRESH_AHEAD_S if granted_s >= 2 * REFRESH_AHEAD_S else granted_s / 2
-
 
 class Renewal(Enum):
     """What a subscriber does when its subscription has been terminated (SUB-18, RFC 6665 section 4.1.3)."""

@@ -4,9 +4,8 @@ from typing import Final
 
 import msgspec
 
+from reginfo.fast import NEVER_MS
 from reginfo.sip.untold import Untold
-
-NEVER_MS: Final = 2**63 - 1
 
 STATE: Final = b"p/"
 "Prefix of the key of a publication in the role state; the canonical AoR follows."

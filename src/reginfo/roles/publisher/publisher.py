@@ -15,6 +15,8 @@ from typing import Final
 
 from reginfo.config import PuaReginfoSection
 from reginfo.fast import (
+    NEVER_MS,
+    REFRESH_AHEAD_MS,
     REGINFO_HEAD,
     Change,
     HeaderTemplate,
@@ -22,16 +24,17 @@ from reginfo.fast import (
     SipParseError,
     last_expiry_ms,
     record_revision,
+    refresh_delay_ms,
     registration_id_of,
 )
 from reginfo.model import Now, StateItem
-from reginfo.roles.publisher.publication import AGENT, NEVER_MS, Publication, restored
+from reginfo.roles.publisher.publication import AGENT, Publication, restored
 from reginfo.sip.client import Client
 from reginfo.sip.exchange import Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop
-from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE, REFRESH_AHEAD_S, back_off_s, refresh_delay_s
+from reginfo.sip.subscription import DOCUMENT_TYPE, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, retry_after_ms
 from reginfo.sip.unsaved import Unsaved
@@ -344,7 +347,7 @@ class Publisher:
             self._told(publication)
         publication.refresh_at = NEVER_MS
         if not publication.told_empty:
-            publication.refresh_at = now.ms + round(1000 * refresh_delay_s(expires))
+            publication.refresh_at = now.ms + refresh_delay_ms(expires)
         self._unsaved.put(publication.key, publication.encode())
 
     def _refused(self, publication: Publication, status: int, response: SipMessage | None, now: Now) -> None:
@@ -394,7 +397,7 @@ class Publisher:
             publication = restored(key, octets)
             self._publications[publication.aor] = publication
             if publication.entity_tag is not None and not publication.told_empty:
-                publication.refresh_at = max(now.ms, publication.expires_at - REFRESH_AHEAD_S * 1000)
+                publication.refresh_at = max(now.ms, publication.expires_at - REFRESH_AHEAD_MS)
             self._arm(publication, now)
 
     def followed(self) -> Iterator[str]:

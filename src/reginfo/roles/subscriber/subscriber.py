@@ -6,7 +6,6 @@ NOTIFY  -> receive -> Heard (a document, and what it means to the tables of the 
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
@@ -14,6 +13,7 @@ from typing import Final, NamedTuple
 from reginfo.config import PuaReginfoSection
 from reginfo.fast import (
     GAP,
+    NEVER_MS,
     STALE_DOCUMENT,
     Flow,
     Reginfo,
@@ -28,7 +28,7 @@ from reginfo.fast import (
 from reginfo.model import Now, Outcome, StateItem
 from reginfo.roles.subscriber.policy import NO_CONTACT, refuse
 from reginfo.roles.subscriber.subscribe import subscribe_rows
-from reginfo.roles.subscriber.subscription import NEVER_MS, STATE, State, Subscription, TooManyFollowed
+from reginfo.roles.subscriber.subscription import STATE, State, Subscription, TooManyFollowed
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, target_of, way_of
 from reginfo.sip.exchange import Request
@@ -40,7 +40,6 @@ from reginfo.sip.subscription import (
     TIMER_N_MS,
     Renewal,
     back_off_s,
-    refresh_delay_s,
     renewal_after,
 )
 from reginfo.sip.timers import Timers
@@ -95,10 +94,9 @@ class Subscriber:
         self._on_stale = on_stale
         self._on_refused = on_refused
         self._subscriptions: dict[str, Subscription] = {}
-        self._by_call_id: dict[str, Subscription] = {}
+        self.dialogs: dict[str, Subscription] = {}
+        "Subscriptions by Call-ID of their NOTIFYs."
         self._outages: dict[Hop, Outage[Subscription]] = {}
-        self.notifies: Counter[int] = Counter()
-        "NOTIFYs by answer."
         self.identity = self.contact = "sip:reginfo@localhost"
         "From and Contact of its SUBSCRIBEs, unless it is configured; empty: the address they leave from."
         self.configure(section, peers)
@@ -193,15 +191,15 @@ class Subscriber:
         subscription.began_at = now.ms
         subscription.retry_at = NEVER_MS
         subscription.wants_refresh = True
-        self._by_call_id[subscription.call_id] = subscription
+        self.dialogs[subscription.call_id] = subscription
         self._ask(subscription, now)
 
     def _leave(self, subscription: Subscription) -> None:
         """Be in no dialog: what still comes for the last one gets 481."""
-        if self._by_call_id.get(subscription.call_id) is subscription:
-            del self._by_call_id[subscription.call_id]
+        if self.dialogs.get(subscription.call_id) is subscription:
+            del self.dialogs[subscription.call_id]
         subscription.dialog = None
-        subscription.expires_at = subscription.refresh_at = subscription.timer_n = NEVER_MS
+        subscription.leave()
 
     def _drop(self, subscription: Subscription) -> None:
         self._leave(subscription)
@@ -229,7 +227,8 @@ class Subscriber:
 
     # -- time -------------------------------------------------------------------------------------------
 
-    def _arm(self, subscription: Subscription) -> None:
+    def arm(self, subscription: Subscription) -> None:
+        """Have time look at a subscription when its first timer is due; however often that moves there is one look."""
         due = subscription.next_due
         if due < subscription.timer_at:
             subscription.timer_at = due
@@ -242,7 +241,7 @@ class Subscriber:
         if subscription.next_due <= now.ms:
             self._take_time(subscription, now)
         if subscription.key in self._subscriptions:
-            self._arm(subscription)
+            self.arm(subscription)
 
     def _take_time(self, subscription: Subscription, now: Now) -> None:
         if now.ms >= min(subscription.timer_n_due, subscription.expires_at):
@@ -303,7 +302,7 @@ class Subscriber:
         hop = subject.hop if way is None else way.hop
         here = partial(self._client.here, hop)
         rows = subscribe_rows(subject, way, self._named or self.identity, self._named, self.contact, here)
-        self._arm(subject)
+        self.arm(subject)
         return Request("SUBSCRIBE", subject.uri if way is None else way.uri, rows)
 
     def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
@@ -329,7 +328,7 @@ class Subscriber:
             self._refused(subject, status, response, now)
         self._ask(subject, now)
         if subject.key in self._subscriptions:
-            self._arm(subject)
+            self.arm(subject)
 
     def renumbered(self, subject: Subscription, cseq: int) -> None:
         """Count on from the CSeq that the outstanding SUBSCRIBE has now, if its dialog is still the one."""
@@ -342,7 +341,7 @@ class Subscriber:
         elif subscription.timer_n <= now.ms:
             subscription.timer_n = now.ms + TIMER_N_MS  # it was not the first server that took it
         if subscription.state is not State.ENDING and response is not None and response.expires:
-            self._set_end(subscription, response.expires, now)
+            subscription.lasts(response.expires, now.ms)
 
     def _refused(self, subscription: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
         if subscription.state is State.ENDING:
@@ -360,46 +359,41 @@ class Subscriber:
             left_ms = max(0, subscription.expires_at - now.ms)
             subscription.refresh_at = now.ms + max(1000, retry_after_ms(response) or left_ms // 2)
 
-    def _set_end(self, subscription: Subscription, expires: int, now: Now) -> None:
-        subscription.expires_at = now.ms + expires * 1000
-        subscription.refresh_at = now.ms + round(1000 * refresh_delay_s(expires))
-
     # -- NOTIFY -----------------------------------------------------------------------------------------
 
     def receive(self, request: SipMessage, flow: Flow, now: Now, max_octets: int) -> Outcome | Heard:
         """Return what a NOTIFY says, or the answer it gets if that is nothing (SUB-17); nothing of its body is looked
         at before it is known to belong to a subscription."""
-        subscription = self._by_call_id.get(request.call_id)
+        subscription = self.dialogs.get(request.call_id)
         refusal = refuse(request, flow, subscription, self._peers)
         if refusal is not None:
             return refusal
         assert subscription is not None
         state = request.subscription_state
         assert state is not None
-        if not self._enter(subscription, subscription.dialog, request):
+        if not self._enter(subscription, subscription.dialog, request, flow):
             return NO_CONTACT
         outcome: Outcome | Heard = OK
         if request.body:
             outcome = self._hear(subscription, request, now, max_octets)
         self._follow_state(subscription, state, now)
         if subscription.key in self._subscriptions:
-            self._arm(subscription)
+            self.arm(subscription)
         return outcome
 
-    def _enter(self, subscription: Subscription, dialog: Dialog | None, request: SipMessage) -> bool:
+    def _enter(self, subscription: Subscription, dialog: Dialog | None, request: SipMessage, flow: Flow) -> bool:
         """Be in the dialog that a NOTIFY belongs to; False if no request could be sent in it (SUB-14, DLG-3)."""
-        if dialog is not None and target_of(request, dialog) == dialog.target:
-            subscription.remote_cseq = request.cseq
-            return True
-        try:
-            entered = dialog_of(request, subscription.tag) if dialog is None else refreshed(dialog, request)
-            way_of(entered)
-        except SipParseError:
-            return False
-        if dialog is None:
-            subscription.view.restart()
-        subscription.dialog = entered
-        subscription.remote_cseq = request.cseq
+        if dialog is None or target_of(request, dialog) != dialog.target:
+            try:
+                entered = dialog_of(request, subscription.tag) if dialog is None else refreshed(dialog, request)
+                way_of(entered)
+            except SipParseError:
+                return False
+            if dialog is None:
+                subscription.view.restart()
+            subscription.dialog = dialog = entered
+        host = None if flow.connection else flow.host
+        subscription.enter(dialog.remote_tag, dialog.target, request.cseq, host)
         return True
 
     def _hear(self, subscription: Subscription, request: SipMessage, now: Now, max_octets: int) -> Outcome | Heard:
@@ -428,7 +422,7 @@ class Subscriber:
             subscription.view.reset()
             subscription.refetched = False
             self._refetch(subscription, now)
-            self._arm(subscription)
+            self.arm(subscription)
 
     def _follow_state(self, subscription: Subscription, state: SubscriptionState, now: Now) -> None:
         subscription.timer_n = NEVER_MS
@@ -443,10 +437,10 @@ class Subscriber:
         if subscription.state is State.PENDING:
             subscription.state = State.ACTIVE
         if state.expires is not None and subscription.state is State.ACTIVE:
-            self._set_end(subscription, state.expires, now)
+            subscription.lasts(state.expires, now.ms)
         elif subscription.state is State.ACTIVE and subscription.expires_at == NEVER_MS:
             # Neither it nor an answer says for how long; what was asked for is the longest it can be (RFC 6665 3.1.1).
-            self._set_end(subscription, subscription.expires, now)
+            subscription.lasts(subscription.expires, now.ms)
 
     # -- what survives ----------------------------------------------------------------------------------
 

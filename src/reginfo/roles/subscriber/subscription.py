@@ -13,12 +13,10 @@
 from enum import Enum
 from typing import Final
 
-from reginfo.fast import ReginfoView
+from reginfo.fast import NEVER_MS, Subscribed
 from reginfo.sip.dialog import Dialog
 from reginfo.sip.peers import Peer
 from reginfo.sip.routing import Hop
-
-NEVER_MS: Final = 2**63 - 1
 
 STALE_GRACE_MS: Final = 600_000
 "As peer.stale_grace, for a server that is no configured peer."
@@ -44,49 +42,34 @@ class TooManyFollowed(ValueError):
     """No further subscription is begun."""
 
 
-class Subscription:
+class Subscription(Subscribed):
     """A subscription to one address-of-record at one server."""
 
     __slots__ = (
-        "aor",
+        "_state",
         "asked",
         "began_at",
         "call_id",
         "cseq",
         "dialog",
-        "ended_at",
-        "expires",
-        "expires_at",
         "failures",
         "hop",
-        "is_busy",
         "key",
-        "origin",
         "peer",
-        "refetched",
-        "refresh_at",
-        "remote_cseq",
-        "retry_at",
-        "state",
-        "tag",
-        "timer_at",
-        "timer_n",
-        "uri",
-        "view",
         "wants_refresh",
         "while_bound",
     )
 
     def __init__(self, key: str, uri: str, aor: str, hop: Hop, peer: Peer | None, expires: int) -> None:
+        """key is who is followed, and where: AoR and hop.  expires are the seconds asked for."""
+        if peer is None:
+            super().__init__(uri, aor, f"peer:{hop.where}", expires, STALE_GRACE_MS, False, True)
+        else:
+            entitled = peer.speaks_for(aor)
+            super().__init__(uri, aor, peer.origin, expires, peer.stale_grace_ms, peer.mirrors, entitled)
         self.key = key
-        "Who is followed, and where: AoR and hop."
-        self.uri = uri
-        self.aor = aor
         self.hop = hop
         self.peer = peer
-        self.origin = peer.origin if peer is not None else f"peer:{hop.where}"
-        self.expires = expires
-        "Seconds asked for."
         self.while_bound = False
         "Whether it is to end by itself once nothing is bound there (relay mode)."
         self.state = State.WAITS
@@ -94,50 +77,25 @@ class Subscription:
         self.call_id = ""
         self.asked = ""
         "Call-ID of the SUBSCRIBE that is outstanding."
-        self.tag = ""
         self.cseq = 0
         self.dialog: Dialog | None = None
-        self.remote_cseq = 0
-        "Of the last NOTIFY in that dialog."
-        self.view = ReginfoView()
-        self.is_busy = False
-        "Whether a SUBSCRIBE is outstanding or waits for its place."
         self.wants_refresh = False
-        self.refetched = False
-        "Whether the full state was asked for since the last document that could be used (RIC-8)."
         self.failures = 0
-        self.expires_at = NEVER_MS
-        self.refresh_at = NEVER_MS
-        self.retry_at = NEVER_MS
-        self.timer_n = NEVER_MS
-        self.ended_at = NEVER_MS
-        "Since when nothing is heard of it; what was learned is kept for a while (RIC-9)."
-        self.timer_at = NEVER_MS
-        "When somebody looks what time has done to it."
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        self.is_active = state is State.ACTIVE
 
     @property
     def has_lived(self) -> bool:
         """Whether there ever was a dialog."""
         return self.view.version is not None or bool(self.view.registrations)
-
-    @property
-    def stale_at(self) -> int:
-        """When what was learned is not kept any longer."""
-        if self.ended_at == NEVER_MS:
-            return NEVER_MS
-        return self.ended_at + (self.peer.stale_grace_ms if self.peer is not None else STALE_GRACE_MS)
-
-    def believed_until(self, now_ms: int) -> int:
-        """Return until when a contact is believed of which no time was told (RFC 3680 section 5.3: expires may be
-        left out): as long as the subscription, or what it has left behind, or as was asked for if none was granted."""
-        if self.expires_at == self.stale_at == NEVER_MS:
-            return now_ms + self.expires * 1000
-        return min(self.expires_at, self.stale_at)
-
-    @property
-    def next_due(self) -> int:
-        """The instant of the first timer."""
-        return min(self.expires_at, self.refresh_at, self.retry_at, self.timer_n_due, self.stale_at)
 
     @property
     def timer_n_due(self) -> int:

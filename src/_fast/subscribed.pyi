@@ -1,0 +1,43 @@
+from typing import Final
+
+from reginfo._fast.reginfo_view import ReginfoView
+
+NEVER_MS: Final[int]
+REFRESH_AHEAD_MS: Final[int]
+
+def refresh_delay_ms(granted: int) -> int: ...
+
+class Subscribed:
+    tag: str
+    is_active: bool
+    is_busy: bool
+    refetched: bool
+    expires: int
+    remote_cseq: int
+    expires_at: int
+    refresh_at: int
+    retry_at: int
+    timer_n: int
+    ended_at: int
+    timer_at: int
+    def __init__(
+        self, uri: str, aor: str, origin: str, expires: int, stale_grace_ms: int, mirrors: bool, entitled: bool
+    ) -> None: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def aor(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def mirrors(self) -> bool: ...
+    @property
+    def view(self) -> ReginfoView: ...
+    @property
+    def stale_at(self) -> int: ...
+    @property
+    def next_due(self) -> int: ...
+    def enter(self, remote_tag: str, target: str, cseq: int, host: str | None) -> None: ...
+    def leave(self) -> None: ...
+    def lasts(self, seconds: int, now_ms: int) -> None: ...
+    def believed_until(self, now_ms: int) -> int: ...
