@@ -63,10 +63,13 @@ cdef Binding learned_binding(
 )
 
 
-# Draft(), register() of a contact that ends with no flow, finish() and record, without the calls of Python.
+# Draft(), register() of a contact that ends with no flow, learn(), end_unseen(), finish() and record, without the calls
+# of Python.
 cdef object draft_of(str aor, bytes record, int64_t now_ms, uint64_t ended)
 cdef int register_in(
     object draft, SipMessage request, object policy, uint32_t spread, str received, int64_t now_ms
 ) except -1
+cdef int learned_in(object draft, Binding binding, bint mirror) except -1
+cdef int unseen_ended_in(object draft, str origin, int event) except -1
 cdef Change finished(object draft, str cause, str origin, bint muted)
 cdef bytes drafted(object draft)

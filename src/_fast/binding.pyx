@@ -1954,6 +1954,9 @@ cdef class Draft:
         STALE is what an earlier REGISTER had said (same Call-ID, lower CSeq).  A row behind a tombstone comes back
         only by news.  With mirror, a local binding whose REGISTER was earlier gives way.
         """
+        return self._learn(binding, mirror)
+
+    cdef int _learn(self, Binding binding, bint mirror) except -1:
         cdef const uint8_t* given = binding._row
         cdef const uint8_t* row
         cdef Py_ssize_t at
@@ -2067,14 +2070,16 @@ cdef class Draft:
 
         One that is due within a second has expired: documents count in whole seconds.
         """
-        cdef int number = event_number(event)
+        return self._end_unseen(origin, event_number(event))
+
+    cdef int _end_unseen(self, str origin, int number) except -1:
         cdef const uint8_t* row
         cdef Py_ssize_t i, n
         cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(origin, &n)
         cdef Slot* slot
         cdef int ended = 0
         if number < EXPIRED:
-            raise ValueError(f"{str(event)!r} does not end a contact")
+            raise ValueError(f"{_EVENT_NAMES[number]!r} does not end a contact")
         if n == 0:
             raise ValueError("what is learned has an origin")
         for i in range(self._used):
@@ -2237,6 +2242,14 @@ cdef int register_in(
 
 cdef Change finished(object draft, str cause, str origin, bint muted):
     return (<Draft?>draft)._finish(cause, origin, muted)
+
+
+cdef int learned_in(object draft, Binding binding, bint mirror) except -1:
+    return (<Draft?>draft)._learn(binding, mirror)
+
+
+cdef int unseen_ended_in(object draft, str origin, int event) except -1:
+    return (<Draft?>draft)._end_unseen(origin, event)
 
 
 cdef bytes drafted(object draft):

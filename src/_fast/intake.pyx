@@ -237,9 +237,9 @@ cdef class Intake:
     ) -> int:
         """Append the 200 of every accepted REGISTER and NOTIFY of works to output, and return how many.
 
-        That of a REGISTER lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes and has the rows of granted.
-        Each is remembered for retransmissions of its request.  other() is called, in order, for every other work, and for one
-        that arrived before oldest_ms or moves a flow.
+        That of a REGISTER lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes, and has the rows
+        of granted.  Each is remembered for retransmissions of its request.  other() is called, in order, for every
+        other work, and for a REGISTER that arrived before oldest_ms or moves a flow.
         """
         cdef Registering work
         cdef bytes octets

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from reginfo._fast._record cimport Q_UNSPECIFIED, RowHead
-from reginfo._fast.binding cimport Binding, learned_binding
+from reginfo._fast.binding cimport Binding, learned_binding, learned_in, unseen_ended_in
 from reginfo._fast.reginfo_xml cimport ReginfoContact, ReginfoRegistration
 
 from reginfo._fast.errors import SipParseError
@@ -48,14 +48,14 @@ cdef int learn_in(
         try:
             if contact.active and said._state == ACTIVE:
                 event = REFRESHED if contact._event < 0 else contact._event
-                draft.learn(binding_of(contact, origin, event, until_ms, contact._expires, now_ms), mirror)
+                learned_in(draft, binding_of(contact, origin, event, until_ms, contact._expires, now_ms), mirror)
             else:
                 event = UNREGISTERED if contact._event < EXPIRED else contact._event
                 draft.unlearn(binding_of(contact, origin, event, now_ms, contact._retry_after, now_ms), mirror)
         except (SipParseError, ValueError):
             continue
     if full or said._state != ACTIVE:
-        draft.end_unseen(origin, "unregistered")
+        unseen_ended_in(draft, origin, UNREGISTERED)
     return 0
 
 

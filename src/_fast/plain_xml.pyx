@@ -37,8 +37,6 @@ from reginfo._fast._cursor cimport (
 )
 
 cdef enum:
-    MAX_DEPTH = 32
-    MAX_ATTRIBUTES = 64
     MAX_NAMESPACES = 32
     MAX_NAME = 256              # octets
     CHUNK = 8192                # octets; a document of one contact fits
@@ -431,7 +429,7 @@ cdef xmlNode* plain_tree(const uint8_t* p, Py_ssize_t n, Arena* arena) noexcept 
     cdef Parser parser
     cdef Cursor* cur = &parser.cur
     cdef Open[MAX_DEPTH] open
-    cdef int depth = 0, namespaces
+    cdef int depth = 0, elements = 0, namespaces
     cdef xmlNode* root = NULL
     cdef xmlNode* node
     cdef Span name
@@ -457,7 +455,8 @@ cdef xmlNode* plain_tree(const uint8_t* p, Py_ssize_t n, Arena* arena) noexcept 
         else:
             namespaces = parser.namespace_count
             node = take_element(&parser, &name)
-            if node == NULL:
+            elements += 1
+            if node == NULL or elements > MAX_ELEMENTS or depth == MAX_DEPTH:
                 return NULL
             if depth:
                 append(open[depth - 1].node, node)
@@ -465,7 +464,7 @@ cdef xmlNode* plain_tree(const uint8_t* p, Py_ssize_t n, Arena* arena) noexcept 
                 root = node
             if take_text(cur, b"/>", 2):
                 parser.namespace_count = namespaces
-            elif accept(cur, 0x3E) and depth < MAX_DEPTH:
+            elif accept(cur, 0x3E):
                 open[depth].node = node
                 open[depth].name = name
                 open[depth].namespaces = namespaces

@@ -217,31 +217,33 @@ cdef bint all_active(tuple contacts) noexcept:
     return True
 
 
-cdef bint is_next_about(str aor, Reginfo document, ReginfoView view) except -1:
-    cdef ReginfoRegistration known
-    if verdict_of(document, view) != APPLIED_:
-        return False
-    if document.full and view._registrations is not None:
-        for known in view._registrations.values():
-            if known.aor != aor:
-                return False
-    return True
+cdef bint is_next_about(ReginfoRegistration told, Reginfo document, ReginfoView view) except -1:
+    cdef dict known = view._registrations
+    return verdict_of(document, view) == APPLIED_ and (
+        not document.full or known is None or len(known) == 0 or (len(known) == 1 and (told.id, told.aor) in known)
+    )
 
 
 cdef int take_document(Reginfo document, ReginfoView view) except -1:
-    cdef dict known = view._registrations
-    cdef dict after = {} if document.full or known is None else dict(known)
+    cdef dict known = {} if view._registrations is None else view._registrations
+    cdef dict fresh = {}
     cdef ReginfoRegistration told, registration
-    cdef tuple key
+    cdef Py_ssize_t more = 0
     for told in document.registrations:
         key = (told.id, told.aor)
-        registration = registration_after(None if known is None else known.get(key), told, document.full)
+        registration = known.get(key)
+        more += registration is None
+        registration = registration_after(registration, told, document.full)
         if len(registration.contacts) > MAX_CONTACTS:
             raise SipParseError("view: too many contacts", status=400)
-        after[key] = registration
-    if len(after) > MAX_REGISTRATIONS:
+        fresh[key] = registration
+    if document.full or not known:
+        known = fresh
+    elif len(known) + more > MAX_REGISTRATIONS:
         raise SipParseError("view: too many registrations", status=400)
-    view._registrations = after
+    else:
+        known.update(fresh)
+    view._registrations = known
     view._version = document.version
     return 0
 
@@ -252,18 +254,21 @@ def apply_reginfo(document: Reginfo, view: ReginfoView) -> ReginfoDelta:
     SipParseError (status 400), with nothing applied, for a document after which the view would be beyond its bounds.
     """
     cdef int verdict = verdict_of(document, view)
-    cdef dict known = view._registrations
+    cdef dict known = {} if view._registrations is None else view._registrations
     cdef list deltas = []
+    cdef set named = set()
     cdef ReginfoRegistration told, gone
     if verdict == STALE_:
         return new_reginfo_delta(verdict, deltas)
-    take_document(document, view)
     for told in document.registrations:
-        deltas.append(delta_of(None if known is None else known.get((told.id, told.aor)), told, document.full))
-    if document.full and known is not None:
-        for gone in known.values():
-            if (gone.id, gone.aor) not in view._registrations:
+        key = (told.id, told.aor)
+        named.add(key)
+        deltas.append(delta_of(known.get(key), told, document.full))
+    if document.full:
+        for key, gone in known.items():
+            if key not in named:
                 deltas.append(new_delta(gone, "terminated", [], [], list(gone.contacts)))
+    take_document(document, view)
     return new_reginfo_delta(verdict, deltas)
 
 

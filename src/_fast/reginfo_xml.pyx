@@ -94,7 +94,7 @@ from reginfo._fast._writer cimport (
 )
 from reginfo._fast.binding cimport Registration
 from reginfo._fast.gruu cimport gruu_params
-from reginfo._fast.plain_xml cimport Arena, arena_free, plain_tree
+from reginfo._fast.plain_xml cimport MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, Arena, arena_free, plain_tree
 from reginfo._fast.sip_writer cimport put_q
 
 from reginfo._fast.errors import SipParseError
@@ -116,9 +116,6 @@ cdef const char* BINDING = "urn:reginfo:xml:ns:binding"
 
 cdef enum:                      # of a document that is read; beyond them it is refused (SEC-4)
     MAX_OCTETS = 131072
-    MAX_DEPTH = 32              # a document has 4 levels, an extension may have some more
-    MAX_ELEMENTS = 20000
-    MAX_ATTRIBUTES = 64         # of one element
     MAX_REGISTRATIONS = 256
     MAX_CONTACTS = 1024
     MAX_URI = 1024              # octets of an AoR or a contact
@@ -155,6 +152,7 @@ _EVENTS: tuple[str, ...] = (
     "rejected",
 )
 cdef list _EVENT_OCTETS = [event.encode() for event in _EVENTS]
+cdef tuple _STATE_OCTETS = (b"init", b"active", b"terminated")
 
 _ITSELF = ((None, ""),)         # the identities of an AoR that is in no set
 
@@ -888,6 +886,7 @@ cdef class ReginfoContact:
 
 
 @cython.final
+@cython.no_gc               # nothing it holds leads back to it
 @cython.auto_pickle(False)
 cdef class ReginfoRegistration:
     """A registration element (RFC 3680 section 5.3.1); immutable."""
@@ -925,6 +924,7 @@ cdef ReginfoRegistration new_registration(str aor, str id, int state, tuple cont
 
 
 @cython.final
+@cython.no_gc               # nothing it holds leads back to it
 @cython.auto_pickle(False)
 cdef class Reginfo:
     """A reginfo document (RFC 3680 section 5); immutable."""
@@ -1058,12 +1058,50 @@ cdef int put_content(Writer* w, const xmlNode* node) except -1:
     return 0
 
 
+cdef inline bint is_simple(const xmlNode* node) noexcept nogil:
+    # Whether all character data is the content of one node.
+    return node != NULL and node.next == NULL and node.type == XML_TEXT_NODE and node.content != NULL
+
+
+cdef inline Cursor cursor_in(const xmlNode* node, bytes content) noexcept:
+    # Over character data without blanks around it; content is what is_simple() does not hold for, else None.
+    cdef Cursor cur
+    if content is None:
+        cur = cursor_over(node.content, 0, strlen(<const char*>node.content))
+    else:
+        cur = cursor_over(octets_of(content), 0, PyBytes_GET_SIZE(content))
+    while is_blank(peek(&cur)):
+        take(&cur)
+    while left(&cur) and is_blank((cur.end - 1)[0]):
+        cur.end -= 1
+    return cur
+
+
+cdef inline bint is_blank(int octet) noexcept nogil:
+    return octet == 0x20 or octet == 0x0A or octet == 0x09 or octet == 0x0D
+
+
+cdef inline bint is_all(const Cursor* cur, const char* word, Py_ssize_t n) noexcept nogil:
+    return left(cur) == n and memcmp(cur.pos, word, n) == 0
+
+
+cdef int which_of(object words, const xmlNode* node) except -2:
+    # The place among words, octets, of what a node says; -1 for none of them.
+    cdef bytes content = None if is_simple(node) else content_of(node)
+    cdef Cursor cur = cursor_in(node, content)
+    cdef bytes word
+    cdef int i = 0
+    for word in words:
+        if is_all(&cur, PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)):
+            return i
+        i += 1
+    return -1
+
+
 cdef bytes content_of(const xmlNode* node):
     cdef Writer w
     if node == NULL:
         return b""
-    if node.next == NULL and node.type == XML_TEXT_NODE:
-        return <bytes><const char*>node.content if node.content != NULL else b""
     writer_init(&w)
     try:
         put_content(&w, node)
@@ -1076,9 +1114,7 @@ cdef str text_of(const xmlNode* node, Py_ssize_t most):
     # Character data as it is; None if it is too long.
     cdef bytes content
     cdef Py_ssize_t n
-    if node == NULL:
-        return ""
-    if node.next == NULL and node.type == XML_TEXT_NODE and node.content != NULL:
+    if is_simple(node):
         n = strlen(<const char*>node.content)
         return PyUnicode_DecodeUTF8(<const char*>node.content, n, NULL) if n <= most else None
     content = content_of(node)
@@ -1087,9 +1123,10 @@ cdef str text_of(const xmlNode* node, Py_ssize_t most):
 
 cdef str uri_of(const xmlNode* node, str what, bint in_attribute):
     # An anyURI without the blanks it may have been wrapped with; nothing that could end a line.
-    cdef bytes content = content_of(node)
-    cdef const uint8_t* p = octets_of(content)
-    cdef Py_ssize_t n = PyBytes_GET_SIZE(content), i
+    cdef bytes content = None if is_simple(node) else content_of(node)
+    cdef const uint8_t* p = <const uint8_t*>node.content if content is None else octets_of(content)
+    cdef Py_ssize_t n = strlen(<const char*>p) if content is None else PyBytes_GET_SIZE(content)
+    cdef Py_ssize_t i
     cdef bint has_blank = False
     for i in range(n):
         if p[i] == 0x20 or (not in_attribute and (p[i] == 0x0A or p[i] == 0x09)):
@@ -1097,41 +1134,28 @@ cdef str uri_of(const xmlNode* node, str what, bint in_attribute):
         elif p[i] < 0x20 or p[i] == 0x7F:
             raise SipParseError(f"{what}: control character", status=400)
     if has_blank:
-        content = content.replace(b" ", b"").replace(b"\n", b"").replace(b"\t", b"")
+        content = (<bytes>p[:n]).replace(b" ", b"").replace(b"\n", b"").replace(b"\t", b"")
+        p = octets_of(content)
         n = PyBytes_GET_SIZE(content)
     if n == 0:
         raise SipParseError(f"{what}: empty", status=400)
     if n > MAX_URI:
         raise SipParseError(f"{what}: too long", status=400)
-    return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(content), n, NULL)
+    return PyUnicode_DecodeUTF8(<const char*>p, n, NULL)
 
 
 cdef int64_t number_of(const xmlNode* node) except? -2:
     # An xs:unsignedLong, cut off at 2**63 - 1; ABSENT for what is none.
-    cdef bytes content
-    cdef const uint8_t* p
-    cdef Py_ssize_t n
-    cdef Cursor cur
+    cdef bytes content = None if is_simple(node) else content_of(node)
+    cdef Cursor cur = cursor_in(node, content)
     cdef uint64_t number = 0
     cdef int octet
-    if node != NULL and node.next == NULL and node.type == XML_TEXT_NODE and node.content != NULL:
-        p = <const uint8_t*>node.content
-        n = strlen(<const char*>p)
-    else:
-        content = content_of(node)
-        p = octets_of(content)
-        n = PyBytes_GET_SIZE(content)
-    cur = cursor_over(p, 0, n)
-    while peek(&cur) == 0x20 or peek(&cur) == 0x0A or peek(&cur) == 0x09 or peek(&cur) == 0x0D:
-        take(&cur)
     accept(&cur, 0x2B)
     if not octet_is(<uint8_t>max(0, peek(&cur)), DIGIT):
         return ABSENT
     while not at_end(&cur) and octet_is(<uint8_t>peek(&cur), DIGIT):
         octet = take(&cur) - 0x30
         number = INT64_MAX if number > (<uint64_t>INT64_MAX - 9) // 10 else number * 10 + <uint64_t>octet
-    while peek(&cur) == 0x20 or peek(&cur) == 0x0A or peek(&cur) == 0x09 or peek(&cur) == 0x0D:
-        take(&cur)
     return <int64_t>number if at_end(&cur) else ABSENT
 
 
@@ -1141,15 +1165,6 @@ cdef int16_t q_of(const xmlNode* node) except? -2:
     except ValueError:
         return ABSENT
     return <int16_t>round(q * 1000) if 0 <= q <= 1 else ABSENT
-
-
-cdef int event_of(const xmlNode* node) except? -2:
-    cdef bytes content = content_of(node).strip()
-    cdef int i
-    for i in range(EVENTS):
-        if content == <bytes>_EVENT_OCTETS[i]:
-            return i
-    return UNKNOWN_EVENT
 
 
 cdef int put_parameter(Writer* w, const xmlNode* node) except -1:
@@ -1214,15 +1229,15 @@ cdef inline bint is_attribute(const xmlAttr* attribute, const char* name) noexce
 
 cdef int read_contact_attribute(ReginfoContact contact, const xmlAttr* attribute, bint* has_state) except -1:
     cdef const xmlNode* value = attribute.children
-    cdef bytes state
+    cdef int state
     if is_attribute(attribute, "id"):
         contact.id = text_of(value, MAX_TEXT)
     elif is_attribute(attribute, "state"):
-        state = content_of(value).strip()
-        has_state[0] = state == b"active" or state == b"terminated"
-        contact.active = state == b"active"
+        state = which_of(_STATE_OCTETS, value)
+        has_state[0] = state == ACTIVE or state == TERMINATED
+        contact.active = state == ACTIVE
     elif is_attribute(attribute, "event"):
-        contact._event = <int8_t>event_of(value)
+        contact._event = <int8_t>which_of(_EVENT_OCTETS, value)
         contact.has_event = True
     elif is_attribute(attribute, "expires"):
         contact._expires = number_of(value)
@@ -1335,10 +1350,9 @@ cdef ReginfoRegistration registration_of(const xmlNode* element, Py_ssize_t* con
     cdef const xmlAttr* attribute = element.properties
     cdef const xmlNode* node = element.children
     cdef str aor = None, id = None
-    cdef bytes state
-    cdef int number = ABSENT
-    cdef dict found = {}
-    cdef ReginfoContact contact
+    cdef int state = ABSENT
+    cdef dict found = None
+    cdef ReginfoContact contact, only = None
     while attribute != NULL:
         if attribute.ns == NULL:
             if is_attribute(attribute, "aor"):
@@ -1346,16 +1360,13 @@ cdef ReginfoRegistration registration_of(const xmlNode* element, Py_ssize_t* con
             elif is_attribute(attribute, "id"):
                 id = text_of(attribute.children, MAX_TEXT)
             elif is_attribute(attribute, "state"):
-                state = content_of(attribute.children).strip()
-                number = INIT if state == b"init" else ACTIVE if state == b"active" else ABSENT
-                if state == b"terminated":
-                    number = TERMINATED
+                state = which_of(_STATE_OCTETS, attribute.children)
         attribute = attribute.next
     if aor is None:
         raise SipParseError("registration: aor is missing", status=400)
     if not id:
         raise SipParseError("registration: id is missing or too long", status=400)
-    if number == ABSENT:
+    if state == ABSENT:
         raise SipParseError("registration: state is none of init, active, terminated", status=400)
     while node != NULL:
         if is_element(node, REGINFO, "contact"):
@@ -1363,10 +1374,17 @@ cdef ReginfoRegistration registration_of(const xmlNode* element, Py_ssize_t* con
             if contacts[0] > MAX_CONTACTS:
                 raise SipParseError("document: too many contacts", status=400)
             contact = contact_of(node)
-            found.pop(contact.id, None)     # of two with one id, the last one counts
-            found[contact.id] = contact
+            if only is None:
+                only = contact
+            else:
+                if found is None:
+                    found = {only.id: only}
+                found.pop(contact.id, None)     # of two with one id, the last one counts
+                found[contact.id] = contact
         node = node.next
-    return new_registration(aor, id, number, tuple(found.values()))
+    if found is not None:
+        return new_registration(aor, id, state, tuple(found.values()))
+    return new_registration(aor, id, state, () if only is None else (only,))
 
 
 cdef list merged(list registrations):
@@ -1400,7 +1418,7 @@ cdef Reginfo document_of(const xmlNode* root):
     cdef const xmlAttr* attribute = root.properties
     cdef const xmlNode* node = root.children
     cdef int64_t version = ABSENT
-    cdef bytes state = b""
+    cdef int state = ABSENT
     cdef list registrations = []
     cdef Py_ssize_t contacts = 0
     if not is_element(root, REGINFO, "reginfo"):
@@ -1410,11 +1428,11 @@ cdef Reginfo document_of(const xmlNode* root):
             if is_attribute(attribute, "version"):
                 version = number_of(attribute.children)
             elif is_attribute(attribute, "state"):
-                state = content_of(attribute.children).strip()
+                state = which_of((b"partial", b"full"), attribute.children)
         attribute = attribute.next
     if not 0 <= version < <int64_t>1 << 32:
         raise SipParseError("reginfo: version is no number of 32 bits", status=400)
-    if state != b"full" and state != b"partial":
+    if state == ABSENT:
         raise SipParseError("reginfo: state is neither full nor partial", status=400)
     while node != NULL:
         if is_element(node, REGINFO, "registration"):
@@ -1423,7 +1441,7 @@ cdef Reginfo document_of(const xmlNode* root):
             registrations.append(registration_of(node, &contacts))
         node = node.next
     document.version = <uint32_t>version
-    document.full = state == b"full"
+    document.full = state == 1
     document.registrations = tuple(merged(registrations) if len(registrations) > 1 else registrations)
     return document
 
@@ -1475,15 +1493,15 @@ cdef Reginfo read_reginfo(bytes data, Py_ssize_t max_octets):
     memset(&arena, 0, sizeof(arena))
     if n > max_octets:
         raise SipParseError("document: too large", offset=max_octets, status=413)
-    reason = find_document_fault(octets_of(data), n, &fault)
-    if reason != NULL:
-        raise SipParseError((<bytes>reason).decode(), offset=fault, status=400)
     try:
         root = plain_tree(octets_of(data), n, &arena)
         if root != NULL:
             return document_of(root)
     finally:
         arena_free(&arena)
+    reason = find_document_fault(octets_of(data), n, &fault)
+    if reason != NULL:
+        raise SipParseError((<bytes>reason).decode(), offset=fault, status=400)
     return document_of_lxml(data)
 
 

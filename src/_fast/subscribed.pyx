@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from reginfo._fast._chars cimport DIGIT, is_word, octet_is
-from reginfo._fast._cursor cimport Cursor, Span, accept, at_end, cursor_of, offset, peek, run, skip_lws, span_since, take
+from reginfo._fast._cursor cimport Cursor, Span, accept, at_end, cursor_of, left, peek, skip, skip_lws, take
 from reginfo._fast.datagrams cimport UDP, Flow
 from reginfo._fast.reginfo_view cimport ReginfoView, is_next_about, take_document
 from reginfo._fast.reginfo_xml cimport Reginfo, ReginfoRegistration, read_reginfo
@@ -158,7 +158,7 @@ cdef class Subscribed:
             said = document.registrations[0]
             if said.aor != self.uri and said.aor != self.aor and canonical_aor(said.aor) != self.aor:
                 return None
-            if not is_next_about(said.aor, document, self.view):
+            if not is_next_about(said, document, self.view):
                 return None
             take_document(document, self.view)
         except SipParseError:
@@ -193,21 +193,21 @@ cdef inline Span value_of(SipMessage request, int header) noexcept:
     return none
 
 
+cdef inline bint skip_word(Cursor* cur, const char* word, Py_ssize_t n) noexcept nogil:
+    return left(cur) >= n and is_word(cur.pos, <const unsigned char*>word, n) and skip(cur, n)
+
+
 cdef int64_t active_seconds(const unsigned char* octets, Span value) noexcept nogil:
     # Of "active;expires=" with seconds and nothing else (RFC 6665 section 8.4).
     cdef Cursor cur = cursor_of(octets, value)
     cdef int64_t seconds = 0
-    if value.length < 6 or not is_word(cur.pos, b"active", 6):
+    if not skip_word(&cur, b"active", 6):
         return NOT_LIKE_THE_LAST
-    cur.pos += 6
     skip_lws(&cur)
     if not accept(&cur, c";"):
         return NOT_LIKE_THE_LAST
     skip_lws(&cur)
-    if value.length - (offset(&cur) - value.start) < 8 or not is_word(cur.pos, b"expires", 7):
-        return NOT_LIKE_THE_LAST
-    cur.pos += 7
-    if not accept(&cur, c"=") or at_end(&cur) or cur.end - cur.pos > MAX_DIGITS:
+    if not skip_word(&cur, b"expires", 7) or not accept(&cur, c"=") or not 0 < left(&cur) <= MAX_DIGITS:
         return NOT_LIKE_THE_LAST
     while not at_end(&cur):
         if not octet_is(<unsigned char>peek(&cur), DIGIT):
