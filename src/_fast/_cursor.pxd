@@ -65,11 +65,14 @@ cdef inline bint at_end(const Cursor* cur) noexcept nogil:
 
 
 cdef inline Py_ssize_t run(Cursor* cur, int classes) noexcept nogil:
-    # Step over octets of these classes; their number.
+    # Step over octets of these classes; their number.  The cursor is written once: any store may alias any other.
     cdef const unsigned char* start = cur.pos
-    while cur.pos < cur.end and octet_classes[cur.pos[0]] & classes:
-        cur.pos += 1
-    return cur.pos - start
+    cdef const unsigned char* pos = start
+    cdef const unsigned char* end = cur.end
+    while pos < end and octet_classes[pos[0]] & classes:
+        pos += 1
+    cur.pos = pos
+    return pos - start
 
 
 cdef inline void skip_lws(Cursor* cur) noexcept nogil:

@@ -14,6 +14,7 @@ from lxml.includes.tree cimport XML_ATTRIBUTE_NODE, XML_ELEMENT_NODE, XML_TEXT_N
 from reginfo._fast._chars cimport (
     ALPHA,
     DIGIT,
+    HOST,
     eight_at,
     equal_to,
     is_any,
@@ -130,11 +131,7 @@ cdef bint take_part(Cursor* cur, Span* out) noexcept nogil:
     cdef int octet = peek(cur)
     if octet < 0 or not (octet_is(<unsigned char>octet, ALPHA) or octet == 0x5F):
         return False
-    while octet >= 0 and (
-        octet_is(<unsigned char>octet, ALPHA | DIGIT) or octet == 0x5F or octet == 0x2D or octet == 0x2E
-    ):
-        take(cur)
-        octet = peek(cur)
+    run(cur, HOST)              # letters, digits, "-", "." and "_"
     out[0] = span_since(cur, start)
     return out.length <= MAX_NAME
 

@@ -1126,13 +1126,17 @@ cdef str uri_of(const xmlNode* node, str what, bint in_attribute):
     cdef bytes content = None if is_simple(node) else content_of(node)
     cdef const uint8_t* p = <const uint8_t*>node.content if content is None else octets_of(content)
     cdef Py_ssize_t n = strlen(<const char*>p) if content is None else PyBytes_GET_SIZE(content)
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i = 0
     cdef bint has_blank = False
-    for i in range(n):
+    while i < n:
+        if n - i >= 8 and not is_any(unprintable(eight_at(p + i)) | equal_to(eight_at(p + i), 0x20)):
+            i += 8
+            continue
         if p[i] == 0x20 or (not in_attribute and (p[i] == 0x0A or p[i] == 0x09)):
             has_blank = True
         elif p[i] < 0x20 or p[i] == 0x7F:
             raise SipParseError(f"{what}: control character", status=400)
+        i += 1
     if has_blank:
         content = (<bytes>p[:n]).replace(b" ", b"").replace(b"\n", b"").replace(b"\t", b"")
         p = octets_of(content)
@@ -1224,7 +1228,7 @@ cdef bint is_quoted_string(const uint8_t* p, Py_ssize_t n) noexcept nogil:
 
 
 cdef inline bint is_attribute(const xmlAttr* attribute, const char* name) noexcept nogil:
-    return strcmp(<const char*>attribute.name, name) == 0
+    return attribute.name[0] == name[0] and strcmp(<const char*>attribute.name, name) == 0
 
 
 cdef int read_contact_attribute(ReginfoContact contact, const xmlAttr* attribute, bint* has_state) except -1:
