@@ -16,8 +16,8 @@ from reginfo.sip.transaction import (
     State,
     begin,
     event_of,
+    first_due_ms,
     next_due_ms,
-    response_key,
     step,
     timer_due,
     unavailable_until,
@@ -219,41 +219,11 @@ def test_whatever_happens_the_user_hears_one_end_and_the_transaction_terminates(
     assert len(line.times(Action.SEND)) <= (1 if reliable else 11)
 
 
-@dataclass
-class FakeVia:
-    branch: str | None
-
-
-@dataclass
-class FakeResponse:
-    vias: list[FakeVia]
-    cseq_method: str = "NOTIFY"
-
-    @property
-    def top_via(self) -> FakeVia:
-        return self.vias[0]
-
-
-@pytest.mark.parametrize(
-    ("branches", "key"),
-    [
-        (["z9hG4bKa1"], ("z9hG4bKa1", "NOTIFY")),
-        (["z9hG4bKA1"], ("z9hG4bKA1", "NOTIFY")),
-        ([None], None),
-        (["z9hG4bKa1", "z9hG4bKb2"], ("z9hG4bKa1", "NOTIFY")),
-    ],
-)
-def test_a_response_is_matched_by_its_topmost_branch_and_the_cseq_method(
-    branches: list[str | None], key: tuple[str, str] | None
-) -> None:
-    # TX-2
-    response = FakeResponse([FakeVia(branch) for branch in branches])
-    assert response_key(response, response.top_via) == key  # type: ignore[arg-type]
-
-
-def test_a_transaction_bears_the_key_of_its_responses() -> None:
-    # TX-2
-    assert Line.open().transaction.key == ("z9hG4bKa1", "NOTIFY")
+@pytest.mark.parametrize("reliable", [False, True])
+def test_the_first_timer_is_that_of_a_new_transaction(reliable: bool) -> None:
+    """TX-1: so that it need not be made for a request that is answered before."""
+    transaction, _ = begin("z9hG4bKa1", "NOTIFY", reliable=reliable, now_ms=START)
+    assert first_due_ms(START, reliable=reliable) == next_due_ms(transaction)
 
 
 @pytest.mark.parametrize(

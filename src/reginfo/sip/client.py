@@ -29,11 +29,12 @@ from reginfo.sip.transaction import (
     SERVICE_UNAVAILABLE,
     STATUS_OF,
     Action,
+    ClientTransaction,
     State,
     begin,
     event_of,
+    first_due_ms,
     next_due_ms,
-    response_key,
     step,
     timer_due,
     unavailable_until,
@@ -58,6 +59,7 @@ class Client:
         """token returns text that was never used in a branch before and cannot be guessed (MSG-12)."""
         self._token = token
         self._timers = timers
+        self._when_due = self._on_timer  # mentioned once, for all timers
         self._listeners: tuple[Listener, ...] = ()
         self._destinations: dict[Hop, Destination] = {}
         self._places: dict[Address, list[Place]] = {}
@@ -158,7 +160,10 @@ class Client:
         """Send a request to the first of these places; it has a branch of its own at each (TX-9)."""
         place = places[0]
         branch = MAGIC_COOKIE + self._token()
-        rows, attempt = self.authorizations.authorize(destination.hop, request, attempt)
+        if self.authorizations:
+            rows, attempt = self.authorizations.authorize(destination.hop, request, attempt)
+        else:
+            rows, attempt = request.rows, None
         octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
         fallback = None
         if len(octets) > MAX_DATAGRAM and place.flow.transport == "udp" and not at_any_size:
@@ -166,16 +171,15 @@ class Client:
             if twin is not None:
                 place, fallback = twin, place
                 octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
-        transaction, _ = begin(branch, request.method, reliable=place.flow.reliable, now_ms=now.ms)
         exchange = Exchange(
-            transaction, request, octets, sender, subject, destination, place, places[1:], fallback, attempt
+            branch, now.ms, request, octets, sender, subject, destination, place, places[1:], fallback, attempt
         )
         self._exchanges[branch] = place.exchanges[branch] = exchange
         destination.underway += 1
         destination.windowed += 1
         self._output.append((octets, place.flow))
         self.requests.count(request.method, place.address[0])
-        self._arm(exchange)
+        self._timers.at(first_due_ms(now.ms, reliable=place.flow.reliable), self._when_due, exchange)
 
     def _stream_twin(self, place: Place) -> Place | None:
         """Return the same server over TCP, where a request too long for a datagram goes first (TRN-2)."""
@@ -187,27 +191,28 @@ class Client:
         return place.twin
 
     def _arm(self, exchange: Exchange) -> None:
-        assert exchange.transaction is not None
-        due = next_due_ms(exchange.transaction)
+        due = next_due_ms(_transaction(exchange))
         if due is not None:
-            self._timers.at(due, self._on_timer, exchange)
+            self._timers.at(due, self._when_due, exchange)
 
     def _on_timer(self, exchange: Exchange, now: Now) -> None:
-        if exchange.transaction is None:
+        if exchange.is_over:
             return
-        event = timer_due(exchange.transaction, now.ms)
+        transaction = _transaction(exchange)
+        event = timer_due(transaction, now.ms)
         if event is None:
             self._arm(exchange)
             return
-        is_silent = exchange.transaction.state is State.TRYING
-        exchange.transaction, actions = step(exchange.transaction, event, now.ms)
+        is_silent = transaction.state is State.TRYING
+        exchange.transaction, actions = step(transaction, event, now.ms)
         if Action.TIME_OUT in actions:
             self.timeouts += 1
             if not is_silent or not self._moves_on(exchange, now.ms + DEAD_MS, now):
                 self._finish(exchange, STATUS_OF[Action.TIME_OUT], None, now)
             return
         # What is not answered in time is taken for lost: it holds no place any more.
-        self._leave_window(exchange)
+        if exchange.is_windowed:
+            self._leave_window(exchange)
         self.retransmissions += 1
         self._output.append((exchange.octets, exchange.place.flow))
         self._arm(exchange)
@@ -217,9 +222,8 @@ class Client:
     def receive(self, response: SipMessage, now: Now) -> bool:
         """Take a response; False if no request waits for it (TRN-6, TX-2)."""
         via = response.top_via
-        key = response_key(response, via)
-        exchange = self._exchanges.get(key[0]) if key is not None else None
-        if exchange is None or exchange.transaction is None or exchange.transaction.key != key:
+        exchange = self._exchanges.get(via.branch or "")
+        if exchange is None or exchange.request.method != response.cseq_method:  # RFC 3261 17.1.3
             return False
         # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
         if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(via):
@@ -232,12 +236,12 @@ class Client:
         elif len(exchange.destination.places) > 1:
             self._dead.remove((exchange.fallback or exchange.place).address)
         if status >= 200:
-            if self._is_asked(exchange, response, now):
+            if (exchange.attempt is not None or status in CHALLENGES) and self._is_asked(exchange, response, now):
                 return True
             # The transaction completes, and with it all that it is kept for: see _finish().
             self._finish(exchange, status, response, now)
             return True
-        exchange.transaction, actions = step(exchange.transaction, event_of(status), now.ms)
+        exchange.transaction, actions = step(_transaction(exchange), event_of(status), now.ms)
         if Action.DELIVER in actions and status > 100:
             exchange.sender.answered(exchange.subject, status, response, now)
         return True
@@ -245,8 +249,6 @@ class Client:
     def _is_asked(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
         """Take a final response; True if it asks who we are, and the request goes again with the answer (AUT-11)."""
         attempt = exchange.attempt
-        if attempt is None and response.status not in CHALLENGES:
-            return False
         hop, host = exchange.destination.hop, exchange.place.flow.host
         if attempt is not None and response.status not in CHALLENGES:
             self.authorizations.answered(hop, host, exchange.request, response, attempt)
@@ -313,25 +315,24 @@ class Client:
 
     def _forget(self, exchange: Exchange) -> None:
         destination, place = exchange.destination, exchange.place
-        assert exchange.transaction is not None
-        branch = exchange.transaction.branch
-        del self._exchanges[branch]
-        del place.exchanges[branch]
+        del self._exchanges[exchange.branch]
+        del place.exchanges[exchange.branch]
         destination.underway -= 1
-        exchange.transaction = None
+        exchange.is_over = True
         exchange.octets = b""
-        self._leave_window(exchange)
+        if exchange.is_windowed:
+            self._leave_window(exchange)
         if not place.is_current:
             self._close(place)
-        self._retire(destination)
+        if not destination.underway:
+            self._retire(destination)
 
     def _leave_window(self, exchange: Exchange) -> None:
-        if exchange.is_windowed:
-            exchange.is_windowed = False
-            destination = exchange.destination
-            destination.windowed -= 1
-            if destination.waiting:
-                self._ready[destination] = None
+        exchange.is_windowed = False
+        destination = exchange.destination
+        destination.windowed -= 1
+        if destination.waiting:
+            self._ready[destination] = None
 
     def _pause(self, destination: Destination, until_ms: int, now: Now) -> None:
         """Send nothing there for a while (TX-11)."""
@@ -465,3 +466,11 @@ class Client:
         """Return what is to be sent, in order, and forget it."""
         output, self._output = self._output, []
         return output
+
+
+def _transaction(exchange: Exchange) -> ClientTransaction:
+    """Return the transaction of a request that is under way."""
+    if exchange.transaction is None:
+        method, reliable = exchange.request.method, exchange.place.flow.reliable
+        exchange.transaction, _ = begin(exchange.branch, method, reliable=reliable, now_ms=exchange.began_ms)
+    return exchange.transaction

@@ -32,7 +32,8 @@ class Place:
 
     def is_sent_by(self, via: Via) -> bool:
         """Tell whether a Via is the one requests to this place bear."""
-        return (via.host.strip("[]"), via.port) == self._local
+        host, port = self._local
+        return via.port == port and via.host.strip("[]") == host
 
 
 class Destination:

@@ -60,8 +60,8 @@ class Sender(Protocol):
 class Exchange(msgspec.Struct, eq=False):
     """One request at one server, from its first transmission to its last answer."""
 
-    transaction: ClientTransaction | None
-    "None once it is over."
+    branch: str
+    began_ms: int
     request: Request
     octets: bytes
     sender: Sender
@@ -74,4 +74,8 @@ class Exchange(msgspec.Struct, eq=False):
     "Where it goes if no connection can be made."
     attempt: "Attempt | None"
     "What it was authorized with, if it was."
+    transaction: ClientTransaction | None = None
+    "Made when it has to step: most requests are answered before anything else happens to them."
     is_windowed: bool = True
+    "Whether it holds one of the places of its destination."
+    is_over: bool = False

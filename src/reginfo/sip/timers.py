@@ -9,7 +9,6 @@ from reginfo.model import Now
 
 logger = logging.getLogger(__name__)
 
-MAX_ACTIONS: Final = 64  # remembered; there are some dozen, but for those of places that come and go
 SLOT_MS: Final = 16  # what is due within one slot is due together: a heap of slots stays small
 
 
@@ -20,22 +19,18 @@ class Timers:
         self._slots: dict[int, list[Any]] = {}
         "By slot, an action and its subject, the next action and its subject: no object for the pair."
         self._order: list[int] = []
-        self._actions: dict[Callable[[Any, Now], None], Callable[[Any, Now], None]] = {}
 
     def at(self, due_ms: int, action: Callable[[Any, Now], None], subject: object) -> None:
-        """Have action(subject, now) called at the first run() that is not before due_ms."""
+        """Have action(subject, now) called at the first run() that is not before due_ms.
+
+        A bound method is a new object at each mention: who has one called for many subjects had better mention it once.
+        """
         slot = -(-due_ms // SLOT_MS)
         waiting = self._slots.get(slot)
         if waiting is None:
             waiting = self._slots[slot] = []
             heapq.heappush(self._order, slot)
-        # A bound method is a new one at each mention: one of them does for all subjects.
-        known = self._actions.get(action)
-        if known is None:
-            if len(self._actions) >= MAX_ACTIONS:
-                self._actions.clear()
-            known = self._actions[action] = action
-        waiting += (known, subject)
+        waiting += (action, subject)
 
     @property
     def next_due_ms(self) -> int | None:

@@ -28,7 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from reginfo.fast import SipMessage, Via
+    from reginfo.fast import SipMessage
 
 T1_MS: Final = 500
 T2_MS: Final = 4_000
@@ -120,11 +120,6 @@ class ClientTransaction(msgspec.Struct, frozen=True, gc=False):
     timer_k: int | None
     "Instant at which copies of the final response are no longer absorbed."
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What a response to this transaction bears."""
-        return self.branch, self.method
-
 
 def begin(branch: str, method: str, *, reliable: bool, now_ms: int) -> tuple[ClientTransaction, tuple[Action, ...]]:
     """Return the transaction of a request that is sent now (RFC 3261 17.1.2.2)."""
@@ -172,6 +167,11 @@ def _rearmed(transaction: ClientTransaction, now_ms: int) -> ClientTransaction:
     return replace(transaction, interval_ms=interval, timer_e=due if due > now_ms else now_ms + interval)
 
 
+def first_due_ms(now_ms: int, *, reliable: bool) -> int:
+    """Return what next_due_ms() does of a transaction that begins now."""
+    return now_ms + (TIMER_F_MS if reliable else T1_MS)
+
+
 def next_due_ms(transaction: ClientTransaction) -> int | None:
     """Return the instant of the earliest timer; None if the transaction has terminated."""
     if transaction.timer_f is None:
@@ -194,15 +194,6 @@ def timer_due(transaction: ClientTransaction, now_ms: int) -> Event | None:
 def event_of(status: int) -> Event:
     """Return the event that a response with this status is."""
     return Event.PROVISIONAL if status < 200 else Event.FINAL
-
-
-def response_key(response: SipMessage, via: Via) -> tuple[str, str] | None:
-    """Return the key of the transaction a response belongs to (RFC 3261 17.1.3); None if it can be none of ours.
-
-    via is its topmost one.
-    """
-    branch = via.branch
-    return None if branch is None else (branch, response.cseq_method)
 
 
 def unavailable_until(status: int, retry_after: int | None, now_ms: int) -> int | None:

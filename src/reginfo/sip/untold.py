@@ -38,9 +38,11 @@ class Untold:
 
     def read(self, change: Change) -> None:
         """Take a change; one that see() has brought already adds the contacts it ended."""
-        self._read = max(self._read, change.revision)
-        if change.revision >= self.revision:
-            self.revision = change.revision
+        revision = change.revision
+        if revision > self._read:
+            self._read = revision
+        if revision >= self.revision:
+            self.revision = revision
             self.record = change.record or None
         if change.ended:
             if self._ended is None:
@@ -60,34 +62,48 @@ class Untold:
         mint: Callable[[int, bytes, int], bytes] | None = None,
         identities: Sequence[tuple[str, str]] | None = None,
     ) -> bytes:
-        """Return everything behind the version of a document: what is newer than revision since, or the full state.
-
-        A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
-        here only, and so is whoever home says it of.  mint tells temporary GRUUs; identities are
-        told instead of the AoR, the same to all.  Empty if there is nothing newer.
-        """
-        audience = _audience(peer, home)
-        key = (since, told if since is None else 0, audience, mint is not None)
+        """Return tail(), made once for all who are told the same within a second; identities are the same to all."""
+        key = (since, told if since is None else 0, _audience(peer, home), mint is not None)
         if self._documents is None or now_ms - self._made_ms >= DOCUMENT_MS:
             self._documents = {}
             self._made_ms = now_ms
         tail = self._documents.get(key)
         if tail is None:
-            known = told if since is None else since
-            tail = self._documents[key] = reginfo_tail(
-                self.record,
-                self.aor,
-                now_ms=now_ms,
-                since=since,
-                ended=self._ended_after(known),
-                audience=audience,
-                extensions=peer is not None and not peer.is_kamailio,
-                kamailio=peer is not None and peer.is_kamailio,
-                temp_gruu=mint is not None,
-                mint=mint,
-                identities=identities,
+            tail = self._documents[key] = self.tail(
+                since, told, peer, now_ms, home=home, mint=mint, identities=identities
             )
         return tail
+
+    def tail(
+        self,
+        since: int | None,
+        told: int,
+        peer: Peer | None,
+        now_ms: int,
+        *,
+        home: bool = False,
+        mint: Callable[[int, bytes, int], bytes] | None = None,
+        identities: Sequence[tuple[str, str]] | None = None,
+    ) -> bytes:
+        """Return everything behind the version of a document: what is newer than revision since, or the full state.
+
+        A full one also tells of the contacts that ended after the revision told.  A peer is told of contacts at home
+        here only, and so is whoever home says it of.  mint tells temporary GRUUs; identities are told instead of the
+        AoR.  Empty if there is nothing newer.
+        """
+        return reginfo_tail(
+            self.record,
+            self.aor,
+            now_ms=now_ms,
+            since=since,
+            ended=self._ended_after(told if since is None else since),
+            audience=_audience(peer, home),
+            extensions=peer is not None and not peer.is_kamailio,
+            kamailio=peer is not None and peer.is_kamailio,
+            temp_gruu=mint is not None,
+            mint=mint,
+            identities=identities,
+        )
 
     def reached(self, since: int | None) -> int:
         """Return up to which revision document(since, ...) tells everything.

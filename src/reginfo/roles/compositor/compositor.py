@@ -79,6 +79,7 @@ class Compositor:
     ) -> None:
         """token makes ids nobody can guess; command() puts a change in line."""
         self._timers = timers
+        self._when_due = self._on_time  # mentioned once, for all timers
         self._token = token
         self._command = command
         self._publications: dict[str, Publication] = {}  # by id
@@ -254,7 +255,7 @@ class Compositor:
         # However often it is refreshed there is one timer, and one more only for an end that is sooner.
         if publication.expires_at < self._armed.get(publication.id, LASTING_MS):
             self._armed[publication.id] = publication.expires_at
-            self._timers.at(publication.expires_at, self._on_time, publication.id)
+            self._timers.at(publication.expires_at, self._when_due, publication.id)
 
     def _on_time(self, id: str, now: Now) -> None:
         if self._armed.get(id, 0) > now.ms:
@@ -265,7 +266,7 @@ class Compositor:
             return
         if publication.expires_at > now.ms or id in self._taken:
             self._armed.setdefault(id, max(publication.expires_at, now.ms + FAILED_MS))
-            self._timers.at(self._armed[id], self._on_time, id)
+            self._timers.at(self._armed[id], self._when_due, id)
             return
         self._drop(publication)  # its entity-tag is no good from now on (ESC-4)
         self._command(

@@ -75,6 +75,8 @@ class Notifier:
         """tag makes a local tag of the fingerprint of a SUBSCRIBE; chance draws from 0 to 1."""
         self._client = client
         self._timers = timers
+        self._when_over = self._lapse  # mentioned once, for all timers
+        self._when_due = self._on_time  # mentioned once, for all timers
         self._unsaved = unsaved
         self._tag = tag
         self._chance = chance
@@ -234,7 +236,7 @@ class Notifier:
         # However often it is refreshed there is one timer, and one more only for an end that is sooner.
         if subscription.expires_at < subscription.lapse_at:
             subscription.lapse_at = subscription.expires_at
-            self._timers.at(subscription.expires_at, self._lapse, subscription)
+            self._timers.at(subscription.expires_at, self._when_over, subscription)
 
     def _lapse(self, subscription: Subscription, now: Now) -> None:
         if subscription.lapse_at > now.ms:
@@ -253,7 +255,7 @@ class Notifier:
         """Take back subscriptions without a record now; take_lapsed() returns them again some time later."""
         for subscription in subscriptions:
             subscription.lapse_at = now.ms + STORE_WAIT_MS
-            self._timers.at(subscription.lapse_at, self._lapse, subscription)
+            self._timers.at(subscription.lapse_at, self._when_over, subscription)
 
     def lapse(self, subscription: Subscription, record: bytes | None, now: Now) -> None:
         """End a subscription unless it has been refreshed after all (SUB-8); its last NOTIFY tells the record."""
@@ -346,7 +348,7 @@ class Notifier:
         if subscription.owes != Owes.STATE and now.ms < subscription.not_before:
             if not subscription.is_timed:
                 subscription.is_timed = True
-                self._timers.at(subscription.not_before, self._on_time, subscription)
+                self._timers.at(subscription.not_before, self._when_due, subscription)
             return
         subscription.is_busy = True
         way = way_of(subscription.saved.dialog(subscription.id))
@@ -402,7 +404,7 @@ class Notifier:
                 self._save(subscription)
             elif subscription.is_in_last_block and subscription.key in self._unsaved:
                 subscription.is_timed = True
-                self._timers.at(now.ms + STORE_WAIT_MS, self._on_time, subscription)
+                self._timers.at(now.ms + STORE_WAIT_MS, self._when_due, subscription)
                 return False
         subscription.cseq += 1
         return True

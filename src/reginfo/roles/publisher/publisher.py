@@ -83,6 +83,7 @@ class Publisher:
         """token makes tags and Call-IDs; chance draws from 0 to 1."""
         self._client = client
         self._timers = timers
+        self._when_due = self._on_time  # mentioned once, for all timers
         self._unsaved = unsaved
         self._token = token
         self._chance = chance
@@ -135,8 +136,8 @@ class Publisher:
         if self._hop is None:
             return
         for change in changes:
-            publication = self._publication(change.aor)
-            if publication in self._removals:
+            publication = self._publications.get(change.aor) or self._publication(change.aor)
+            if self._removals and publication in self._removals:
                 continue
             publication.read(change)
             if change.muted and not publication.is_news:
@@ -153,11 +154,12 @@ class Publisher:
         return publication
 
     def _news(self, publication: Publication, seq: int, now: Now) -> None:
-        publication.is_news = True
-        if publication not in self._untold:
+        if not publication.is_news and publication not in self._untold:
             publication.seq = seq
             self._untold[publication] = None
-        self._advance(publication, now)
+        publication.is_news = True
+        if not publication.is_busy:
+            self._advance(publication, now)
 
     def settled(self, seq: int) -> int:
         """Return up to which change, at most seq, the compositor has been told; all, if there is none to tell."""
@@ -174,7 +176,7 @@ class Publisher:
         if now.ms < publication.not_before:
             self._outage.forget(publication, now)  # it has a timer of its own
             return False
-        if self._outage.holds(publication):
+        if self._outage.is_down and self._outage.holds(publication):
             return False
         publication.is_busy = True
         self._client.send(self._hop, self, publication)
@@ -183,13 +185,14 @@ class Publisher:
     def _arm(self, publication: Publication, now: Now) -> None:
         """Have time look at a publication when it is due; however often that moves there is one timer."""
         due = publication.refresh_at
-        if publication.entity_tag is not None and not publication.is_busy:  # else the answer decides what lapses
-            due = min(due, publication.expires_at)
-        if now.ms < publication.not_before:
-            due = min(due, publication.not_before)
+        is_ours = publication.entity_tag is not None and not publication.is_busy  # else the answer decides what lapses
+        if is_ours and publication.expires_at < due:
+            due = publication.expires_at
+        if now.ms < publication.not_before < due:
+            due = publication.not_before
         if due < publication.timer_at:
             publication.timer_at = due
-            self._timers.at(due, self._on_time, publication)
+            self._timers.at(due, self._when_due, publication)
 
     def _on_time(self, publication: Publication, now: Now) -> None:
         if publication.timer_at > now.ms or self._publications.get(publication.aor) is not publication:
@@ -250,11 +253,11 @@ class Publisher:
 
     def request(self, subject: Publication, now: Now) -> Request | None:
         """Return the PUBLISH a publication is owed: initial, modify or refresh (RFC 3903 section 4)."""
-        if self._outage.holds(subject):
+        if self._outage.is_down and self._outage.holds(subject):
             subject.is_busy = False
             self._arm(subject, now)
             return None
-        if subject in self._removals and subject.entity_tag is not None:
+        if self._removals and subject in self._removals and subject.entity_tag is not None:
             subject.has_body = subject.is_due = False
             subject.is_ending = True
             values = [subject.aor, self._token(), subject.aor, self._call_id(subject.aor), "0", subject.entity_tag]
@@ -298,7 +301,7 @@ class Publisher:
                 return b""
         elif not publication.is_newer(publication.told, self._peer, home=True):
             return b""
-        return REGINFO_HEAD + b"0" + publication.document(None, publication.told, self._peer, now.ms, home=True)
+        return REGINFO_HEAD + b"0" + publication.tail(None, publication.told, self._peer, now.ms, home=True)
 
     def _expires(self, publication: Publication, now: Now) -> int:
         """Return the seconds to publish for: those of the contact that lasts longest, and one (KAM-1)."""
@@ -329,10 +332,11 @@ class Publisher:
             if response is None and subject.has_body and not subject.sent_empty:
                 subject.told_empty = False  # it may have arrived all the same
             self._refused(subject, status, response, now)
-        if subject in self._removals:
+        if self._removals and subject in self._removals:
             self.remove(subject.aor, now)
         elif subject.aor in self._publications:
-            self._advance(subject, now)
+            if subject.is_news or subject.is_due:
+                self._advance(subject, now)
             self._arm(subject, now)
 
     def renumbered(self, subject: Publication, cseq: int) -> None:

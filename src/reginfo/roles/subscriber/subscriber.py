@@ -88,6 +88,7 @@ class Subscriber:
         """
         self._client = client
         self._timers = timers
+        self._when_due = self._on_time  # mentioned once, for all timers
         self._unsaved = unsaved
         self._token = token
         self._chance = chance
@@ -232,7 +233,7 @@ class Subscriber:
         due = subscription.next_due
         if due < subscription.timer_at:
             subscription.timer_at = due
-            self._timers.at(due, self._on_time, subscription)
+            self._timers.at(due, self._when_due, subscription)
 
     def _on_time(self, subscription: Subscription, now: Now) -> None:
         if subscription.timer_at > now.ms or self._subscriptions.get(subscription.key) is not subscription:
