@@ -1,7 +1,7 @@
 """Mixed traffic: what a registrar is sent by different clients in one hour, in random order from a seed.
 
 The same octets go to every server.  What they lead to is computed while they are written, and compared with what the
-server holds in the end; every answer has to be 200.
+server holds in the end; every answer has to be a 2xx.
 
     python -m benchmarks.mixed [--requests 100000]
 """

@@ -51,7 +51,16 @@ cdef extern from "netinet/in.h" nogil:
         unsigned int ipi6_ifindex
 
 
-cdef extern from "netinet/udp.h" nogil:
+cdef extern from * nogil:
+    """
+    #include <netinet/udp.h>
+    #ifndef SOL_UDP
+    #define SOL_UDP 17
+    #endif
+    #ifndef UDP_SEGMENT         /* glibc before 2.29; whether the kernel has it shows at run time */
+    #define UDP_SEGMENT 103
+    #endif
+    """
     cdef enum:
         SOL_UDP
         UDP_SEGMENT

@@ -7,7 +7,7 @@ Its system calls never block and keep the GIL: handing that over costs more than
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport EAGAIN, EINTR, EIO, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset, strerror, strlen
 from posix.unistd cimport close as close_descriptor
@@ -74,7 +74,7 @@ cdef enum:
     STRIDE = DATAGRAM + 576     # a power of two would put the start of every datagram into the same cache sets
     CONTROL_IN = 128            # room for the drop counter and the packet information
     CONTROL_OUT = 64            # room for the packet information and the length of segments
-    MAX_SEGMENT = 1232          # octets: what every path carries in one packet (RFC 8200 section 5)
+    MAX_SEGMENT = 1232          # octets: what nearly every path carries in one packet (of IPv6 each, RFC 8200 5)
     MAX_SEGMENTED = 65000       # octets of the datagrams that the kernel gets as one
     MAX_ERRORS = 1024           # unreachable peers kept until they are taken; more are only counted
     MAX_NOTICES = 1024          # error notices read in one go; the kernel wakes us again for the rest
@@ -335,7 +335,7 @@ cdef class DatagramSocket:
     each flow carries the address its datagram was sent to and answers leave from it (RFC 3581 section 4).
 
     Datagrams of one length, one after the other to one address, are handed over in one piece, which the kernel cuts
-    (UDP_SEGMENT): routing and the device's queue are passed through once, which is two thirds of what sending costs.
+    (UDP_SEGMENT): routing and the device's queue are passed through once, which is two thirds of what sending 64 costs.
     """
 
     cdef readonly uint64_t received
@@ -346,6 +346,8 @@ cdef class DatagramSocket:
     cdef int descriptor
     cdef bint wildcard
     cdef bint segments                  # whether the kernel cuts
+    cdef bint has_uncut
+    cdef Address uncut                  # to where it refused to cut last
     cdef uint32_t overflow              # the kernel's drop counter as seen last
     cdef Address address
     cdef list unreachable
@@ -566,7 +568,7 @@ cdef class DatagramSocket:
             flow = <Flow?> item[1]
             self.outgoing_octets[i].iov_base = PyBytes_AS_STRING(octets)
             self.outgoing_octets[i].iov_len = PyBytes_GET_SIZE(octets)
-            if i > singly and self.joins(messages - 1, i) and self.is_same_way(before, flow):
+            if i > singly and self.joins(messages - 1, i, flow) and self.is_same_way(before, flow):
                 self.outgoing[messages - 1].msg_hdr.msg_iovlen += 1
             else:
                 self.begin(messages, flow)
@@ -581,7 +583,7 @@ cdef class DatagramSocket:
                 self.cut(&self.outgoing[i].msg_hdr, &self.outgoing_control[i])
         return messages
 
-    cdef inline bint joins(self, int message, int i) noexcept:
+    cdef inline bint joins(self, int message, int i, Flow flow) noexcept:
         # All but the last of what the kernel cuts have the same length.
         cdef size_t length = self.outgoing_octets[self.first[message]].iov_len
         return (
@@ -590,6 +592,7 @@ cdef class DatagramSocket:
             and self.outgoing_octets[i - 1].iov_len == length
             and 0 < self.outgoing_octets[i].iov_len <= length
             and <size_t> (i - self.first[message] + 1) * length <= MAX_SEGMENTED
+            and not (self.has_uncut and same_address(&flow.remote_address, &self.uncut))
         )
 
     cdef inline bint is_same_way(self, Flow flow, Flow other) noexcept:
@@ -637,7 +640,8 @@ cdef class DatagramSocket:
 
     cdef int push(self, int messages, list batch, Py_ssize_t start, int* singly) except -1:
         # Hand messages to the kernel; return how many datagrams are done with.  If it refuses what it should cut, the
-        # datagrams of that message, of which there are `singly`, are to be sent one by one.
+        # datagrams of that message, of which there are `singly`, are to be sent one by one, and so are those that go
+        # there later: its route is too narrow, goes through IPsec, or by a device without checksums of its own.
         cdef int done = 0, sent, attempts = 0
         while done < messages:
             sent = sendmmsg(self.descriptor, &self.outgoing[done], messages - done, MSG_DONTWAIT)
@@ -650,8 +654,11 @@ cdef class DatagramSocket:
                 break
             if errno == EINTR:
                 continue
-            if errno == EIO:
-                self.segments = False       # the device has no checksums of its own, and the kernel cuts for no other
+            if self.outgoing[done].msg_hdr.msg_iovlen > 1 and (errno == EINVAL or errno == EMSGSIZE or errno == EIO):
+                self.uncut = (<Flow> (<tuple> batch[start + self.first[done]])[1]).remote_address
+                self.has_uncut = True
+                singly[0] = self.first[done + 1] - self.first[done]
+                break
             # Either the news of an earlier datagram or a refusal of this one: only a refusal repeats itself.
             self.notices += 1
             self.drain()

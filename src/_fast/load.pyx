@@ -328,8 +328,8 @@ cdef class RegisterLoad:
     def run(self, requests: int, *, rate: float = 0.0, timeout: float = 60.0) -> LoadReport:
         """Send that many requests and wait for their answers, timeout seconds in all; what is missing then is lost.
 
-        Without a rate the window is kept full, and answers are looked for all the time; with one, requests are due at
-        even distances, and wait if the window is full.
+        Without a rate the window is kept full, and answers are looked for without sleeping while they come; with one,
+        requests are due at even distances, and wait if the window is full.
         """
         if requests < 0 or rate < 0 or timeout <= 0:
             raise ValueError("requests, rate or timeout out of range")

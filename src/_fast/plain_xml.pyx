@@ -1,13 +1,13 @@
 """Trees of plain documents: what nearly every peer writes, read without libxml2's parser.
 
 A document is plain if it is well-formed beyond doubt (XML 1.0 section 2.1, Namespaces in XML 1.0) and means what its
-octets say: printable ASCII, elements, attributes, declared namespaces, the five predefined entities.  Comments, CDATA,
-instructions, character references, other characters and whatever looks odd are for lxml, and so is every error.  The
-tree is made of libxml2's structs, as far as they are looked at, so that the same code reads both.
+octets say: lines of printable ASCII, elements, attributes, declared namespaces, the five predefined entities.
+Comments, CDATA, instructions, character references, other characters and whatever looks odd are for lxml, and so is
+every error.  The tree is made of libxml2's structs, as far as they are looked at, so that the same code reads both.
 """
 
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from lxml.includes.tree cimport XML_ATTRIBUTE_NODE, XML_ELEMENT_NODE, XML_TEXT_NODE, xmlAttr, xmlNode, xmlNs
 
@@ -82,7 +82,7 @@ cdef void* room(Arena* arena, size_t n) noexcept nogil:
     n = (n + ALIGNMENT - 1) & ~<size_t>(ALIGNMENT - 1)
     if <size_t>(arena.end - arena.pos) < n:
         size = max(n, <size_t>CHUNK)
-        chunk = <Chunk*>malloc(sizeof(Chunk) + size)
+        chunk = <Chunk*>PyMem_RawMalloc(sizeof(Chunk) + size)
         if chunk == NULL:
             return NULL
         chunk.before = arena.chunk
@@ -99,7 +99,7 @@ cdef void arena_free(Arena* arena) noexcept nogil:
     cdef Chunk* before
     while arena.chunk != NULL:
         before = arena.chunk.before
-        free(arena.chunk)
+        PyMem_RawFree(arena.chunk)
         arena.chunk = before
 
 
@@ -182,7 +182,7 @@ cdef bint take_value(Cursor* cur, Attribute* out) noexcept nogil:
                 break
             if is_any(equal_to(octets, <uint64_t>quote)):
                 break
-            cur.pos += 8
+            skip(cur, 8)
         octet = take(cur)
         if octet == quote:
             break
@@ -387,7 +387,7 @@ cdef bint take_content(Parser* parser, xmlNode* parent) noexcept nogil:
                 unprintable(octets) | equal_to(octets, 0x3C) | equal_to(octets, 0x26) | equal_to(octets, 0x5D)
             ):
                 break
-            cur.pos += 8
+            skip(cur, 8)
         octet = peek(cur)
         if octet == 0x3C:
             break

@@ -5,8 +5,6 @@
 """
 
 cimport cython
-from libc.stdint cimport int64_t
-
 from reginfo._fast.reginfo_xml cimport (
     Reginfo,
     ReginfoContact,

@@ -54,7 +54,9 @@ from reginfo._fast._cursor cimport (
     run,
     seek,
     skip,
+    skip_lws,
     take,
+    trim_lws,
 )
 from reginfo._fast._record cimport (
     CALL_ID,
@@ -1070,15 +1072,9 @@ cdef inline Cursor cursor_in(const xmlNode* node, bytes content) noexcept:
         cur = cursor_over(node.content, 0, strlen(<const char*>node.content))
     else:
         cur = cursor_over(octets_of(content), 0, PyBytes_GET_SIZE(content))
-    while is_blank(peek(&cur)):
-        take(&cur)
-    while left(&cur) and is_blank((cur.end - 1)[0]):
-        cur.end -= 1
+    skip_lws(&cur)
+    trim_lws(&cur)
     return cur
-
-
-cdef inline bint is_blank(int octet) noexcept nogil:
-    return octet == 0x20 or octet == 0x0A or octet == 0x09 or octet == 0x0D
 
 
 cdef inline bint is_all(const Cursor* cur, const char* word, Py_ssize_t n) noexcept nogil:

@@ -322,7 +322,7 @@ cdef inline void _skip_text(Cursor* cur) noexcept nogil:
         octets = eight_at(cur.pos)
         if is_any(unprintable(octets) | equal_to(octets, c'"') | equal_to(octets, c"\\")):
             return
-        cur.pos += 8
+        skip(cur, 8)
 
 
 cdef bint _take_quoted(Cursor* cur) noexcept nogil:

@@ -128,6 +128,10 @@ cdef class WorkQueues:
             else:
                 yield queue
 
+    def __contains__(self, aor: str) -> bool:
+        """Whether an AoR has works."""
+        return aor in self.queues
+
     @property
     def has_arrived(self) -> bool:
         """Whether there are works that can be decided now."""
@@ -141,10 +145,8 @@ cdef class WorkQueues:
         return list(<list>queue) if type(queue) is list else [queue]
 
     def put(self, work: object) -> None:
-        """Put work behind what has arrived for its AoR before it."""
+        """Put work, which has never been put, behind what has arrived for its AoR before it."""
         cdef str aor = work.aor
-        if received(work) is None:
-            work.is_claimed = False     # it may come again
         queue = self.queues.get(aor)
         if queue is None:
             self.queues[aor] = work

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reginfo.engine.works import Works
 from reginfo.fast import Flow, Registering, Turn, WorkQueues, parse_message
 from reginfo.model import Command
 from tests.harness import request
@@ -85,11 +86,24 @@ def test_works_are_taken_as_the_reference_takes_them(steps: list[object]) -> Non
         assert same(queues.queue("a"), [work for work in reference.works if work.aor == "a"])
 
 
-def test_a_work_may_come_again() -> None:
-    queues, again = WorkQueues(), command("a")
-    for _ in range(2):
-        queues.put(again)
-        turn = queues.take_turn()
-        assert turn.works == [again]
-        queues.release(turn)
-        assert not queues.has_arrived
+def test_many_works_of_one_aor_are_gone_over_once() -> None:
+    """SEC-3, TX-5: who floods an AoR with new requests makes each of them no dearer than the first."""
+
+    class Counted(Works):
+        gathered = 0
+
+        def queue(self, aor: str) -> list[Work]:
+            self.gathered += 1
+            return super().queue(aor)
+
+    works = Counted()
+    for number in range(50):
+        octets = request("REGISTER", call_id=f"c{number}", branch=f"z9hG4bK{number}")
+        for merged in (False, True):
+            one = parse_message(octets)
+            assert works.is_merged(one, "sip:alice@example.com") == merged
+            if not merged:
+                works.put(Registering(one, "sip:alice@example.com", PHONE, number, 0))
+    assert works.is_pending(parse_message(request("CANCEL", branch="z9hG4bK7")))
+    assert not works.is_pending(parse_message(request("CANCEL", branch="z9hG4bKother")))
+    assert works.gathered == 1

@@ -39,10 +39,9 @@ class Works(WorkQueues):
 
     def is_merged(self, request: SipMessage, aor: str) -> bool:
         """Tell whether an ongoing request is this one come by another path (TX-5); else it is ongoing from now on."""
-        queue = self.queue(aor)
-        if not queue:
+        if aor not in self:
             return False
-        ongoing = self._ongoing_in(aor, queue)
+        ongoing = self._ongoing_in(aor)
         merged = request.to.tag is None and _request_mark(request) in ongoing
         if not merged:
             ongoing.update((_request_mark(request), _branch_mark(request)))
@@ -54,15 +53,14 @@ class Works(WorkQueues):
             aor = cancel.aor
         except SipParseError:
             return False
-        queue = self.queue(aor)
-        return bool(queue) and _branch_mark(cancel) in self._ongoing_in(aor, queue)
+        return aor in self and _branch_mark(cancel) in self._ongoing_in(aor)
 
-    def _ongoing_in(self, aor: str, queue: list[Work]) -> set[_Mark]:
+    def _ongoing_in(self, aor: str) -> set[_Mark]:
         """Return what tells the requests in the queue of an AoR; gathered once, however many come behind them."""
         ongoing = self._ongoing.get(aor)
         if ongoing is None:
             ongoing = self._ongoing[aor] = set()
-            for work in queue:
+            for work in self.queue(aor):
                 if not isinstance(work, Command) and not (isinstance(work, Registering) and work.repeated):
                     ongoing.update((_request_mark(work.request), _branch_mark(work.request)))
         return ongoing

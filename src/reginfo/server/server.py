@@ -62,7 +62,7 @@ SHORT_TICK = 0.005  # seconds, while a mass of expiries or changes is worked off
 SAVE_MS = 1_000
 EXPIRIES_PER_TICK = 100  # two milliseconds of work or three: a mass expiry does not stall the loop
 EXPIRIES_WHILE_BUSY = 50  # about a millisecond: phones hardly feel it
-WORK_WHILE_BUSY = 16  # requests begun at once while phones wait: half a millisecond, and as much for their answers
+WORK_WHILE_BUSY = 16  # own requests begun at once while phones wait: half a millisecond, and as much for the answers
 LOOK = 0.025  # seconds between two looks how late the loop is
 FINISH_SECONDS = 2.0  # for each consumer to read what it has not, when the server closes
 
