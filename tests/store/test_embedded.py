@@ -370,13 +370,17 @@ async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: 
     await store.close()
 
 
-def policies() -> set[int]:
-    """Return those of the threads of databases."""
+NONE, SMALL, EQUAL = (os.SCHED_IDLE, 0), (os.SCHED_OTHER, 10), (os.SCHED_OTHER, 0)
+
+
+def turns() -> set[tuple[int, int]]:
+    """Return policy and niceness of the threads of databases."""
     seen = set()
     for name in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # threads end
             if name.read_bytes().startswith(b"rocksdb:"):
-                seen.add(os.sched_getscheduler(int(name.parent.name)))
+                thread = int(name.parent.name)
+                seen.add((os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)))
     return seen
 
 
@@ -388,21 +392,24 @@ def write(disk: Disk) -> None:
 
 
 @pytest.mark.skipif(not may_return(), reason="threads of this user cannot leave SCHED_IDLE")
-@pytest.mark.parametrize("late", ["_BEHIND_BUFFERS", "_BEHIND_FILES"])
+@pytest.mark.parametrize(
+    ("late", "share"),
+    [("_SOME_BUFFERS", SMALL), ("_SOME_FILES", SMALL), ("_BEHIND_BUFFERS", EQUAL), ("_BEHIND_FILES", EQUAL)],
+)
 def test_flushes_and_merges_wait_for_an_idle_processor_unless_they_are_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str, share: tuple[int, int]
 ) -> None:
     """They are nobody's answer; but on a processor that is never idle, all would wait for them in the end."""
     disk = Disk(tmp_path / "database", create=True)
-    assert policies() == {os.SCHED_IDLE}
+    assert turns() == {NONE}
     with monkeypatch.context() as patch:
         patch.setattr(f"reginfo.store.disk.{late}", 0)
         write(disk)
-        assert policies() == {os.SCHED_OTHER}
+        assert turns() == {share}
     write(disk)
-    assert policies() == {os.SCHED_IDLE}
+    assert turns() == {NONE}
     disk.close()
-    assert policies() <= {os.SCHED_OTHER}
+    assert turns() <= {EQUAL}
 
 
 @pytest.mark.skipif(not may_return(), reason="threads of this user cannot leave SCHED_IDLE")
@@ -415,16 +422,16 @@ def test_a_database_that_is_behind_is_not_made_to_wait_by_another_one(
         patch.setattr("reginfo.store.disk._BEHIND_BUFFERS", 0)
         write(behind)
     other = Disk(tmp_path / "other", create=True)
-    assert policies() == {os.SCHED_OTHER}
+    assert turns() == {EQUAL}
     behind.close()
-    assert policies() == {os.SCHED_IDLE}
+    assert turns() == {NONE}
     other.close()
-    assert policies() <= {os.SCHED_OTHER}
+    assert turns() <= {EQUAL}
 
 
 def test_who_may_not_return_from_idle_does_not_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reginfo.store.background.may_return", lambda: False)
     disk = Disk(tmp_path / "database", create=True)
     write(disk)
-    assert policies() == {os.SCHED_OTHER}
+    assert turns() == {EQUAL}
     disk.close()

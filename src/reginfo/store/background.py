@@ -1,16 +1,18 @@
-"""The threads in which RocksDB flushes and merges, and which turn of the processor they have.
+"""The threads in which RocksDB flushes and merges, and which share of the processor they have.
 
 What they do is nobody's answer.  An ordinary thread of theirs takes the processor from the event loop for milliseconds,
 and even the nicest one keeps it for as long once it has it; under SCHED_IDLE (sched(7)) they give it back at once.  On
-a processor that is never idle they would not get on at all, until a write waits for them: so they are ordinary again
-while they are behind.  Where the system would not let them return (it takes RLIMIT_NICE 20), they stay ordinary.
+a processor that is never idle they would not get on at all, until a write waits for them: so they have a small share
+while there is something to catch up with, and that of everybody else before a write has to wait.  Where the system
+would not let them return (it takes RLIMIT_NICE 20), they stay ordinary.
 """
 
 import contextlib
 import os
 import threading
+from enum import IntEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 def may_return() -> bool:
@@ -29,42 +31,52 @@ def may_return() -> bool:
     return returned.is_set()
 
 
-def _set_policy(policy: int) -> None:
+class Share(IntEnum):
+    """What the threads have of a processor that everybody wants."""
+
+    NONE = 0
+    SMALL = 1
+    "A tenth of it."
+    EQUAL = 2
+
+
+_TURNS: Final = {Share.NONE: (os.SCHED_IDLE, 0), Share.SMALL: (os.SCHED_OTHER, 10), Share.EQUAL: (os.SCHED_OTHER, 0)}
+"Policy and niceness, of which each step takes a fifth of the weight."
+
+
+def _set(share: Share) -> None:
+    policy, niceness = _TURNS[share]
     for name in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # threads end
             if name.read_bytes().startswith(b"rocksdb:"):
-                os.sched_setscheduler(int(name.parent.name), policy, os.sched_param(0))
+                thread = int(name.parent.name)
+                os.sched_setscheduler(thread, policy, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
 class Background:
     """What one database wants of the threads, which are those of all databases of the process."""
 
-    _behind: ClassVar[dict["Background", bool]] = {}
-    "Of the open databases."
-    _policy: ClassVar[int] = os.SCHED_OTHER
+    _wanted: ClassVar[dict["Background", Share]] = {}
+    "By the open databases."
+    _share: ClassVar[Share] = Share.EQUAL
 
     def __init__(self) -> None:
         self._may_wait = may_return()
 
-    def wait(self) -> None:
-        """Let the threads run while nobody else wants to, unless another database is behind."""
+    def want(self, share: Share) -> None:
+        """Let the threads have this share, or what another database wants of them, if that is more."""
         if self._may_wait:
-            self._behind[self] = False
-            self._settle()
-
-    def hurry(self) -> None:
-        """Let the threads have their share of the processor."""
-        if self._may_wait:
-            self._behind[self] = True
+            self._wanted[self] = share
             self._settle()
 
     def end(self) -> None:
         """Want nothing any more."""
-        self._behind.pop(self, None)
+        self._wanted.pop(self, None)
         self._settle()
 
     def _settle(self) -> None:
-        policy = os.SCHED_OTHER if not self._behind or any(self._behind.values()) else os.SCHED_IDLE
-        if policy != Background._policy:
-            Background._policy = policy
-            _set_policy(policy)
+        share = max(self._wanted.values(), default=Share.EQUAL)
+        if share != Background._share:
+            Background._share = share
+            _set(share)

@@ -15,7 +15,7 @@ from rocksdict import (
 )
 
 from reginfo.errors import StoreRefused, StoreUnavailable
-from reginfo.store.background import Background
+from reginfo.store.background import Background, Share
 
 ROW = b"r"
 JOURNAL = b"j"
@@ -32,6 +32,8 @@ _WRITE_BUFFER = 8 << 20  # small enough for the cache of a processor: a third of
 _WRITE_BUFFERS = 16  # writes go on while earlier buffers are flushed, with what time is left
 _UNSORTED_FILES = 16  # merged at once: fewer merges of a large table, and rows are read at start only
 _LOOK_WRITES = 64  # between two looks whether flushes and merges are behind
+_SOME_BUFFERS = 1  # there is something to catch up with
+_SOME_FILES = _UNSORTED_FILES + 8
 _BEHIND_BUFFERS = _WRITE_BUFFERS // 2
 _BEHIND_FILES = 2 * _UNSORTED_FILES
 
@@ -83,7 +85,7 @@ class Disk:
             database = Rdict(str(self._path), _options(create))
         except Exception as error:
             raise StoreRefused(f"{self._path} cannot be opened: {_line(error)}") from error
-        self._background.wait()
+        self._background.want(Share.NONE)
         return database
 
     def reopen(self) -> None:
@@ -92,7 +94,7 @@ class Disk:
         self._db = self._open(create=False)
 
     def close(self) -> None:
-        self._background.hurry()  # what they have begun is waited for
+        self._background.want(Share.EQUAL)  # what they have begun is waited for
         # A database in which a write failed says so again when it is closed, and so does a closed one.
         with contextlib.suppress(Exception):
             self._db.close()
@@ -109,13 +111,15 @@ class Disk:
             raise StoreUnavailable(f"store: {_line(error)}", retry_after=RETRY_AFTER) from error
 
     def _look_behind(self) -> None:
-        """Let flushes and merges hurry long before a write would wait for them."""
+        """Let flushes and merges get on long before a write would wait for them."""
         buffers = self._db.property_int_value("rocksdb.num-immutable-mem-table") or 0
         files = int(self._db.property_value("rocksdb.num-files-at-level0") or 0)
         if buffers >= _BEHIND_BUFFERS or files >= _BEHIND_FILES:
-            self._background.hurry()
+            self._background.want(Share.EQUAL)
+        elif buffers >= _SOME_BUFFERS or files >= _SOME_FILES:
+            self._background.want(Share.SMALL)
         else:
-            self._background.wait()
+            self._background.want(Share.NONE)
 
     def sync(self) -> None:
         """Return once all that was written is on the disk; may be called in another thread."""
