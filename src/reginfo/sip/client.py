@@ -90,7 +90,8 @@ class Client:
     def send(self, hop: Hop, sender: Sender, subject: object) -> None:
         """Have sender asked for a request about subject as soon as one may go to hop."""
         destination = self._at(hop)
-        destination.waiting.append((sender, subject))
+        destination.waiting.append(sender)
+        destination.waiting.append(subject)
         self._ready[destination] = None
 
     def pause_s(self, hop: Hop, now: Now) -> int:
@@ -113,7 +114,7 @@ class Client:
                 continue
             places = self._order(destination, now)
             while limit > 0 and destination.waiting and destination.windowed < WINDOW:
-                sender, subject = destination.waiting.popleft()
+                sender, subject = destination.waiting.popleft(), destination.waiting.popleft()
                 limit -= 1
                 try:
                     request = sender.request(subject, now)

@@ -1,13 +1,13 @@
 """Where requests go: destinations, the servers each has, and which of those were found dead."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reginfo.fast import Flow, Via
 from reginfo.sip.routing import Hop, own_host
 
 if TYPE_CHECKING:
-    from reginfo.sip.exchange import Exchange, Sender
+    from reginfo.sip.exchange import Exchange
 
 MAX_DEAD: Final = 1024  # servers remembered; beyond it the one found dead first is tried like any other
 DEAD_MS: Final = 60_000  # a server that did not answer is tried last for so long
@@ -46,7 +46,8 @@ class Destination:
         self.places: tuple[Place, ...] = ()
         self.place: Place | None = None  # the one that is tried first; None if no way leads there
         self.good_until = 0  # until when they need not be looked for
-        self.waiting: deque[tuple[Sender, object]] = deque()
+        self.waiting: deque[Any] = deque()
+        "Sender, subject, sender, subject: no object for the pair."
         self.underway = 0
         self.windowed = 0
         self.paused_until = 0
