@@ -1,4 +1,4 @@
-"""`reginfo drain --final`: watchers and compositor are told, and the next start knows of neither."""
+"""`reginfo drain --final`: watchers, compositor and whoever is followed are told, and the next start knows of none."""
 
 import socket
 import time
@@ -47,13 +47,14 @@ def eventually(folder: Path, group: str, name: str, value: int) -> None:
 
 
 def test_a_server_that_leaves_for_good_leaves_nothing_behind(tmp_path: Path) -> None:
-    """RFC 6665 section 4.1.3, RFC 3903 section 4.5."""
+    """RFC 6665 sections 4.1.2.3 and 4.1.3, RFC 3903 section 4.5."""
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    with running_server(there, ["example.com"], '[compositor]\npublishers = ["127.0.0.1"]\n') as compositor:
+    options = f'{OPTIONS}[compositor]\npublishers = ["127.0.0.1"]\n'
+    with running_server(there, ["example.com"], options) as compositor:
         proxy = "sip:{}:{}".format(*compositor.udp)
-        options = OPTIONS + f'[pua_reginfo]\noutbound_proxy = "{proxy}"\n'
+        options = OPTIONS + f'[pua_reginfo]\noutbound_proxy = "{proxy}"\nsubscribe = ["sip:bob@example.com"]\n'
         server = RunningServer(here, ["example.com"], options)
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
@@ -62,6 +63,7 @@ def test_a_server_that_leaves_for_good_leaves_nothing_behind(tmp_path: Path) -> 
                 assert asked(phone, "REGISTER", "Expires: 600").status == 200
                 assert asked(phone, "SUBSCRIBE", "Event: reg", "Expires: 600").status == 200
                 eventually(there, "publications", "compositor", 1)
+                eventually(there, "subscriptions", "notifier", 1)
                 first = parse_message(phone.recv(65_536))
                 assert first.method == "NOTIFY"
                 phone.send(write_response(first, 200, to_tag="w"))
@@ -79,6 +81,7 @@ def test_a_server_that_leaves_for_good_leaves_nothing_behind(tmp_path: Path) -> 
         finally:
             server.stop()
         assert statistics(there)["publications"]["compositor"] == 0
+        assert statistics(there)["subscriptions"]["notifier"] == 0
         assert statistics(there)["usrloc"]["contacts"] == 0
         with running_server(here, ["example.com"], options):
             counts = statistics(here)

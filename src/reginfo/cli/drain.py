@@ -15,8 +15,9 @@ from reginfo.cli._remote import config_option, confirm, connected, socket_option
 def drain(final: bool, yes: bool, socket: str | None, file: Path | None) -> None:
     """Have the running server finish what it has begun, save what it knows, and end, as SIGTERM does.
 
-    With --final its watchers are told that their subscriptions are over (terminated;reason=deactivated), and what it
-    has published is removed; it waits some seconds for the answers.  Without, both go on after the next start.
+    With --final its watchers are told that their subscriptions are over (terminated;reason=deactivated), what it has
+    published is removed, and its own subscriptions end; it waits some seconds for the answers.  Without, all of them go
+    on after the next start.
 
     \b
     Examples:

@@ -260,7 +260,7 @@ class Engine:
             return  # an ACK of an answer that was not ours (TX-8)
         if verdict:
             self._answers.dismiss(request, flow, fingerprint, self._admission.refusal(verdict, request), now)
-        elif self._drain_retry_after:
+        elif self._drain_retry_after and method != "NOTIFY":  # which is the end of what we are leaving
             self._answers.dismiss(request, flow, fingerprint, unavailable(self._drain_retry_after), now)
         else:
             self._authentication.take(Arrival(request, flow, fingerprint, now, self._muted), now)

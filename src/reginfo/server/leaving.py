@@ -17,11 +17,11 @@ LOOK_SECONDS: Final = 0.02
 
 
 async def leave(roles: Roles, store: Store, now: Callable[[], Now], schedule: Callable[[], None]) -> None:
-    """End the subscriptions of watchers (RFC 6665 section 4.1.3) and our publications (RFC 3903 section 4.5).
+    """End the subscriptions of watchers (RFC 6665 section 4.1.3), our own (4.1.2.3) and our publications (RFC 3903).
 
     Returns once all of that is answered, or has not been for some seconds; schedule() has sent what is owed.
     """
-    notifier, publisher = roles.notifier, roles.publisher
+    notifier, publisher, subscriber = roles.notifier, roles.publisher, roles.subscriber
     subscriptions = len(notifier)
     for aors in _slices(list(notifier.followed())):
         for aor, record in zip(aors, await store.load(aors), strict=True):
@@ -33,12 +33,17 @@ async def leave(roles: Roles, store: Store, now: Callable[[], Now], schedule: Ca
             publisher.remove(aor, now())
         schedule()
         await asyncio.sleep(0)
+    for uris in _slices([subscription.uri for subscription in subscriber]):
+        for uri in uris:
+            subscriber.unfollow(uri, now())
+        schedule()
+        await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     until = loop.time() + ANSWER_SECONDS
-    while (unanswered := len(notifier) + publisher.removing) and loop.time() < until:
+    while (unanswered := len(notifier) + publisher.removing + len(subscriber)) and loop.time() < until:
         await asyncio.sleep(LOOK_SECONDS)
     logger.info("left for good subscriptions=%d unanswered=%d", subscriptions, unanswered)
 
 
-def _slices(aors: list[str]) -> Iterator[list[str]]:
-    return (aors[start : start + SLICE] for start in range(0, len(aors), SLICE))
+def _slices(uris: list[str]) -> Iterator[list[str]]:
+    return (uris[start : start + SLICE] for start in range(0, len(uris), SLICE))
