@@ -239,14 +239,14 @@ cdef class Intake:
 
         That of a REGISTER lists the bindings as decided (RFC 3261 10.3 step 8) with what mint makes, and has the rows
         of granted.  Each is remembered for retransmissions of its request.  other() is called, in order, for every
-        other work, and for a REGISTER that arrived before oldest_ms or moves a flow.
+        other work, for one that moves a flow, and for a REGISTER that arrived before oldest_ms.
         """
         cdef Registering work
         cdef bytes octets
         cdef Flow flow
         cdef int answered = 0
         for item in works:
-            if type(item) is Hearing and (<Hearing>item).outcome is _accepted:
+            if type(item) is Hearing and (<Hearing>item).outcome is _accepted and not (<Hearing>item).moves_flow:
                 self.confirm(<Hearing>item, now_ms, output)
                 answered += 1
                 continue

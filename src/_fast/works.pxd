@@ -25,6 +25,7 @@ cdef class Received:
     cdef public bint trying         # a 100 has gone out
     cdef public bint muted          # what it changes is not published
     cdef public str info            # Authentication-Info of its 200, None or empty without one
+    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public Outcome outcome
     cdef public Change change
     cdef bint is_claimed            # it is in a turn
@@ -33,7 +34,6 @@ cdef class Received:
 
 cdef class Registering(Received):
     cdef public bint repeated       # an absorbed retransmission: only the listing is rendered again
-    cdef public bint moves_flow     # what it changes has to do with flows that bindings end with
     cdef public bytes listing
 
 

@@ -23,6 +23,7 @@ class Received:
     trying: bool
     muted: bool
     info: str | None
+    moves_flow: bool
     outcome: Outcome
     change: Change | None
     def __init__(
@@ -52,7 +53,6 @@ class Received:
 @final
 class Registering(Received):
     repeated: bool
-    moves_flow: bool
     listing: bytes | None
 
 @final

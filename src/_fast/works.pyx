@@ -262,9 +262,9 @@ def decide_works(
                 change = finished(draft, "notify", (<Hearing>work).subscription.origin, work.muted)
             else:
                 change = finished(draft, "register", "", work.muted)
-                (<Registering>work).moves_flow = change is not None and change.touches_flows
                 (<Registering>work).listing = drafted(draft)
             work.change = change
+            work.moves_flow = change is not None and change.touches_flows
         if change is not None:
             changes.append(change)
             if not change.record:

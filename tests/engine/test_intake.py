@@ -458,13 +458,50 @@ def test_what_is_heard_is_learned() -> None:
     assert house.engine._intake.heard.totals()["udp"] == 2
 
 
-def test_what_is_heard_and_not_stored_is_asked_for_again() -> None:
-    """RIC-8, STO-4: 503, and the whole state is fetched."""
+def test_what_a_notify_ends_is_bound_to_no_flow_any_more() -> None:
+    """OUT-5: a binding whose time was over goes with the change that a NOTIFY makes; its flow is not watched for it."""
+    common, general = Follower(), Follower()
+    general.engine._intake = GeneralRoad(general)  # type: ignore[assignment]
+    phone = Flow("udp", LOCAL, ("192.0.2.9", 4444))
+    instance = ';reg-id=1;+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+    bound = contact("sip:1@192.0.2.9", 60, instance)
+    outbound = request("REGISTER", bound, "Supported: path, outbound", via="192.0.2.9:4444;rport")
+    for house in (common, general):
+        assert house.ask(outbound, phone).status == 200
+        assert house.engine.flows._bound
+        for number in (0, 1):
+            octets = Said(('id="1" state="active" event="registered" expires="300"',)).octets(
+                house.subscribe, number + 1, number
+            )
+            house.engine.receive([(octets, EAST)], house.now())
+            house.settle()
+            house.now_ms += 70_000
+        assert not house.engine.flows._bound
+    assert everything(common) == everything(general)
+
+
+def test_only_the_last_notify_is_taken_while_draining() -> None:
+    """SUB-17: what goes on would keep the server from leaving."""
+    house = Follower()
+    statuses = []
+    for number, state in enumerate(("active;expires=600", "active;expires=600", "terminated;reason=timeout")):
+        octets = Said(state=state).octets(house.subscribe, number + 1, number)
+        house.engine.receive([(octets, EAST)], house.now())
+        house.settle()
+        statuses += [parse_message(octets).status for octets, _ in house.engine.take_output()]
+        house.engine.drain(10)
+    assert statuses == [200, 503, 200]
+
+
+@pytest.mark.parametrize("seconds", [0, 40])
+def test_what_is_heard_and_not_stored_is_asked_for_again(seconds: int) -> None:
+    """RIC-8, STO-4: 503, and the whole state is fetched, however long that took."""
     house = Follower()
     for number in (0, 1):
         house.engine.receive([(Said().octets(house.subscribe, number + 1, number), EAST)], house.now())
         if number:
             turn = house.engine.take_turn()
+            house.now_ms += 1000 * seconds
             house.engine.fail(turn.works, {}, 5, house.now())
             house.engine.settle(turn, house.now())
         house.settle()

@@ -152,7 +152,6 @@ class TestFlow:
             Flow("udp", ("192.0.2.9", 5060), ("192.0.2.1", 1)).reply(port)
 
 
-@network
 def test_datagrams_are_told_from_messages_of_streams() -> None:
     """TRN-2: in order; the very list if there is nothing else, which is how a server sees that."""
     here, there = ("127.0.0.1", 5060), ("192.0.2.1", 5060)
@@ -165,6 +164,7 @@ def test_datagrams_are_told_from_messages_of_streams() -> None:
         datagrams_among([(b"1", "udp")])  # type: ignore[list-item]
 
 
+@network
 class TestDatagramSocket:
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
     def test_datagrams_keep_octets_order_and_flow(self, bound: Callable[[str], DatagramSocket], host: str) -> None:

@@ -373,6 +373,10 @@ async def test_the_index_of_a_temporary_gruu_is_found_after_a_restart(tmp_path: 
 NONE, SMALL, EQUAL = (os.SCHED_IDLE, 0), (os.SCHED_OTHER, 10), (os.SCHED_OTHER, 0)
 
 
+NICENESS = 5
+niceness_of = os.getpriority
+
+
 def turns() -> set[tuple[int, int]]:
     """Return policy and niceness of the threads of databases."""
     seen = set()
@@ -380,7 +384,7 @@ def turns() -> set[tuple[int, int]]:
         with contextlib.suppress(OSError):  # threads end
             if name.read_bytes().startswith(b"rocksdb:"):
                 thread = int(name.parent.name)
-                seen.add((os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)))
+                seen.add((os.sched_getscheduler(thread), niceness_of(os.PRIO_PROCESS, thread)))
     return seen
 
 
@@ -425,6 +429,23 @@ def test_a_database_that_is_behind_is_not_made_to_wait_by_another_one(
     assert turns() == {EQUAL}
     behind.close()
     assert turns() == {NONE}
+    other.close()
+    assert turns() <= {EQUAL}
+
+
+@pytest.mark.skipif(not may_return(), reason="threads of this user cannot leave SCHED_IDLE")
+def test_a_share_is_counted_from_the_niceness_of_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that are less nice than the event loop would have more of the processor than it."""
+    monkeypatch.setattr("reginfo.store.background.os.getpriority", lambda kind, who: NICENESS)
+    disk = Disk(tmp_path / "database", create=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("reginfo.store.disk._SOME_BUFFERS", 0)
+        write(disk)
+        assert turns() == {(os.SCHED_OTHER, NICENESS + 10)}
+    disk.close()
+    assert turns() <= {(os.SCHED_OTHER, NICENESS)}
+    monkeypatch.undo()
+    other = Disk(tmp_path / "other", create=True)
     other.close()
     assert turns() <= {EQUAL}
 

@@ -65,6 +65,7 @@ logger = logging.getLogger(__name__)
 TRYING_AFTER_MS: Final = 3_500  # no final answer by then is owed a 100 (RFC 4320 section 4.1)
 
 _FAILED: Final = Outcome(500)
+_HEARD: Final = Outcome(200)
 
 
 KEEP: Final = Outcome(0)
@@ -244,7 +245,10 @@ class Engine:
         self._works.put(command)
 
     def drain(self, retry_after: int) -> None:
-        """Refuse every new request from now on with 503 (works already taken are finished)."""
+        """Refuse every new request from now on with 503; works already taken are finished.
+
+        A NOTIFY that ends a subscription is taken: it answers to our leaving.
+        """
         self._drain_retry_after = retry_after
 
     def _admit(self, request: SipMessage, flow: Flow, fingerprint: int, now: Now) -> None:
@@ -260,7 +264,7 @@ class Engine:
             return  # an ACK of an answer that was not ours (TX-8)
         if verdict:
             self._answers.dismiss(request, flow, fingerprint, self._admission.refusal(verdict, request), now)
-        elif self._drain_retry_after and method != "NOTIFY":  # which is the end of what we are leaving
+        elif self._drain_retry_after and not _ends_subscription(request):
             self._answers.dismiss(request, flow, fingerprint, unavailable(self._drain_retry_after), now)
         else:
             self._authentication.take(Arrival(request, flow, fingerprint, now, self._muted), now)
@@ -359,9 +363,9 @@ class Engine:
                 if work.done is not None:
                     work.done(work)
                 return
-            if isinstance(work, Hearing):  # what it says is not written down
-                work.outcome = unavailable(OVERLOAD_RETRY_AFTER)
-                self.roles.subscriber.lost(work.subscription, now)
+            if isinstance(work, Hearing):
+                self._conclude_hearing(work, now)
+                return
             if now.ms - work.arrived_ms < LATE_MS:
                 listing = work.listing if isinstance(work, Registering) else None
                 if work.info and work.outcome.status < 300:
@@ -373,6 +377,13 @@ class Engine:
         except Exception:  # one answer must not cost those behind it
             self.counts.error(INTERNAL)
             logger.exception("answer failed aor=%s", work.aor)
+
+    def _conclude_hearing(self, work: Hearing, now: Now) -> None:
+        outcome = _HEARD
+        if work.outcome is not ACCEPTED:  # what it says is not written down
+            outcome = unavailable(OVERLOAD_RETRY_AFTER)
+            self.roles.subscriber.lost(work.subscription, now)
+        self._answers.respond(work.request, work.flow, work.fingerprint, outcome, now)
 
     # -- time and the network ---------------------------------------------------------------------------
 
@@ -425,3 +436,9 @@ class Engine:
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return what was counted: requests by method, final responses by status, and what went wrong."""
         return self.counts.statistics()
+
+
+def _ends_subscription(request: SipMessage) -> bool:
+    """Tell whether a request is the last NOTIFY of a subscription (RFC 6665 section 4.1.3)."""
+    state = request.subscription_state if request.method == "NOTIFY" else None
+    return state is not None and state.state == "terminated"

@@ -57,7 +57,7 @@ class Sender(Protocol):
         """Take note that the request about subject goes again under this CSeq, with a password (RFC 3261 22.2)."""
 
 
-class Exchange(msgspec.Struct, eq=False, gc=False):  # what leads back to one lets go of it once it is over
+class Exchange(msgspec.Struct, eq=False):
     """One request at one server, from its first transmission to its last answer."""
 
     branch: str

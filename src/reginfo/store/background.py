@@ -14,21 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar, Final
 
-
-def may_return() -> bool:
-    """Return whether a thread of this process may leave SCHED_IDLE: one tries it, and ends."""
-    returned = threading.Event()
-
-    def go_and_return() -> None:
-        with contextlib.suppress(OSError):
-            for policy in (os.SCHED_IDLE, os.SCHED_OTHER):
-                os.sched_setscheduler(0, policy, os.sched_param(0))
-            returned.set()
-
-    thread = threading.Thread(target=go_and_return)
-    thread.start()
-    thread.join()
-    return returned.is_set()
+MAX_NICENESS: Final = 19
 
 
 class Share(IntEnum):
@@ -41,11 +27,32 @@ class Share(IntEnum):
 
 
 _TURNS: Final = {Share.NONE: (os.SCHED_IDLE, 0), Share.SMALL: (os.SCHED_OTHER, 10), Share.EQUAL: (os.SCHED_OTHER, 0)}
-"Policy and niceness, of which each step takes a fifth of the weight."
+"Policy, and niceness above that of the process; each step of it takes a fifth of the weight."
+
+
+def _niceness(share: Share) -> int:
+    return min(os.getpriority(os.PRIO_PROCESS, os.getpid()) + _TURNS[share][1], MAX_NICENESS)
+
+
+def may_return() -> bool:
+    """Return whether a thread of this process may have a smaller share and an equal one again: one tries, and ends."""
+    returned = threading.Event()
+
+    def go_and_return() -> None:
+        with contextlib.suppress(OSError):
+            for share in (Share.NONE, Share.SMALL, Share.EQUAL):
+                os.sched_setscheduler(0, _TURNS[share][0], os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _niceness(share))
+            returned.set()
+
+    thread = threading.Thread(target=go_and_return)
+    thread.start()
+    thread.join()
+    return returned.is_set()
 
 
 def _set(share: Share) -> None:
-    policy, niceness = _TURNS[share]
+    policy, niceness = _TURNS[share][0], _niceness(share)
     for name in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # threads end
             if name.read_bytes().startswith(b"rocksdb:"):
