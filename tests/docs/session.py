@@ -39,6 +39,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running: list[Running] = []
+        self._background: list[Running] = []
+        "Those that went on while the page went on; one may have ended since, having said its last words."
         self._holder = self._network()
         names = ("HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "REGINFO_REQUIRE_PEERS")
         self.environment = {name: os.environ[name] for name in names if name in os.environ}
@@ -90,6 +92,7 @@ class Session:
         self._running.append(running)
         if endless:
             running.await_output(shown)
+            self._background.append(running)
             return
         code = running.finish()
         assert "Traceback" not in running.output, running.output
@@ -99,12 +102,11 @@ class Session:
             assert code == 0, f"{command} ended with {code}: {running.output}"
 
     def later(self, shown: str) -> None:
-        """Wait for more output of what still runs, of the command begun last that says it."""
-        alive = [running for running in reversed(self._running) if running.is_alive]
+        """Wait for more output of what went on in the background, of the command begun last that says it."""
         end = time.monotonic() + PATIENCE
-        while not any(running.says(shown) for running in alive):
+        while not any(running.says(shown) for running in reversed(self._background)):
             if time.monotonic() > end:
-                said = "\n".join(f"$ {running.command}\n{running.output}" for running in alive)
+                said = "\n".join(f"$ {running.command}\n{running.output}" for running in self._background)
                 raise AssertionError(f"nothing says\n{shown}\nbut\n{said}")
             time.sleep(0.02)
 
