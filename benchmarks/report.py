@@ -30,6 +30,7 @@ from benchmarks.promises import FEW, Samples, lines, markdown
 from benchmarks.sipp_table import HERE, REGISTER, RESULTS, circumstances, loss_free, ramp
 from reginfo.cli._peers import Peer, await_answer, free_port, registrar, running
 from reginfo.cli.bench import Bench
+from reginfo.errors import ReginfoError
 
 MIXED_REQUESTS = 100_000
 ROOT = HERE.parent
@@ -189,7 +190,7 @@ def feel(name: str, pairs: int) -> Felt:
     """Return what others felt; what could not be measured misses its bounds, and the report goes on."""
     try:
         return WORKS[name](pairs)
-    except (click.ClickException, AssertionError) as error:
+    except (click.ClickException, AssertionError, ReginfoError) as error:
         click.echo(f"  {name}: {error}", err=True)
         return Felt(name, nan, nan, nan, nan, nan)
 
