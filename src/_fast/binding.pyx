@@ -33,6 +33,7 @@ from reginfo._fast._chars cimport (
     DIGIT,
     TOKEN,
     VALUE,
+    is_word,
     octet_is,
     same_ignoring_case,
 )
@@ -52,6 +53,7 @@ from reginfo._fast._cursor cimport (
 from reginfo._fast._record cimport (
     CALL_ID,
     DISPLAY_NAME,
+    EVENTS,
     FLOW,
     MAX_ROWS,
     MAX_TEXT,
@@ -1077,6 +1079,61 @@ def beyond_refreshes(
     return refreshed, others
 
 
+def tally_contacts(changes: Sequence[Change]) -> tuple[list[int], int, int, list[tuple[str, int]]]:
+    """Count what changes did to contacts.
+
+    Returns how often each contact event was, in their order; by how many the AoRs with a contact are more, and the
+    contacts whose URI is sip and says nothing of a transport; the URIs of other contacts, with 1 where one has come and
+    -1 where one has gone.
+    """
+    cdef Change change
+    cdef const uint8_t* row
+    cdef const uint8_t* octets
+    cdef Py_ssize_t at
+    cdef int64_t[EVENTS] events
+    cdef int64_t aors = 0
+    cdef int64_t plain = 0
+    cdef list others = []
+    memset(events, 0, sizeof(events))
+    for change in changes:
+        octets = octets_of(change.ended)
+        at = 0
+        while at < PyBytes_GET_SIZE(change.ended):
+            tally_row(&octets[at], events, &plain, others)
+            at += row_size(&octets[at])
+        if PyBytes_GET_SIZE(change.record):
+            octets = octets_of(change.record)
+            row = record_rows(octets)
+            for _ in range(record_head(octets).rows):
+                if row_head(row).revision == change.revision and not row_is_hidden(row):
+                    tally_row(row, events, &plain, others)
+                row = &row[row_size(row)]
+        aors += (PyBytes_GET_SIZE(change.record) > 0) - (change.base_revision > 0)
+    return [events[event] for event in range(EVENTS)], aors, plain, others
+
+
+cdef int tally_row(const uint8_t* row, int64_t* events, int64_t* plain, list others) except -1:
+    cdef int event = row_head(row).event
+    cdef int more = 1 if event <= CREATED else -1 if event >= EXPIRED else 0
+    events[event] += 1
+    if more and says_no_transport(row_text(row, URI), row_head(row).lengths[URI]):
+        plain[0] += more
+    elif more:
+        others.append((text_of(row, URI), more))
+    return 0
+
+
+cdef bint says_no_transport(const uint8_t* uri, Py_ssize_t n) noexcept nogil:
+    # Of a sip URI that cannot have the parameter, whatever the rest of it is.
+    cdef Py_ssize_t i
+    if n < 4 or memcmp(uri, b"sip:", 4) != 0:
+        return False
+    for i in range(4, n - 8):
+        if uri[i] | 0x20 == c"t" and is_word(&uri[i], <const uint8_t*>b"transport", 9):
+            return False
+    return True
+
+
 def piece_end(
     changes: list[Change], start: cython.Py_ssize_t, n: cython.Py_ssize_t, causes: Container[str] | None = None
 ) -> int:
@@ -1090,6 +1147,36 @@ def piece_end(
                 return i
             n -= 1
     return len(changes)
+
+
+def kept_items(
+    changes: Iterable[Change], after: uint64_t, row: bytes, journal: bytes, refreshes: cython.bint
+) -> tuple[list[tuple[bytes, bytes | None]], list[int], int]:
+    """Return what a store writes of changes that are numbered behind after: keys with their values, None for none; the
+    numbers that the journal has; the last number.
+
+    The key of a record is row and the AoR, that of a journal record is journal and its number in 8 octets, the highest
+    first.  Without refreshes the journal leaves out changes that do nothing else.
+    """
+    cdef Change change
+    cdef uint64_t seq = after
+    cdef list items = []
+    cdef list journalled = []
+    for change in changes:
+        seq += 1
+        items.append((row + change.aor.encode(), change.record or None))
+        if refreshes or not change.only_refreshes:
+            items.append((journal_key_of(journal, seq), change.to_octets()))
+            journalled.append(seq)
+    return items, journalled, seq
+
+
+cdef bytes journal_key_of(bytes journal, uint64_t seq):
+    cdef uint8_t[8] octets
+    cdef int i
+    for i in range(8):
+        octets[i] = <uint8_t>(seq >> (56 - 8 * i))
+    return journal + octets[:8]
 
 
 def hold_changes(

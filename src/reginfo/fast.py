@@ -28,10 +28,12 @@ from reginfo._fast.binding import (
     bound_flows,
     diff_contacts,
     hold_changes,
+    kept_items,
     last_expiry_ms,
     piece_end,
     record_revision,
     registration_id_of,
+    tally_contacts,
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
 from reginfo._fast.counters import Counters, Histogram
@@ -202,6 +204,7 @@ __all__ = [
     "digest_userhash",
     "echo",
     "hold_changes",
+    "kept_items",
     "last_expiry_ms",
     "learn_registration",
     "parse_message",
@@ -217,6 +220,7 @@ __all__ = [
     "response_flow",
     "salvage",
     "serialize_reginfo",
+    "tally_contacts",
     "uris_equal",
     "write_headers",
     "write_request",

@@ -9,14 +9,12 @@ from typing import Final
 
 import msgspec
 
-from reginfo.fast import TRANSPORTS, Binding, Change, Registration, beyond_refreshes, parse_uri
+from reginfo.fast import TRANSPORTS, Change, Registration, parse_uri, tally_contacts
 from reginfo.model import ContactEvent
 
 OTHER: Final = "other"
 
-_BEGINS = frozenset({ContactEvent.REGISTERED, ContactEvent.CREATED})
 _SECURE = {"": "tls", "tcp": "tls", "ws": "wss"}  # RFC 3261 section 19.1.2, RFC 7118 section 5
-_ENDS = frozenset(event for event in ContactEvent if event.terminates)
 
 
 class _State(msgspec.Struct):
@@ -47,17 +45,13 @@ class ContactCounts:
 
     def read(self, changes: Sequence[Change]) -> None:
         """Count committed changes, in feed order."""
-        events = self.events
-        refreshed, others = beyond_refreshes(changes)
-        events[ContactEvent.REFRESHED] += refreshed
-        for change in others:
-            for binding, event in change.contacts:
-                events[event] += 1
-                if event in _BEGINS:
-                    self.by_transport[_transport(binding)] += 1
-                elif event in _ENDS:
-                    self.by_transport[_transport(binding)] -= 1
-            self.registered_aors += (len(change.record) > 0) - (change.base_revision > 0)
+        events, aors, plain, others = tally_contacts(changes)
+        for event, count in zip(ContactEvent, events, strict=True):
+            self.events[event] += count
+        self.registered_aors += aors
+        self.by_transport["udp"] += plain
+        for uri, more in others:
+            self.by_transport[_transport(uri)] += more
 
     def state(self) -> bytes:
         """Return everything counted, to be saved with the cursor."""
@@ -77,12 +71,12 @@ class ContactCounts:
         for registration in registrations:
             self.registered_aors += 1
             for binding in registration.bindings:
-                self.by_transport[_transport(binding)] += 1
+                self.by_transport[_transport(binding.uri)] += 1
 
 
-def _transport(binding: Binding) -> str:
+def _transport(contact: str) -> str:
     """Return the transport that a Contact asks for (RFC 3263 section 4.1); equal URIs ask for the same one."""
-    uri = parse_uri(binding.uri)
+    uri = parse_uri(contact)
     asked = next((value or "" for name, value in uri.parameters if name.lower() == "transport"), "").lower()
     if uri.scheme == "sips":
         asked = _SECURE.get(asked, asked)

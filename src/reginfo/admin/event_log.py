@@ -31,11 +31,14 @@ class LogConsumer:
 
     def read(self, changes: Sequence[Change]) -> None:
         """Log committed changes, in feed order."""
-        for change in beyond_refreshes(changes, self.passes_over)[1]:
+        passed_over = self.passes_over
+        for change in beyond_refreshes(changes, passed_over)[1]:
             for binding, event in change.contacts:
                 # A REGISTER that comes before the timer finds the contact expired; it is not what ended it.
                 ran_out = event == ContactEvent.EXPIRED and change.cause != FLOW
                 cause = EXPIRY if ran_out else change.cause
+                if cause in passed_over:
+                    continue
                 method = METHODS.get(cause)
                 logger.log(
                     logging.DEBUG if method else logging.INFO,

@@ -16,12 +16,13 @@ from pathlib import Path
 from rocksdict import WriteBatch
 
 from reginfo.errors import FeedGap, StoreRefused, StoreUnavailable
-from reginfo.fast import BindingTable, Change
+from reginfo.fast import BindingTable, Change, kept_items
 from reginfo.model import StateItem
 from reginfo.store.base import Cursor
 from reginfo.store.disk import (
     CURSOR,
     CURSOR_END,
+    JOURNAL,
     JOURNAL_END,
     RETRY_AFTER,
     ROW,
@@ -52,11 +53,13 @@ def _octets(number: int) -> bytes:
     return number.to_bytes(8, "big", signed=True)
 
 
-def _put(batch: WriteBatch, key: bytes, value: bytes | None) -> None:
-    if value is None:
-        batch.delete(key)
-    else:
-        batch.put(key, value)
+def _put(batch: WriteBatch, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+    put, delete = batch.put, batch.delete
+    for key, value in items:
+        if value is None:
+            delete(key)
+        else:
+            put(key, value)
 
 
 class EmbeddedStore(TableStore):
@@ -167,8 +170,7 @@ class EmbeddedStore(TableStore):
     def _write(self, changes: Iterable[Change], state: Iterable[StateItem]) -> None:
         batch = WriteBatch(raw_mode=True)
         self._put_changes(batch, changes)
-        for key, value in state:
-            _put(batch, STATE + key, value)
+        _put(batch, [(STATE + key, value) for key, value in state])
         try:
             self._disk.write(batch)
         except StoreUnavailable as error:
@@ -177,23 +179,15 @@ class EmbeddedStore(TableStore):
 
     def _put_changes(self, batch: WriteBatch, changes: Iterable[Change]) -> None:
         """Add rows, journal records and the last sequence number of changes to a batch."""
-        seq = self._written
-        put = batch.put
-        for change in changes:
-            seq += 1
-            key = ROW + change.aor.encode()
-            if record := change.record:
-                put(key, record)
-            else:
-                batch.delete(key)
-            if not change.only_refreshes or self._wants_refreshes:
-                put(journal_key(seq), change.to_octets())
-                self._extent.append(seq)
-            elif self._refreshes_from is not None:
-                self._refreshes_from = None
-                batch.delete(_REFRESHES_FROM)
+        items, journalled, seq = kept_items(changes, self._written, ROW, JOURNAL, self._wants_refreshes)
         if seq == self._written:
             return
+        _put(batch, items)
+        for one in journalled:
+            self._extent.append(one)
+        if self._refreshes_from is not None and len(journalled) < seq - self._written:
+            self._refreshes_from = None
+            batch.delete(_REFRESHES_FROM)
         self._written = seq
         batch.put(_LAST_SEQ, _octets(seq))
         first = self._extent.first
@@ -274,14 +268,12 @@ class EmbeddedStore(TableStore):
         batch = WriteBatch(raw_mode=True)
         batch.delete_range(journal_key(self._written + 1), JOURNAL_END)
         self._put_changes(batch, missing)
-        for aor in self._stale_rows:
-            _put(batch, ROW + aor.encode(), self._table.get(aor))
-        for key in self._stale_state:
-            _put(batch, STATE + key, self._state.get(key))
+        _put(batch, [(ROW + aor.encode(), self._table.get(aor)) for aor in self._stale_rows])
+        _put(batch, [(STATE + key, self._state.get(key)) for key in self._stale_state])
         for name, (seq, saved) in self._cursors.items():
             batch.put(CURSOR + name.encode(), _octets(seq) + saved)
         since = self._refreshes_from
-        _put(batch, _REFRESHES_FROM, None if since is None else _octets(since))
+        _put(batch, [(_REFRESHES_FROM, None if since is None else _octets(since))])
         batch.put(_CLOCK_OFFSET, _octets(self._clock_offset))
         batch.put(_LAST_SEQ, _octets(self.last_seq))
         self._disk.write(batch)
