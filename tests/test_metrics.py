@@ -14,12 +14,12 @@ from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from reginfo.admin.metric_families import FAMILIES, KAMAILIO
-from reginfo.config import AdminSection, Config, StoreSection
+from reginfo.config import AdminSection, Config, PuaReginfoSection, StoreSection
 from reginfo.errors import StoreUnavailable
 from reginfo.server import Server
 from reginfo.server.figures import WEBHOOK_RESULTS
 from tests.harness import contact, request
-from tests.test_server import NO_JITTER, serving, udp_phone
+from tests.test_server import NO_JITTER, UdpPhone, serving, udp_phone
 
 pytestmark = pytest.mark.network
 
@@ -105,6 +105,22 @@ async def test_a_watcher_and_a_connection_are_counted(tmp_path: Path) -> None:
         assert said["reginfo_sip_responses_total", "code=200", "direction=in"] == 1
         assert said["reginfo_request_duration_seconds_count", "method=SUBSCRIBE"] == 1
         assert said["reginfo_connections", "transport=tcp"] == 0
+
+
+async def test_publishes_are_counted_by_final_answer(tmp_path: Path) -> None:
+    """The other side answers 200 without an entity-tag, which accepts nothing (EPA-2), but is an answer."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(UdpPhone, local_addr=("127.0.0.1", 0))
+    host, port = transport.get_extra_info("sockname")
+    publisher = PuaReginfoSection(outbound_proxy=f"sip:{host}:{port}")
+    async with serving(tmp_path, pua_reginfo=publisher) as server, udp_phone(server) as phone:
+        assert ("reginfo_publishes_total", "code=200") not in samples(server)
+        await phone.ask(request("REGISTER", contact()))
+        async with asyncio.timeout(10):
+            while not (said := samples(server)).get(("reginfo_publishes_total", "code=200")):
+                await asyncio.sleep(0.01)
+        assert said["reginfo_publications", "role=publisher"] == 1
+    transport.close()
 
 
 async def test_a_consumer_that_reads_nothing_falls_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

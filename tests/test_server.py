@@ -73,7 +73,7 @@ class UdpPhone(asyncio.DatagramProtocol):
         self.news.set()
         message = parse_message(data)
         if message.is_request:
-            self.transport.sendto(write_response(message, 200, to_tag="w"))
+            self.transport.sendto(write_response(message, 200, to_tag="w"), addr)
 
     async def ask(self, octets: bytes) -> SipMessage:
         self.transport.sendto(octets)

@@ -1,7 +1,8 @@
 """A bounded reader over octets: the only place that moves a pointer or compares it with the end."""
 
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 from reginfo._fast._chars cimport LWS, octet_classes
 
@@ -145,6 +146,17 @@ cdef inline Span span_of(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
 
 cdef inline Cursor cursor_of(const unsigned char* base, Span span) noexcept nogil:
     return cursor_over(base, span.start, <Py_ssize_t>span.start + span.length)
+
+
+cdef inline bint is_text(str text, const unsigned char* octets, Py_ssize_t n) except -1:
+    # Whether octets are a text.
+    cdef Py_ssize_t length
+    cdef const char* utf8 = PyUnicode_AsUTF8AndSize(text, &length)
+    return length == n and memcmp(utf8, octets, n) == 0
+
+
+cdef inline bint is_span(str text, const unsigned char* base, Span span) except -1:
+    return is_text(text, base + span.start, span.length)
 
 
 cdef inline Span no_span() noexcept nogil:

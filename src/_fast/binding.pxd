@@ -73,3 +73,9 @@ cdef int learned_in(object draft, Binding binding, bint mirror) except -1
 cdef int unseen_ended_in(object draft, str origin, int event) except -1
 cdef Change finished(object draft, str cause, str origin, bint muted)
 cdef bytes drafted(object draft)
+
+# What record_revision does, the id that documents give the registration of an AoR, and the instant at which the last
+# contact at home here ends, -1 without one.
+cdef int64_t revision_of(bytes record) except -1
+cdef str registration_id_text(str aor)
+cdef int64_t last_expiry(bytes record) except -2

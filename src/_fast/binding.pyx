@@ -837,20 +837,24 @@ cdef str aor_of(bytes record):
 
 def record_revision(record: bytes) -> int:
     """Return the revision of a record; ValueError if it is corrupt."""
+    return revision_of(record)
+
+
+cdef int64_t revision_of(bytes record) except -1:
     if PyBytes_GET_SIZE(record) < <Py_ssize_t>sizeof(RecordHead):
         raise ValueError("corrupt record")
     return record_head(octets_of(record)).revision
 
 
-def registration_id_of(aor: str) -> str:
-    """Return the id that documents give the registration of an AoR."""
+cdef str registration_id_text(str aor):
+    # The id that documents give the registration of an AoR.
     cdef Py_ssize_t n
     cdef const uint8_t* octets = <const uint8_t*>PyUnicode_AsUTF8AndSize(aor, &n)
     return f"{registration_id(octets, n):016x}"
 
 
-def last_expiry_ms(record: bytes) -> int | None:
-    """Return the instant at which the last contact at home here ends, registered or published; None without one."""
+cdef int64_t last_expiry(bytes record) except -2:
+    # The instant at which the last contact at home here ends, registered or published; -1 without one.
     cdef const uint8_t* octets = octets_of(record)
     cdef const uint8_t* row
     cdef int64_t latest = -1
@@ -860,7 +864,7 @@ def last_expiry_ms(record: bytes) -> int | None:
         if (row_is_local(row) or row_is_published(row)) and not row_is_hidden(row):
             latest = max(latest, row_head(row).expires_at)
         row = &row[row_size(row)]
-    return None if latest < 0 else latest
+    return latest
 
 
 def bound_flows(record: bytes) -> list[str]:

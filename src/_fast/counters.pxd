@@ -13,6 +13,13 @@ cdef class Counters:
     cdef uint64_t[MAX_COUNTERS] _values
 
 
+cdef class RequestCounters:
+    cdef dict slots         # by method
+    cdef dict rows          # Counters by transport
+
+    cdef int add(self, str method, str transport) except -1
+
+
 cdef class Histogram:
     cdef Py_ssize_t _size
     cdef int64_t[MAX_BOUNDS] _bounds

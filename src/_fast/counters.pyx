@@ -43,6 +43,38 @@ cdef class Counters:
 
 @cython.final
 @cython.auto_pickle(False)
+cdef class RequestCounters:
+    """Requests by method and transport, from closed sets: what a stranger may write is the last of the methods.
+
+    ValueError without any.
+    """
+
+    def __init__(self, methods: Sequence[str], transports: Sequence[str]) -> None:
+        if not methods:
+            raise ValueError("no methods")
+        self.slots = {method: slot for slot, method in enumerate(methods)}
+        self.rows = {transport: Counters(methods) for transport in transports}
+
+    def count(self, method: str, transport: str) -> None:
+        """Count one request; KeyError for a transport that is none."""
+        self.add(method, transport)
+
+    cdef int add(self, str method, str transport) except -1:
+        cdef Py_ssize_t slot = self.slots.get(method, len(self.slots) - 1)
+        (<Counters?>self.rows[transport])._values[slot] += 1
+        return 0
+
+    def totals(self) -> dict[tuple[str, str], int]:
+        """Return how many there were by method and transport, zeros included."""
+        return {
+            (method, transport): count
+            for transport, counters in self.rows.items()
+            for method, count in counters.totals().items()
+        }
+
+
+@cython.final
+@cython.auto_pickle(False)
 cdef class Histogram:
     """How many values there were up to each of a few bounds, and their sum; a negative value counts as 0."""
 

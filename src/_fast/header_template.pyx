@@ -32,13 +32,14 @@ cdef int put_value(Writer* w, str value) except -1:
 cdef class HeaderTemplate:
     """Header rows that differ from one request to the next in a few values only, each written as {}."""
 
-    cdef list _parts            # the octets before, between and behind the values
-
     def __init__(self, headers: Sequence[tuple[str, str]]) -> None:
         self._parts = write_headers(headers).split(b"{}")
 
     def fill(self, *values: str) -> bytes:
         """Return the rows with these values, for write_request_rows(); ValueError for a CR, LF or NUL in one."""
+        return self.filled(values)
+
+    cdef bytes filled(self, tuple values):
         cdef Writer w
         cdef bytes part
         cdef Py_ssize_t i

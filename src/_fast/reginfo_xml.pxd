@@ -46,3 +46,21 @@ cdef ReginfoRegistration new_registration(str aor, str id, int state, tuple cont
 
 # What parse_reginfo does.
 cdef Reginfo read_reginfo(bytes data, Py_ssize_t max_octets)
+
+# What reginfo_tail does.
+cdef bytes tail_of(
+    bytes record,
+    str aor,
+    int64_t now_ms,
+    object since,
+    bytes ended,
+    str audience,
+    bint extensions,
+    bint kamailio,
+    bint temp_gruu,
+    object mint,
+    object identities,
+)
+
+# What reginfo_is_newer does.
+cdef bint any_newer(bytes record, int64_t since, bytes ended, str audience) except -1

@@ -722,6 +722,22 @@ def reginfo_tail(
 
     Empty if there is nothing newer than since.  ValueError for a record or rows that are corrupt.
     """
+    return tail_of(record, aor, now_ms, since, ended, audience, extensions, kamailio, temp_gruu, mint, identities)
+
+
+cdef bytes tail_of(
+    bytes record,
+    str aor,
+    int64_t now_ms,
+    object since,
+    bytes ended,
+    str audience,
+    bint extensions,
+    bint kamailio,
+    bint temp_gruu,
+    object mint,
+    object identities,
+):
     cdef Writer w
     cdef Audience told
     cdef int64_t newer = -1
@@ -751,12 +767,15 @@ def reginfo_tail(
 
 def reginfo_is_newer(record: bytes | None, since: int, *, ended: bytes = b"", audience: str | None = None) -> bool:
     """Tell whether reginfo_tail() would have something to say that is newer than since."""
+    return any_newer(record, since, ended, audience)
+
+
+cdef bint any_newer(bytes record, int64_t since, bytes ended, str audience) except -1:
     cdef Audience told
     cdef const uint8_t* octets
-    cdef int64_t newer = since
     set_audience(&told, audience)
     ended_rows(octets_of(ended), PyBytes_GET_SIZE(ended))
-    if is_any_newer(octets_of(ended), PyBytes_GET_SIZE(ended), newer, &told):
+    if is_any_newer(octets_of(ended), PyBytes_GET_SIZE(ended), since, &told):
         return True
     if record is None:
         return False
@@ -764,7 +783,7 @@ def reginfo_is_newer(record: bytes | None, since: int, *, ended: bytes = b"", au
     if not record_is_sound(octets, PyBytes_GET_SIZE(record)):
         raise ValueError("corrupt record")
     return is_any_newer(
-        record_rows(octets), PyBytes_GET_SIZE(record) - (record_rows(octets) - octets), newer, &told
+        record_rows(octets), PyBytes_GET_SIZE(record) - (record_rows(octets) - octets), since, &told
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing responses, for extensions that answer many, and values that documents show as well."""
+"""Writing messages, for extensions that answer and ask many, and values that documents show as well."""
 
 from libc.stdint cimport int64_t
 
@@ -26,6 +26,9 @@ cdef bytes response_to(
 cdef int put_copied(
     Writer* w, SipMessage request, int code, str reason, str to_tag, Flow source, bint is_granted
 ) except -1
+
+# What write_request_rows does.
+cdef bytes request_of(str method, str uri, str via, bytes rows, bytes body)
 
 # Content-Length, the empty line and the body.
 cdef int put_end(Writer* w, bytes body) except -1

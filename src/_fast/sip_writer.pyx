@@ -562,6 +562,10 @@ def write_request_rows(method: str, uri: str, via: str, rows: bytes, body: bytes
 
     ValueError for a via that holds CR, LF or NUL, and for a method or URI that is more than one word.
     """
+    return request_of(method, uri, via, rows, body)
+
+
+cdef bytes request_of(str method, str uri, str via, bytes rows, bytes body):
     cdef Writer w
     writer_init(&w)
     try:

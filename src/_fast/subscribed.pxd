@@ -7,6 +7,14 @@ from reginfo._fast.reginfo_view cimport ReginfoView
 from reginfo._fast.reginfo_xml cimport Reginfo
 from reginfo._fast.sip_parser cimport SipMessage
 
+cdef enum:
+    REFRESH_AHEAD = 32_000      # milliseconds: a refresh may take all of 64*T1 and still be in time
+
+
+# What refresh_delay_ms does.
+cdef inline int64_t refresh_delay(int64_t granted) noexcept:
+    return 1000 * granted - REFRESH_AHEAD if 1000 * granted >= 2 * REFRESH_AHEAD else 500 * granted
+
 
 cdef class Subscribed:
     cdef readonly str uri           # that the SUBSCRIBE is for

@@ -6,12 +6,24 @@ anything but that, or bad, is left to whoever keeps the subscription, and nothin
 """
 
 cimport cython
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from reginfo._fast._chars cimport DIGIT, is_word, octet_is
-from reginfo._fast._cursor cimport Cursor, Span, accept, at_end, cursor_of, left, peek, skip, skip_lws, take
+from reginfo._fast._cursor cimport (
+    Cursor,
+    Span,
+    accept,
+    at_end,
+    cursor_of,
+    is_span,
+    is_text,
+    left,
+    peek,
+    skip,
+    skip_lws,
+    take,
+)
 from reginfo._fast.datagrams cimport UDP, Flow
 from reginfo._fast.reginfo_view cimport ReginfoView, is_next_about, take_document
 from reginfo._fast.reginfo_xml cimport Reginfo, ReginfoRegistration, read_reginfo
@@ -33,21 +45,16 @@ cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF     # what is not due at all
 NEVER_MS = NEVER
 
 cdef enum:
-    AHEAD = 32_000                  # milliseconds: a refresh may take all of 64*T1 and still be in time
     MAX_DIGITS = 9                  # of seconds that are taken as they are
     NOT_LIKE_THE_LAST = -1
 
-REFRESH_AHEAD_MS = AHEAD
+REFRESH_AHEAD_MS = REFRESH_AHEAD
 
 
 def refresh_delay_ms(granted: cython.longlong) -> int:
     """Return the milliseconds until a grant of so many seconds is refreshed: 32 seconds before its end, at half time if
     it is short (SUB-15)."""
     return refresh_delay(granted)
-
-
-cdef inline int64_t refresh_delay(int64_t granted) noexcept:
-    return 1000 * granted - AHEAD if 1000 * granted >= 2 * AHEAD else 500 * granted
 
 
 @cython.auto_pickle(False)
@@ -173,16 +180,6 @@ cdef class Subscribed:
 cdef inline void last(Subscribed subscribed, int64_t seconds, int64_t now_ms) noexcept:
     subscribed.expires_at = now_ms + 1000 * seconds
     subscribed.refresh_at = now_ms + refresh_delay(seconds)
-
-
-cdef inline bint is_text(str text, const unsigned char* octets, Py_ssize_t n) except -1:
-    cdef Py_ssize_t length
-    cdef const char* utf8 = PyUnicode_AsUTF8AndSize(text, &length)
-    return length == n and memcmp(utf8, octets, n) == 0
-
-
-cdef inline bint is_span(str text, const unsigned char* octets, Span span) except -1:
-    return is_text(text, &octets[span.start], span.length)
 
 
 cdef inline Span value_of(SipMessage request, int header) noexcept:

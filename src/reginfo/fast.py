@@ -29,22 +29,31 @@ from reginfo._fast.binding import (
     diff_contacts,
     hold_changes,
     kept_items,
-    last_expiry_ms,
     piece_end,
     record_revision,
-    registration_id_of,
     tally_contacts,
 )
 from reginfo._fast.binding_table import FINGERPRINT, BindingTable
-from reginfo._fast.counters import Counters, Histogram
+from reginfo._fast.counters import Counters, Histogram, RequestCounters
 from reginfo._fast.datagrams import DatagramSocket, Flow, datagrams_among
 from reginfo._fast.digest import digest_ha1, digest_response, digest_session_ha1, digest_userhash
 from reginfo._fast.errors import SipParseError
+from reginfo._fast.exchanges import LAST_CSEQ, REQUEST_WINDOW, Destination, Exchange, Exchanges, Place, Request
 from reginfo._fast.gruu import GruuIndexes
 from reginfo._fast.header_template import HeaderTemplate
 from reginfo._fast.intake import REGISTRATION_KINDS, TRANSPORTS, Intake, answer_room, response_flow
 from reginfo._fast.learning import learn_registration
 from reginfo._fast.load import LoadReport, RegisterLoad, echo
+from reginfo._fast.notifications import (
+    NUMBER_BLOCK,
+    OWES_RETRY,
+    STORE_WAIT_MS,
+    SUBSCRIPTION_STATE,
+    Notifications,
+    Notified,
+    Watched,
+)
+from reginfo._fast.publications import PUBLICATION_AGENT, PUBLICATION_STATE, Publication, Publications
 from reginfo._fast.reginfo_view import (
     APPLIED,
     GAP,
@@ -98,7 +107,10 @@ from reginfo._fast.sip_writer import (
     write_response,
 )
 from reginfo._fast.subscribed import NEVER_MS, REFRESH_AHEAD_MS, Subscribed, refresh_delay_ms
+from reginfo._fast.timer_queue import TimerQueue
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
+from reginfo._fast.unsaved import Unsaved
+from reginfo._fast.untold import Untold
 from reginfo._fast.uri import Uri, canonical_aor, parse_uri, uris_equal
 from reginfo._fast.works import ACCEPTED, Hearing, Outcome, Registering, Turn, WorkQueues, decide_works
 
@@ -118,24 +130,32 @@ __all__ = [
     "GO_ON",
     "GRANTED",
     "IMPROPER",
+    "LAST_CSEQ",
     "LISTING",
     "METHOD_NOT_ALLOWED",
     "NEVER_MS",
     "NO_ANSWER",
+    "NUMBER_BLOCK",
     "OLD_NONCE",
     "OUT_OF_ORDER",
+    "OWES_RETRY",
     "PATH_STRICT",
     "PATH_UNSUPPORTED",
     "PENDING",
     "PROVEN",
+    "PUBLICATION_AGENT",
+    "PUBLICATION_STATE",
     "REFRESHED",
     "REFRESH_AHEAD_MS",
     "REGINFO_HEAD",
     "REGISTRATION_KINDS",
     "REMOVED",
+    "REQUEST_WINDOW",
     "STALE",
     "STALE_DOCUMENT",
     "STAR_WITHOUT_ZERO",
+    "STORE_WAIT_MS",
+    "SUBSCRIPTION_STATE",
     "TOO_BRIEF",
     "TOO_MANY",
     "TOO_MANY_AT_ONCE",
@@ -154,9 +174,12 @@ __all__ = [
     "ContactDelta",
     "Counters",
     "DatagramSocket",
+    "Destination",
     "DigestCredentials",
     "Draft",
     "Event",
+    "Exchange",
+    "Exchanges",
     "Flow",
     "GruuIndexes",
     "HeaderTemplate",
@@ -165,8 +188,13 @@ __all__ = [
     "Intake",
     "LoadReport",
     "NameAddr",
+    "Notifications",
+    "Notified",
     "Outcome",
+    "Place",
     "Proof",
+    "Publication",
+    "Publications",
     "Reginfo",
     "ReginfoContact",
     "ReginfoDelta",
@@ -177,16 +205,22 @@ __all__ = [
     "Registering",
     "Registration",
     "RegistrationDelta",
+    "Request",
+    "RequestCounters",
     "Screen",
     "SipMessage",
     "SipParseError",
     "StreamFramer",
     "Subscribed",
     "SubscriptionState",
+    "TimerQueue",
     "Transactions",
     "Turn",
+    "Unsaved",
+    "Untold",
     "Uri",
     "Via",
+    "Watched",
     "WorkQueues",
     "answer_room",
     "apply_delta",
@@ -205,7 +239,6 @@ __all__ = [
     "echo",
     "hold_changes",
     "kept_items",
-    "last_expiry_ms",
     "learn_registration",
     "parse_message",
     "parse_reginfo",
@@ -216,7 +249,6 @@ __all__ = [
     "refresh_delay_ms",
     "reginfo_is_newer",
     "reginfo_tail",
-    "registration_id_of",
     "response_flow",
     "salvage",
     "serialize_reginfo",

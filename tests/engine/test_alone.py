@@ -61,7 +61,7 @@ def test_who_has_lapsed_and_is_gone_already_is_still_work() -> None:
     house.now_ms = subscription.expires_at + 1
     house.engine.tick(house.now())
     assert house.engine.has_work
-    house.roles.notifier._remove(subscription)
+    house.roles.notifier.remove(subscription)
     finish(house.telling.keep_state())
     assert house.engine.has_work
     assert not house.engine.is_alone

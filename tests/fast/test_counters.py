@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reginfo._fast.counters import Counters, Histogram
+from reginfo._fast.counters import Counters, Histogram, RequestCounters
 from tests.reference import histogram as reference
 
 NAMES = ("alpha", "beta", "gamma")
@@ -80,3 +80,19 @@ def test_what_is_no_number_of_64_bits_is_refused() -> None:
         with pytest.raises(OverflowError):
             histogram.add(*arguments)
     assert len(histogram) == 0
+
+
+def test_request_counters_need_a_method() -> None:
+    with pytest.raises(ValueError, match="no methods"):
+        RequestCounters([], ["udp"])
+    counters = RequestCounters(["REGISTER", "other"], ["udp", "tcp"])
+    for method in ("REGISTER", "FOO", "other"):
+        counters.count(method, "tcp")
+    assert counters.totals() == {
+        ("REGISTER", "udp"): 0,
+        ("other", "udp"): 0,
+        ("REGISTER", "tcp"): 1,
+        ("other", "tcp"): 2,
+    }
+    with pytest.raises(KeyError):
+        counters.count("REGISTER", "sctp")

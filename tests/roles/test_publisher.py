@@ -632,3 +632,20 @@ def test_a_removal_that_is_refused_is_over_too(scene: Scene) -> None:
     scene.house.roles.publisher.remove(ALICE, scene.house.now())
     scene.net.run(0.1)
     assert (len(scene.house.roles.publisher), scene.house.roles.publisher.removing) == (0, 0)
+
+
+def test_what_was_let_go_of_during_an_outage_is_not_published_after_it(scene: Scene) -> None:
+    """EPA-1: somebody else may have begun the AoR's publication again by then."""
+    bob = Phone(local=("192.0.2.10", 6001), aor="sip:bob@example.com")
+    scene.net.add(bob)
+    scene.compositor.status = 0
+    scene.register(A)
+    scene.net.run(33)
+    bob.register(B)
+    scene.net.run(0.1)
+    scene.house.roles.publisher.remove(bob.aor, scene.house.now())
+    assert [one.aor for one in scene.house.roles.publisher] == [ALICE]
+    scene.compositor.status = 200
+    scene.net.run(400)
+    assert scene.compositor.told() == {A}
+    assert {one.request_uri for one in scene.compositor.publishes} == {ALICE}

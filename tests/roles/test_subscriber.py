@@ -718,7 +718,7 @@ def test_a_hundred_changes_a_second_and_then_silence() -> None:
     """F23"""
     net, one, two = pair()
     for house in (one, two):
-        house.roles.notifier._interval_ms = 0
+        house.roles.notifier.interval_ms = 0
     here = Phone()
     net.add(here)
     for number in range(300):

@@ -1,21 +1,31 @@
-"""Requests that go on to the next server: DNS-5, TRN-2, TRN-10, TX-9 and TX-11."""
+"""Requests that go on to the next server, and answers: DNS-5, TRN-2, TRN-6, TRN-10, TX-1, TX-2, TX-9 and TX-11."""
 
+import gc
 import itertools
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from reginfo.config import Listener, NotifierSection
-from reginfo.fast import Flow, SipMessage, parse_message, write_headers, write_response
+from reginfo.fast import (
+    Exchange,
+    Flow,
+    Request,
+    SipMessage,
+    SipParseError,
+    parse_message,
+    write_headers,
+    write_response,
+)
 from reginfo.model import Now
 from reginfo.roles.subscriber import State
 from reginfo.sip.client import ADDRESS_MS, MAX_LOCATED, Client
-from reginfo.sip.destinations import DEAD_MS, MAX_DEAD, Dead
-from reginfo.sip.exchange import Request
+from reginfo.sip.dead import DEAD_MS, MAX_DEAD, Dead
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop
 from reginfo.sip.timers import Timers
-from reginfo.sip.transaction import MAX_RETRY_AFTER_MS, TIMER_F_MS
+from reginfo.sip.transaction import MAX_RETRY_AFTER_MS, TIMER_F_MS, begin, next_due_ms
 from tests.harness import House
 from tests.network import Network
 
@@ -351,3 +361,78 @@ def test_a_connection_over_tls_is_for_the_domain_that_was_looked_for() -> None:
     world.client.bind([Listener("tls", *LOCAL)])
     [(sent, flow)] = world.send(Hop("sips", "example.test", 0))
     assert (flow.remote, flow.domain, sent.top_via.transport) == ((A, 5060), "example.test", "TLS")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_taken"),
+    [
+        (lambda answer: answer, True),
+        (lambda answer: answer.replace(b"branch=z9hG4bK", b"branch=Z9hg4bK"), False),
+        (lambda answer: answer.replace(b"branch=z9hG4bK", b"branch=x"), False),
+        (lambda answer: answer.replace(b"token1", b"token2"), False),
+        (lambda answer: answer.replace(b"token1", "tokén1".encode("latin-1")), False),
+        (lambda answer: answer.replace(b"CSeq: 1 PUBLISH", b"CSeq: 1 NOTIFY"), False),
+        (lambda answer: answer.replace(b"CSeq: 1 PUBLISH", b"CSeq: 1 publish"), False),
+        (lambda answer: answer.replace(b"192.0.2.1:5060;", b"192.0.2.2:5060;"), False),
+        (lambda answer: answer.replace(b"192.0.2.1:5060;", b"192.0.2.1:5061;"), False),
+        (lambda answer: answer.replace(b"192.0.2.1:5060;", b"192.0.2.1;"), False),
+        (lambda answer: answer.replace(b"\r\nFrom", b"\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx\r\nFrom"), False),
+        (lambda answer: answer.replace(b"UDP 192.0.2.1:5060;", b"UDP  192.0.2.1 : 5060 ;received=192.0.2.7;"), True),
+    ],
+)
+def test_an_answer_belongs_to_the_request_with_its_branch_method_and_via(
+    change: Callable[[bytes], bytes], is_taken: bool
+) -> None:
+    """TX-2, TRN-6: RFC 3261 17.1.3, and 18.1.2 for the sent-by, 8.1.3.3 for the number of Vias."""
+    world = World(A)
+    [(request, _)] = world.send()
+    answer = change(write_response(request, 200))
+    try:
+        response = parse_message(answer)
+    except SipParseError:
+        assert not is_taken
+        return
+    assert world.client.receive(response, world.now) is is_taken
+    assert world.answers == ([200] if is_taken else [])
+    assert not world.client.receive(response, world.now), "once"
+
+
+def test_a_client_that_nobody_needs_is_collected_with_what_is_under_way() -> None:
+    """Requests under way lead back to their sender; those that are over, which their timers still hold, do not."""
+    world = World(A)
+    sent = [world.send()[0][0] for _ in range(3)]
+    world.answer(sent[0], 200)
+    gone = weakref.ref(world)
+    gc.collect()
+    assert gone() is world
+    del world
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(("transport", "due_ms"), [("udp", 500), ("tcp", 32_000)])
+def test_the_first_timer_is_that_of_a_new_transaction(transport: str, due_ms: int) -> None:
+    """TX-1: timer E, or F where the transport retransmits, though the transaction is made when it has to step."""
+    world = World(A, transport=transport)
+    began = world.ms
+    world.send()
+    transaction, _ = begin("z9hG4bKa", "PUBLISH", reliable=transport == "tcp", now_ms=began)
+    assert next_due_ms(transaction) == began + due_ms
+    assert not world.sleep(due_ms - 100)
+    assert world.answers == []
+    assert (bool(world.sleep(200)), world.answers) == ((True, []) if transport == "udp" else (False, [408]))
+
+
+def test_a_request_that_is_over_is_not_repeated() -> None:
+    world = World(A)
+    [(request, _)] = world.send()
+    with pytest.raises(TypeError, match="made by Exchanges"):
+        Exchange()
+    [place] = world.client.destination(HOP).places  # type: ignore[union-attr]
+    [exchange] = place.exchanges.values()
+    world.answer(request, 200)
+    assert exchange.is_over
+    with pytest.raises(ValueError, match="over"):
+        world.client.repeat(exchange)
+    with pytest.raises(ValueError, match="over"):
+        world.client.leave_window(exchange)

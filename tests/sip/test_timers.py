@@ -3,6 +3,8 @@
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reginfo.model import Now
 from reginfo.sip.timers import Timers
@@ -36,3 +38,29 @@ def test_one_that_is_due_again_at_once_waits_for_the_next_run() -> None:
     timers.run(Now(1_000, 1.0))
     timers.run(Now(1_100, 1.1))
     assert called == [1_000, 1_100]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["at", "run"]), st.integers(-40, 200)),
+        max_size=60,
+    )
+)
+def test_timers_call_what_a_sorted_list_would(steps: list[tuple[str, int]]) -> None:
+    """Nothing before it is due, nothing later than the run after its 16 ms, in the order of time, then of at()."""
+    timers = Timers()
+    called: list[int] = []
+    waiting: list[tuple[int, int]] = []
+    clock = 1_000
+    for number, (what, ms) in enumerate(steps):
+        if what == "at":
+            timers.at(clock + ms, lambda subject, now: called.append(subject), number)
+            waiting.append((-(-(clock + ms) // 16), number))
+        else:
+            clock += abs(ms)
+            due = sorted(one for one in waiting if one[0] * 16 <= clock)
+            waiting = [one for one in waiting if one not in due]
+            called.clear()
+            timers.run(Now(clock, clock / 1000))
+            assert called == [number for _, number in due]
+        assert timers.next_due_ms == (min(waiting)[0] * 16 if waiting else None)

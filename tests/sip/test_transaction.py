@@ -16,7 +16,6 @@ from reginfo.sip.transaction import (
     State,
     begin,
     event_of,
-    first_due_ms,
     next_due_ms,
     step,
     timer_due,
@@ -217,13 +216,6 @@ def test_whatever_happens_the_user_hears_one_end_and_the_transaction_terminates(
     assert finals + len(ends) == 1
     assert all(moment <= 32_000 for moment, _ in line.log)
     assert len(line.times(Action.SEND)) <= (1 if reliable else 11)
-
-
-@pytest.mark.parametrize("reliable", [False, True])
-def test_the_first_timer_is_that_of_a_new_transaction(reliable: bool) -> None:
-    """TX-1: so that it need not be made for a request that is answered before."""
-    transaction, _ = begin("z9hG4bKa1", "NOTIFY", reliable=reliable, now_ms=START)
-    assert first_due_ms(START, reliable=reliable) == next_due_ms(transaction)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,9 @@ FAMILIES: Final = (
         ("state", "code"),
     ),
     Family(
+        "reginfo_publishes_total", "counter", "PUBLISHes of this server by final answer; 408 is no answer.", ("code",)
+    ),
+    Family(
         "reginfo_notify_delay_seconds",
         "histogram",
         "From a change to the NOTIFY that tells a watcher of it, notifier.min_notify_interval included.",

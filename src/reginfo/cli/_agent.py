@@ -16,6 +16,7 @@ from reginfo.cli._remote import printable
 from reginfo.config import Listener, load_config
 from reginfo.fast import (
     Flow,
+    Request,
     SipMessage,
     SipParseError,
     canonical_aor,
@@ -31,7 +32,6 @@ from reginfo.net.udp import UdpEndpoint
 from reginfo.server.locator import Locator
 from reginfo.sip.authorization import CHALLENGES, Account, Accounts
 from reginfo.sip.client import Client
-from reginfo.sip.exchange import Request
 from reginfo.sip.locating import Target
 from reginfo.sip.peers import Networks
 from reginfo.sip.routing import Hop, next_hop

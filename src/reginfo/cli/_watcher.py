@@ -11,14 +11,13 @@ from reginfo.cli import EXIT_FAILED, EXIT_UNREACHABLE, Failed
 from reginfo.cli._agent import Agent, refusal, silence
 from reginfo.cli._remote import printable
 from reginfo.config import PuaReginfoSection
-from reginfo.fast import Flow, SipMessage
+from reginfo.fast import Flow, SipMessage, Unsaved
 from reginfo.model import Now, Outcome
 from reginfo.roles.subscriber import Heard, State, Subscriber, Subscription
 from reginfo.sip.authorization import Account
 from reginfo.sip.peers import Peers
 from reginfo.sip.routing import Hop
 from reginfo.sip.subscription import Renewal, renewal_after
-from reginfo.sip.unsaved import Unsaved
 
 MAX_OCTETS: Final = 1 << 20  # of one document: whoever watches has asked for it
 FIRST_NOTIFY_MS: Final = 33_000  # timer N of RFC 6665 section 4.1.2, and a second for timer F to speak first

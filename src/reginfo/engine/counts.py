@@ -10,7 +10,7 @@ from reginfo.fast import Counters, Histogram, Intake
 from reginfo.model import Now
 from reginfo.sip.client import Client
 from reginfo.sip.incoming import Incoming
-from reginfo.sip.traffic import RequestCounts
+from reginfo.sip.traffic import request_counters
 
 ERRORS: Final = ("malformed", "stray_response", "retransmission", "internal")
 MALFORMED, STRAY, RETRANSMISSION, INTERNAL = range(len(ERRORS))
@@ -31,7 +31,7 @@ class Counts:
         self._intake = intake
         self._answers = answers
         self._client = client
-        self.requests = RequestCounts()
+        self.requests = request_counters()
         "Well-formed ones that arrived, but for the plain ones that intake counts."
         self._errors = Counters(ERRORS)
         self.durations: Mapping[str, Histogram] = {method: Histogram(DURATION_BOUNDS_US) for method in DECIDED_METHODS}

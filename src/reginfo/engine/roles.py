@@ -5,33 +5,40 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reginfo.config import Config, Listener
-from reginfo.fast import Change, Flow, SipMessage, SipParseError, Transactions, canonical_aor
+from reginfo.fast import (
+    PUBLICATION_AGENT,
+    PUBLICATION_STATE,
+    SUBSCRIPTION_STATE,
+    Change,
+    Flow,
+    SipMessage,
+    SipParseError,
+    Transactions,
+    Unsaved,
+    canonical_aor,
+)
 from reginfo.model import Command, Now, StateItem
 from reginfo.roles.compositor import STATE as COMPOSITOR_STATE
 from reginfo.roles.compositor import Compositor
-from reginfo.roles.notifier import STATE as NOTIFIER_STATE
 from reginfo.roles.notifier import TOLD as NOTIFIER_TOLD
 from reginfo.roles.notifier import Notifier
 from reginfo.roles.notify_handler import NotifyHandler
-from reginfo.roles.publisher import AGENT as PUBLISHER_AGENT
-from reginfo.roles.publisher import STATE as PUBLISHER_STATE
 from reginfo.roles.publisher import Publisher
 from reginfo.roles.subscriber import STATE as SUBSCRIBER_STATE
 from reginfo.roles.subscriber import Subscriber, Subscription
 from reginfo.sip.client import WILDCARDS, Client
 from reginfo.sip.peers import Identities, Peers
 from reginfo.sip.timers import Timers
-from reginfo.sip.unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 
 FOLLOWED_EXPIRES: Final = 3600  # seconds of a subscription at another server
 
 STATE_PREFIXES: Final = (
-    NOTIFIER_STATE,
+    SUBSCRIPTION_STATE,
     NOTIFIER_TOLD,
-    PUBLISHER_AGENT,
-    PUBLISHER_STATE,
+    PUBLICATION_AGENT,
+    PUBLICATION_STATE,
     COMPOSITOR_STATE,
     SUBSCRIBER_STATE,
 )
@@ -154,9 +161,9 @@ class Roles:
 
     def restore(self, prefix: bytes, items: Iterable[StateItem], now: Now) -> None:
         """Go on with the state of the last run under one of STATE_PREFIXES; the feed and recall() follow."""
-        if prefix in (NOTIFIER_STATE, NOTIFIER_TOLD):
+        if prefix in (SUBSCRIPTION_STATE, NOTIFIER_TOLD):
             self.notifier.restore(items, now)
-        elif prefix in (PUBLISHER_AGENT, PUBLISHER_STATE):
+        elif prefix in (PUBLICATION_AGENT, PUBLICATION_STATE):
             self.publisher.restore(items, now)
         elif prefix == COMPOSITOR_STATE:
             self.compositor.restore(items)

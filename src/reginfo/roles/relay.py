@@ -7,11 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from reginfo.fast import Flow, SipMessage, SipParseError, write_headers
+from reginfo.fast import Flow, Request, SipMessage, SipParseError, write_headers
 from reginfo.model import Now, Outcome
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import route_value
-from reginfo.sip.exchange import Request
 from reginfo.sip.incoming import LATE_MS, unavailable
 from reginfo.sip.routing import Hop, next_hop, own_route
 from reginfo.sip.timers import Timers

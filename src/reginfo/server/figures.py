@@ -176,6 +176,7 @@ class Figures:
             "reginfo_subscriptions": _by_word(self._subscriptions()),
             "reginfo_publications": _by_word(self._publications()),
             "reginfo_notifies_total": _by_code(notifier.notifies),
+            "reginfo_publishes_total": _by_status(self._engine.roles.publisher.publishes),
             "reginfo_notify_delay_seconds": _one(notifier.delays),
             "reginfo_store_ops_total": {
                 ("commit", result): count for result, count in self._records.commits.totals().items()
@@ -242,6 +243,13 @@ def _by_code(counts: Mapping[tuple[str, int], int]) -> Mapping[tuple[str, ...], 
     totals: Counter[tuple[str, ...]] = Counter()
     for (word, status), count in counts.items():
         totals[word, code_of(status)] += count
+    return totals
+
+
+def _by_status(counts: Mapping[int, int]) -> Mapping[tuple[str, ...], int]:
+    totals: Counter[tuple[str, ...]] = Counter()
+    for status, count in counts.items():
+        totals[(code_of(status),)] += count
     return totals
 
 

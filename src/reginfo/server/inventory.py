@@ -20,9 +20,9 @@ from reginfo.admin.inventory import (
 )
 from reginfo.config import PeerSection
 from reginfo.engine.roles import Roles
+from reginfo.fast import Publication as Published
 from reginfo.roles.compositor.publication import Publication as Composed
 from reginfo.roles.notifier.subscription import Subscription as Watching
-from reginfo.roles.publisher.publication import Publication as Published
 from reginfo.roles.subscriber.subscription import State
 from reginfo.roles.subscriber.subscription import Subscription as Following
 from reginfo.sip.routing import next_hop

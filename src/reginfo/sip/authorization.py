@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from unicodedata import normalize
 
 from reginfo.fast import (
+    Request,
     SipMessage,
     digest_ha1,
     digest_response,
@@ -21,7 +22,6 @@ from reginfo.fast import (
     digest_userhash,
     write_headers,
 )
-from reginfo.sip.exchange import Request
 from reginfo.sip.locating import Target
 from reginfo.sip.peers import Networks
 from reginfo.sip.routing import Hop
@@ -246,17 +246,14 @@ class Authorizations:
         self._token = token
         self._accounts = Accounts()
         self._servers: dict[Hop, frozenset[_Place]] = {}
-        self._known: dict[Hop, _Known] = {}
-
-    def __len__(self) -> int:
-        """Return the number of hops that have asked."""
-        return len(self._known)
+        self.known: dict[Hop, _Known] = {}
+        "Hops that have asked."
 
     def follow(self, accounts: Accounts) -> None:
         """Be who these accounts say from now on."""
         self._accounts = accounts
         self._servers = {hop: servers for hop, servers in self._servers.items() if accounts.of(hop) is not None}
-        self._known.clear()
+        self.known.clear()
 
     def located(self, hop: Hop, targets: Sequence[tuple[Target, str]]) -> None:
         """Take the servers of a hop: a Contact by which one of them is reached later names its address."""
@@ -274,7 +271,7 @@ class Authorizations:
 
     def authorize(self, hop: Hop, request: Request, attempt: Attempt | None) -> tuple[bytes, Attempt | None]:
         """Return the rows a request is sent with, and what it was tried with so far; a relayed one is not ours."""
-        known = self._known.get(hop)
+        known = self.known.get(hop)
         if known is None or request.vias != 1:
             return request.rows, None
         attempt = attempt or Attempt()
@@ -321,11 +318,11 @@ class Authorizations:
         return attempt
 
     def _at(self, hop: Hop) -> _Known:
-        known = self._known.get(hop)
+        known = self.known.get(hop)
         if known is None:
-            if len(self._known) >= MAX_PLACES:
-                del self._known[next(iter(self._known))]
-            known = self._known[hop] = _Known()
+            if len(self.known) >= MAX_PLACES:
+                del self.known[next(iter(self.known))]
+            known = self.known[hop] = _Known()
         return known
 
     def answered(self, hop: Hop, host: str, request: Request, response: SipMessage, attempt: Attempt) -> None:
@@ -333,7 +330,7 @@ class Authorizations:
 
         One whose rspauth is wrong counts all the same: whoever can forge an answer can leave rspauth out.
         """
-        known, account = self._known.get(hop), self._account(hop, host)
+        known, account = self.known.get(hop), self._account(hop, host)
         if known is None or account is None or not attempt.sent:
             return
         info = response.authentication_info if response.status < 300 else {}

@@ -9,31 +9,30 @@ Sans I/O: octets to send, names to look up and the instants of timers are handed
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from reginfo.config import Listener
-from reginfo.fast import Flow, SipMessage, write_request_rows
+from reginfo.fast import REQUEST_WINDOW, Destination, Exchange, Exchanges, Flow, Place, SipMessage
 from reginfo.model import Now
-from reginfo.sip.authorization import CHALLENGES, Attempt, Authorizations
-from reginfo.sip.destinations import DEAD_MS, Address, Dead, Destination, Place
-from reginfo.sip.exchange import Exchange, Request, Sender
+from reginfo.sip.authorization import CHALLENGES, Authorizations
+from reginfo.sip.dead import DEAD_MS, Address, Dead
 from reginfo.sip.locating import Target
 from reginfo.sip.routing import Hop, is_literal, own_host
+from reginfo.sip.sender import Sender, renumbered
 from reginfo.sip.timers import Timers
-from reginfo.sip.traffic import RequestCounts, status_counters
+from reginfo.sip.traffic import request_counters, status_counters
 from reginfo.sip.transaction import (
-    MAGIC_COOKIE,
     MAX_RETRY_AFTER_MS,
     SERVICE_UNAVAILABLE,
     STATUS_OF,
+    T1_MS,
+    TIMER_F_MS,
     Action,
     ClientTransaction,
     State,
     begin,
     event_of,
-    first_due_ms,
     next_due_ms,
     step,
     timer_due,
@@ -42,8 +41,6 @@ from reginfo.sip.transaction import (
 
 logger = logging.getLogger(__name__)
 
-WINDOW: Final = 64  # requests to one place that are neither answered nor repeated: a socket of Linux holds some 90
-MAX_DATAGRAM: Final = 1300  # octets of a request over UDP; a longer one asks for congestion control (RFC 3261 18.1.1)
 WORK: Final = 64  # requests begun at once: about a millisecond of work
 ADDRESS_MS: Final = 30_000  # the servers of a hop are good for so long, in the order that was drawn
 MAX_LOCATED: Final = 4096  # hops whose servers are remembered for that time
@@ -52,30 +49,18 @@ ALWAYS_MS: Final = 2**62
 WILDCARDS: Final = frozenset({"0.0.0.0", "::"})
 
 
-class Client:
+class Client(Exchanges):
     """Client transactions of one server."""
 
     def __init__(self, token: Callable[[], str], timers: Timers) -> None:
         """token returns text that was never used in a branch before and cannot be guessed (MSG-12)."""
-        self._token = token
-        self._timers = timers
-        self._when_due = self._on_timer  # mentioned once, for all timers
+        super().__init__(token, timers, T1_MS, TIMER_F_MS, Authorizations(token), request_counters(), status_counters())
         self._listeners: tuple[Listener, ...] = ()
-        self._destinations: dict[Hop, Destination] = {}
         self._places: dict[Address, list[Place]] = {}
         self._dead = Dead()
-        self._ready: OrderedDict[Destination, None] = OrderedDict()  # a dict is slow to find its first of many
-        self._exchanges: dict[str, Exchange] = {}
-        self._output: list[tuple[bytes, Flow]] = []
         self._lookups: list[Hop] = []
         self._located: dict[Hop, tuple[Sequence[tuple[Target, str]], int]] = {}
         self._asked: dict[Hop, list[Destination]] = {}
-        self.authorizations = Authorizations(token)
-        "Who this side is where it is asked."
-        self.requests = RequestCounts()
-        "Begun, each at every server it is tried at."
-        self.responses = status_counters()
-        "Received and waited for, by status."
         self.retransmissions = 0
         "Requests sent again by timer E."
         self.timeouts = 0
@@ -87,57 +72,33 @@ class Client:
 
     # -- sending ----------------------------------------------------------------------------------------
 
-    def send(self, hop: Hop, sender: Sender, subject: object) -> None:
-        """Have sender asked for a request about subject as soon as one may go to hop."""
-        destination = self._at(hop)
-        destination.waiting.append(sender)
-        destination.waiting.append(subject)
-        self._ready[destination] = None
-
     def pause_s(self, hop: Hop, now: Now) -> int:
         """Return for how many seconds nothing is sent to hop, because it asked for that (TX-11); 0 if it did not."""
-        destination = self._destinations.get(hop)
+        destination = self.destination(hop)
         return 0 if destination is None else max(0, -((now.ms - destination.paused_until) // 1000))
-
-    def _at(self, hop: Hop) -> Destination:
-        destination = self._destinations.get(hop)
-        if destination is None:
-            destination = self._destinations[hop] = Destination(hop)
-        return destination
 
     def work(self, now: Now, limit: int = WORK) -> bool:
         """Begin what may go, limit requests at most; True if more could go at once."""
-        while self._ready and limit > 0:
-            destination = next(iter(self._ready))
+        while self.ready and limit > 0:
+            destination = next(iter(self.ready))
             if now.ms < destination.paused_until or not self._locate(destination, now):
-                del self._ready[destination]
+                del self.ready[destination]
                 continue
-            places = self._order(destination, now)
-            while limit > 0 and destination.waiting and destination.windowed < WINDOW:
-                sender, subject = destination.waiting.popleft(), destination.waiting.popleft()
-                limit -= 1
-                try:
-                    request = sender.request(subject, now)
-                    if request is not None and not places:
-                        sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
-                    elif request is not None:
-                        self._begin(request, sender, subject, destination, places, now)
-                except Exception:  # what cannot be said costs itself, not what waits behind it
-                    logger.exception("request not written hop=%s", destination.hop)
-                    sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
-            if not destination.waiting or destination.windowed >= WINDOW:
-                self._ready.pop(destination, None)
+            limit -= self.begin_waiting(destination, self._order(destination, now), limit, now)
+            if not destination.waiting or destination.windowed >= REQUEST_WINDOW:
+                self.ready.pop(destination, None)
                 self._retire(destination)
-        return bool(self._ready)
+        return bool(self.ready)
+
+    def unsaid(self, destination: Destination, sender: Sender, subject: object, now: Now) -> None:
+        """Take note of a fault while a request was written; called where it is handled."""
+        logger.exception("request not written hop=%s", destination.hop)
+        sender.answered(subject, SERVICE_UNAVAILABLE, None, now)
 
     @property
     def is_busy(self) -> bool:
         """Whether work() could do something now."""
-        return bool(self._ready)
-
-    def __len__(self) -> int:
-        """Return the number of requests under way."""
-        return len(self._exchanges)
+        return bool(self.ready)
 
     def _order(self, destination: Destination, now: Now) -> tuple[Place, ...]:
         """Return the servers a request tries: those found dead last (DNS-5)."""
@@ -146,43 +107,7 @@ class Client:
             return tuple(sorted(places, key=lambda place: self._dead.until(place.address, now.ms)))
         return places
 
-    def _begin(
-        self,
-        request: Request,
-        sender: Sender,
-        subject: object,
-        destination: Destination,
-        places: tuple[Place, ...],
-        now: Now,
-        *,
-        at_any_size: bool = False,
-        attempt: Attempt | None = None,
-    ) -> None:
-        """Send a request to the first of these places; it has a branch of its own at each (TX-9)."""
-        place = places[0]
-        branch = MAGIC_COOKIE + self._token()
-        if self.authorizations:
-            rows, attempt = self.authorizations.authorize(destination.hop, request, attempt)
-        else:
-            rows, attempt = request.rows, None
-        octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
-        fallback = None
-        if len(octets) > MAX_DATAGRAM and place.flow.transport == "udp" and not at_any_size:
-            twin = self._stream_twin(place)
-            if twin is not None:
-                place, fallback = twin, place
-                octets = write_request_rows(request.method, request.uri, place.via + branch, rows, request.body)
-        exchange = Exchange(
-            branch, now.ms, request, octets, sender, subject, destination, place, places[1:], fallback, attempt
-        )
-        self._exchanges[branch] = place.exchanges[branch] = exchange
-        destination.underway += 1
-        destination.windowed += 1
-        self._output.append((octets, place.flow))
-        self.requests.count(request.method, place.address[0])
-        self._timers.at(first_due_ms(now.ms, reliable=place.flow.reliable), self._when_due, exchange)
-
-    def _stream_twin(self, place: Place) -> Place | None:
+    def stream_twin(self, place: Place) -> Place | None:
         """Return the same server over TCP, where a request too long for a datagram goes first (TRN-2)."""
         if place.twin is None:
             local = self._local("tcp", place.flow.host)
@@ -194,9 +119,10 @@ class Client:
     def _arm(self, exchange: Exchange) -> None:
         due = next_due_ms(_transaction(exchange))
         if due is not None:
-            self._timers.at(due, self._when_due, exchange)
+            self.timers.at(due, self.when_due, exchange)
 
-    def _on_timer(self, exchange: Exchange, now: Now) -> None:
+    def on_time(self, exchange: Exchange, now: Now) -> None:
+        """Step with the timer of a request that has run out, if one has."""
         if exchange.is_over:
             return
         transaction = _transaction(exchange)
@@ -209,45 +135,29 @@ class Client:
         if Action.TIME_OUT in actions:
             self.timeouts += 1
             if not is_silent or not self._moves_on(exchange, now.ms + DEAD_MS, now):
-                self._finish(exchange, STATUS_OF[Action.TIME_OUT], None, now)
+                self.finish(exchange, STATUS_OF[Action.TIME_OUT], None, now)
             return
         # What is not answered in time is taken for lost: it holds no place any more.
         if exchange.is_windowed:
-            self._leave_window(exchange)
+            self.leave_window(exchange)
         self.retransmissions += 1
-        self._output.append((exchange.octets, exchange.place.flow))
+        self.repeat(exchange)
         self._arm(exchange)
 
     # -- answers ----------------------------------------------------------------------------------------
 
-    def receive(self, response: SipMessage, now: Now) -> bool:
-        """Take a response; False if no request waits for it (TRN-6, TX-2)."""
-        via = response.top_via
-        exchange = self._exchanges.get(via.branch or "")
-        if exchange is None or exchange.request.method != response.cseq_method:  # RFC 3261 17.1.3
-            return False
-        # One for somebody else has more or fewer (RFC 3261 8.1.3.3), or another sent-by than ours (18.1.2).
-        if response.via_count != exchange.request.vias or not exchange.place.is_sent_by(via):
-            return False
+    def answers(self, exchange: Exchange) -> None:
+        """Take note that a server answers."""
+        self._dead.remove((exchange.fallback or exchange.place).address)
+
+    def provisional(self, exchange: Exchange, response: SipMessage, now: Now) -> None:
+        """Take a provisional response."""
         status = response.status
-        self.responses.add(status - 100)
-        if status == SERVICE_UNAVAILABLE:
-            if self._is_refused(exchange, response, now):
-                return True
-        elif len(exchange.destination.places) > 1:
-            self._dead.remove((exchange.fallback or exchange.place).address)
-        if status >= 200:
-            if (exchange.attempt is not None or status in CHALLENGES) and self._is_asked(exchange, response, now):
-                return True
-            # The transaction completes, and with it all that it is kept for: see _finish().
-            self._finish(exchange, status, response, now)
-            return True
         exchange.transaction, actions = step(_transaction(exchange), event_of(status), now.ms)
         if Action.DELIVER in actions and status > 100:
             exchange.sender.answered(exchange.subject, status, response, now)
-        return True
 
-    def _is_asked(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
+    def challenged(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
         """Take a final response; True if it asks who we are, and the request goes again with the answer (AUT-11)."""
         attempt = exchange.attempt
         hop, host = exchange.destination.hop, exchange.place.flow.host
@@ -256,19 +166,19 @@ class Client:
             return False
         places = tuple(place for place in (exchange.place, *exchange.further) if place.is_current)
         places = places or exchange.destination.places
-        renumbered = exchange.request.renumbered() if places else None
-        if renumbered is None:
+        again = renumbered(exchange.request) if places else None
+        if again is None:
             return False
         attempt = self.authorizations.challenged(hop, host, exchange.request, response, attempt)
         if attempt is None:
             return False
-        exchange.request, cseq = renumbered
+        exchange.request, cseq = again
         exchange.attempt = attempt
         exchange.sender.renumbered(exchange.subject, cseq)
         self._begin_again(exchange, places, now)
         return True
 
-    def _is_refused(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
+    def unavailable(self, exchange: Exchange, response: SipMessage, now: Now) -> bool:
         """Take a 503: nothing is sent there for the time it says (TX-11); True if the next server is asked (DNS-5)."""
         destination = exchange.destination
         until = unavailable_until(response.status, response.retry_after, now.ms)
@@ -288,7 +198,7 @@ class Client:
                 if fallback is not None and fallback.is_current and not flow.connection:
                     self._begin_again(exchange, (fallback, *exchange.further), now, at_any_size=True)
                 elif not self._moves_on(exchange, now.ms + DEAD_MS, now):
-                    self._finish(exchange, SERVICE_UNAVAILABLE, None, now)
+                    self.finish(exchange, SERVICE_UNAVAILABLE, None, now)
 
     def _moves_on(self, exchange: Exchange, dead_until_ms: int, now: Now) -> bool:
         """Take it that a server has failed; True if its request goes to the next one (DNS-5)."""
@@ -304,54 +214,33 @@ class Client:
     ) -> None:
         destination = exchange.destination
         request, sender, subject = exchange.request, exchange.sender, exchange.subject
-        self._begin(
-            request, sender, subject, destination, places, now, at_any_size=at_any_size, attempt=exchange.attempt
-        )
-        self._forget(exchange)
+        self.begin(request, sender, subject, destination, places, now.ms, at_any_size, exchange.attempt)
+        self.forget(exchange)
 
-    def _finish(self, exchange: Exchange, status: int, response: SipMessage | None, now: Now) -> None:
-        # What comes later for this branch has no transaction and is dropped, which is all that timer K is for.
-        self._forget(exchange)
-        exchange.sender.answered(exchange.subject, status, response, now)
-
-    def _forget(self, exchange: Exchange) -> None:
-        destination, place = exchange.destination, exchange.place
-        del self._exchanges[exchange.branch]
-        del place.exchanges[exchange.branch]
-        destination.underway -= 1
-        exchange.is_over = True
-        exchange.octets = b""
-        if exchange.is_windowed:
-            self._leave_window(exchange)
+    def retire(self, place: Place, destination: Destination) -> None:
+        """Let go of a place or a destination at which nothing is under way any more."""
         if not place.is_current:
             self._close(place)
         if not destination.underway:
             self._retire(destination)
 
-    def _leave_window(self, exchange: Exchange) -> None:
-        exchange.is_windowed = False
-        destination = exchange.destination
-        destination.windowed -= 1
-        if destination.waiting:
-            self._ready[destination] = None
-
     def _pause(self, destination: Destination, until_ms: int, now: Now) -> None:
         """Send nothing there for a while (TX-11)."""
         if until_ms > max(now.ms, destination.paused_until):
             destination.paused_until = until_ms
-            self._timers.at(until_ms, self._resume, destination)
+            self.timers.at(until_ms, self._resume, destination)
 
     def _resume(self, destination: Destination, now: Now) -> None:
         if now.ms >= destination.paused_until:
             destination.paused_until = 0
             if destination.waiting:
-                self._ready[destination] = None
+                self.ready[destination] = None
             self._retire(destination)
 
     def _retire(self, destination: Destination) -> None:
         """Forget a destination that nothing waits for."""
         if destination.is_idle and not destination.paused_until:
-            self._destinations.pop(destination.hop, None)
+            self.drop(destination)
             self._settle(destination, (), 0)
 
     # -- places -----------------------------------------------------------------------------------------
@@ -369,11 +258,11 @@ class Client:
         if len(self._located) >= MAX_LOCATED:
             del self._located[next(iter(self._located))]
         self._located[hop] = (targets, until)
-        self._timers.at(until, self._forget_targets, hop)
+        self.timers.at(until, self._forget_targets, hop)
         for destination in self._asked.pop(hop, ()):
             # Servers nobody can be asked about any more are better than none.
             self._settle(destination, self._reach(targets, destination) or destination.places, until)
-            self._ready[destination] = None
+            self.ready[destination] = None
 
     def _forget_targets(self, hop: Hop, now: Now) -> None:
         if hop in self._located and self._located[hop][1] <= now.ms:
@@ -426,7 +315,6 @@ class Client:
             if place not in places:
                 self._close(place)
         destination.places = places
-        destination.place = places[0] if places else None
         destination.good_until = until_ms
 
     def _open(self, flow: Flow) -> Place:
@@ -459,19 +347,17 @@ class Client:
 
     def here(self, hop: Hop) -> str:
         """Return the address that requests to hop leave from, as host and port of a SIP URI; one is on its way."""
-        place = self._destinations[hop].place
-        assert place is not None
+        destination = self.destination(hop)
+        assert destination is not None
+        place = destination.places[0]
         return f"{own_host(place.flow)}:{place.flow.local[1]}"
-
-    def take_output(self) -> list[tuple[bytes, Flow]]:
-        """Return what is to be sent, in order, and forget it."""
-        output, self._output = self._output, []
-        return output
 
 
 def _transaction(exchange: Exchange) -> ClientTransaction:
     """Return the transaction of a request that is under way."""
-    if exchange.transaction is None:
+    transaction: ClientTransaction | None = exchange.transaction
+    if transaction is None:
         method, reliable = exchange.request.method, exchange.place.flow.reliable
-        exchange.transaction, _ = begin(exchange.branch, method, reliable=reliable, now_ms=exchange.began_ms)
-    return exchange.transaction
+        transaction, _ = begin(exchange.branch, method, reliable=reliable, now_ms=exchange.began_ms)
+        exchange.transaction = transaction
+    return transaction

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reginfo.fast import TRANSPORTS, Counters
+from reginfo.fast import TRANSPORTS, Counters, RequestCounters
 
 METHODS: Final = ("REGISTER", "OPTIONS", "NOTIFY", "CANCEL", "ACK", "INVITE", "MESSAGE", "PUBLISH", "SUBSCRIBE")
 OTHER: Final = "other"
@@ -15,27 +15,10 @@ _CODES: Final = frozenset(
     | {500, 501, 502, 503, 504, 505, 513, 555, 580, 600, 603, 604, 606, 607, 608}
 )
 
-_SLOT: Final = {method: slot for slot, method in enumerate(METHODS)}
-_OTHER_SLOT: Final = len(METHODS)
 
-
-class RequestCounts:
-    """Requests by method and transport."""
-
-    def __init__(self) -> None:
-        self._counters = {transport: Counters([*METHODS, OTHER]) for transport in TRANSPORTS}
-
-    def count(self, method: str, transport: str) -> None:
-        """Count one request."""
-        self._counters[transport].add(_SLOT.get(method, _OTHER_SLOT))
-
-    def totals(self) -> dict[tuple[str, str], int]:
-        """Return how many there were by method and transport, zeros included."""
-        return {
-            (method, transport): count
-            for transport, counters in self._counters.items()
-            for method, count in counters.totals().items()
-        }
+def request_counters() -> RequestCounters:
+    """Return counters of requests by method and transport."""
+    return RequestCounters([*METHODS, OTHER], TRANSPORTS)
 
 
 def code_of(status: int) -> str:

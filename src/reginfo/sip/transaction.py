@@ -167,11 +167,6 @@ def _rearmed(transaction: ClientTransaction, now_ms: int) -> ClientTransaction:
     return replace(transaction, interval_ms=interval, timer_e=due if due > now_ms else now_ms + interval)
 
 
-def first_due_ms(now_ms: int, *, reliable: bool) -> int:
-    """Return what next_due_ms() does of a transaction that begins now."""
-    return now_ms + (TIMER_F_MS if reliable else T1_MS)
-
-
 def next_due_ms(transaction: ClientTransaction) -> int | None:
     """Return the instant of the earliest timer; None if the transaction has terminated."""
     if transaction.timer_f is None:

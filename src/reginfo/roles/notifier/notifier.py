@@ -8,7 +8,7 @@ A NOTIFY says what is true when it leaves: changes wait, merged, for the outstan
 """
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -16,10 +16,21 @@ from typing import Final
 from msgspec import structs
 
 from reginfo.config import NotifierSection
-from reginfo.fast import REGINFO_HEAD, Change, Draft, Flow, Histogram, SipMessage, SipParseError
+from reginfo.fast import (
+    NEVER_MS,
+    OWES_RETRY,
+    STORE_WAIT_MS,
+    SUBSCRIPTION_STATE,
+    Change,
+    Draft,
+    Flow,
+    Histogram,
+    Notifications,
+    SipMessage,
+    SipParseError,
+    Unsaved,
+)
 from reginfo.model import Now, Outcome, StateItem
-from reginfo.roles.notifier.backlog import Backlog
-from reginfo.roles.notifier.notify import notify_rows
 from reginfo.roles.notifier.plan import Plan, plan_of
 from reginfo.roles.notifier.policy import (
     NO_SUBSCRIPTION,
@@ -29,36 +40,25 @@ from reginfo.roles.notifier.policy import (
     Policy,
     watched_aor,
 )
-from reginfo.roles.notifier.subscription import (
-    NEVER_MS,
-    STATE,
-    TOLD,
-    Owes,
-    Subscription,
-    decode,
-    encode,
-)
+from reginfo.roles.notifier.subscription import TOLD, Subscription, decode, encode
 from reginfo.roles.notifier.subscriptions import WEBSOCKETS, Subscriptions
+from reginfo.sip.authorization import MAX_CHALLENGES
 from reginfo.sip.client import Client
-from reginfo.sip.dialog import way_of
-from reginfo.sip.exchange import Request
-from reginfo.sip.ims import ImplicitSets
+from reginfo.sip.dialog import Way, way_of
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import next_hop, way_back
 from reginfo.sip.subscription import ALLOW_EVENTS, BAD_EVENT, ENDS_SUBSCRIPTION, PACKAGE, back_off_s
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, retry_after_ms
-from reginfo.sip.unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 
 DELAY_BOUNDS_MS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000)
 MAX_UNREACHABLE: Final = 3  # failures in a row, 45 s at least: longer than a NOTIFY waits for its answer
-STORE_WAIT_MS: Final = 100  # until a store that fails is asked again
 
 
-class Notifier:
+class Notifier(Notifications):
     """All subscriptions to registrations of this server."""
 
     def __init__(
@@ -73,32 +73,19 @@ class Notifier:
         chance: Callable[[], float],
     ) -> None:
         """tag makes a local tag of the fingerprint of a SUBSCRIBE; chance draws from 0 to 1."""
-        self._client = client
-        self._timers = timers
+        super().__init__(client, timers, unsaved, decode, Histogram(DELAY_BOUNDS_MS), MAX_CHALLENGES)
         self._when_over = self._lapse  # mentioned once, for all timers
-        self._when_due = self._on_time  # mentioned once, for all timers
-        self._unsaved = unsaved
         self._tag = tag
         self._chance = chance
         self._subscriptions = Subscriptions()
-        self._backlog = Backlog()
-        self._moved: dict[Subscription, None] = {}
         self._lapsed: deque[Subscription] = deque()
-        self.notifies: Counter[tuple[str, int]] = Counter()
-        "NOTIFYs by subscription state and final answer."
-        self.delays = Histogram(DELAY_BOUNDS_MS)
-        "Milliseconds from a change to the NOTIFY that tells it, for each subscription told."
-        self.mint: Callable[[int, bytes, int], bytes] | None = None
-        "Makes temporary GRUUs, which are told to who may register the AoR (XML-11); None without GRUUs."
-        self.ims: ImplicitSets | None = None
-        "Who is told with whom, and may watch whom; None outside IMS."
         self.follow(section, domains, peers)
 
     def follow(self, section: NotifierSection, domains: Iterable[str], peers: Peers) -> None:
         """Grant by other rules from now on."""
         self._policy = Policy(section, domains, peers)
-        self._peers = peers
-        self._interval_ms = round(section.min_notify_interval * 1000)
+        self.peers = peers
+        self.interval_ms = round(section.min_notify_interval * 1000)
 
     def __len__(self) -> int:
         """Return the number of subscriptions."""
@@ -115,7 +102,7 @@ class Notifier:
     @property
     def is_busy(self) -> bool:
         """Whether work() has something to do."""
-        return self._backlog.is_busy or self._subscriptions.has_cut or bool(self._lapsed)
+        return bool(self.dirty) or self._subscriptions.has_cut or bool(self._lapsed)
 
     # -- SUBSCRIBE --------------------------------------------------------------------------------------
 
@@ -173,7 +160,7 @@ class Notifier:
         peer = "" if work.sender.asserted else self._policy.peer_name(work.flow, work.aor)
         plan = work.plan = plan_of(work, id, known, granted, peer, draft.record, now)
         if granted:
-            work.state = ((STATE + id.encode(), plan.octets),)
+            work.state = ((SUBSCRIPTION_STATE + id.encode(), plan.octets),)
         elif known is not None:
             work.state = ((known.key, None), (known.told_key, None))
         work.outcome = Outcome(
@@ -207,28 +194,29 @@ class Notifier:
             subscription.octets = plan.octets
             subscription.way = None  # its Contact may have moved
             if subscription.reserved != saved.reserved:
-                self._save(subscription)
+                self.save(subscription)
         self._subscriptions.carry(subscription, work.flow)
         if plan.expires:
             self._arm_lapse(subscription)
         else:
             subscription.ending = "timeout"  # SUB-7
-            self._moved.pop(subscription, None)
-        self._tell_all(subscription, now)
+            self.moved.pop(subscription, None)
+        self.tell_all(subscription, now)
 
-    def _remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: Subscription) -> None:
+        """Let go of a subscription, and of what is kept of it."""
         if not self._subscriptions.remove(subscription):
             return
-        self._moved.pop(subscription, None)
+        self.moved.pop(subscription, None)
         self._forget(subscription.id)
         watched = subscription.watched
-        self._backlog.caught_up(watched, subscription)
+        self.caught_up(watched, subscription)
         if not watched.subscriptions:
-            self._backlog.forget(watched)
+            self.drop(watched)
 
     def _forget(self, id: str) -> None:
-        self._unsaved.put(STATE + id.encode(), None)
-        self._unsaved.put(TOLD + id.encode(), None)
+        self.unsaved.put(SUBSCRIPTION_STATE + id.encode(), None)
+        self.unsaved.put(TOLD + id.encode(), None)
 
     # -- time -------------------------------------------------------------------------------------------
 
@@ -236,7 +224,7 @@ class Notifier:
         # However often it is refreshed there is one timer, and one more only for an end that is sooner.
         if subscription.expires_at < subscription.lapse_at:
             subscription.lapse_at = subscription.expires_at
-            self._timers.at(subscription.expires_at, self._when_over, subscription)
+            self.timers.at(subscription.expires_at, self._when_over, subscription)
 
     def _lapse(self, subscription: Subscription, now: Now) -> None:
         if subscription.lapse_at > now.ms:
@@ -255,21 +243,21 @@ class Notifier:
         """Take back subscriptions without a record now; take_lapsed() returns them again some time later."""
         for subscription in subscriptions:
             subscription.lapse_at = now.ms + STORE_WAIT_MS
-            self._timers.at(subscription.lapse_at, self._when_over, subscription)
+            self.timers.at(subscription.lapse_at, self._when_over, subscription)
 
     def lapse(self, subscription: Subscription, record: bytes | None, now: Now) -> None:
         """End a subscription unless it has been refreshed after all (SUB-8); its last NOTIFY tells the record."""
         if subscription.expires_at > now.ms:
             self._arm_lapse(subscription)
-        elif subscription in self._subscriptions:
+        elif subscription.is_held:
             subscription.watched.see(record)
             self.terminate(subscription, "timeout", now)
 
     def terminate(self, subscription: Subscription, reason: str, now: Now) -> None:
         """End a subscription from this side; it is told so, and gone when it has answered."""
-        if subscription in self._subscriptions and subscription.ending is None:
-            self._end(subscription, reason)
-            self._tell_all(subscription, now)
+        if subscription.is_held and subscription.ending is None:
+            self.end(subscription, reason)
+            self.tell_all(subscription, now)
 
     def leave(self, aor: str, record: bytes | None, now: Now) -> None:
         """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
@@ -279,14 +267,16 @@ class Notifier:
             for subscription in list(watched.subscriptions):
                 self.terminate(subscription, "deactivated", now)
 
-    def _end(self, subscription: Subscription, reason: str) -> None:
+    def end(self, subscription: Subscription, reason: str) -> None:
+        """Have the next NOTIFY be the last one, for this reason (SUB-10)."""
         subscription.ending = reason
-        self._moved.pop(subscription, None)
+        self.moved.pop(subscription, None)
         self._forget(subscription.id)
 
-    def _on_time(self, subscription: Subscription, now: Now) -> None:
+    def on_time(self, subscription: Subscription, now: Now) -> None:
+        """Tell a subscription what it was owed before it might be told."""
         subscription.is_timed = False
-        self._advance(subscription, now)
+        self.advance(subscription, now)
 
     # -- changes ----------------------------------------------------------------------------------------
 
@@ -298,22 +288,14 @@ class Notifier:
         for change in changes:
             watched = find(change.aor)
             if watched is not None:
-                self._backlog.read(watched, change)
-
-    def settled(self, seq: int) -> int:
-        """Return up to which change, at most seq, every watcher has been told (and need not be told again)."""
-        return self._backlog.settled(seq)
+                self.read_one(watched, change)
 
     def work(self, now: Now, limit: int) -> bool:
         """Have limit subscriptions at most look at what changed; True if more could."""
         while limit > 0 and (subscription := self._subscriptions.take_cut()) is not None:
             self._give_up(subscription, "connection lost")
             limit -= 1
-        for subscription in self._backlog.subscriptions() if limit > 0 else ():
-            self._look(subscription, now)
-            limit -= 1
-            if limit <= 0:
-                break
+        limit = self.fan_out(limit, now)
         return limit <= 0 or bool(self._lapsed)
 
     def lost(self, flow: Flow) -> None:
@@ -322,121 +304,33 @@ class Notifier:
 
     def _give_up(self, subscription: Subscription, reason: str) -> None:
         logger.info("subscription ended aor=%s reason=%s", subscription.watched.aor, reason)
-        self._remove(subscription)
-
-    def _look(self, subscription: Subscription, now: Now) -> None:
-        known = subscription.told if subscription.sent is None else subscription.sent
-        if known < subscription.watched.revision:
-            if subscription.owes == Owes.NOTHING:
-                subscription.owes_since_ms = subscription.watched.changed_ms
-            self._tell_change(subscription, now)
-
-    def _tell_change(self, subscription: Subscription, now: Now) -> None:
-        subscription.watched.falls_behind(subscription)
-        subscription.owes = max(subscription.owes, Owes.CHANGE)
-        self._advance(subscription, now)
-
-    def _tell_all(self, subscription: Subscription, now: Now) -> None:
-        subscription.watched.falls_behind(subscription)
-        subscription.owes = Owes.STATE
-        self._advance(subscription, now)
-
-    def _advance(self, subscription: Subscription, now: Now) -> None:
-        """Ask for the next NOTIFY if one is owed and may be sent (REV-6, SUB-9)."""
-        if subscription.is_busy or subscription.owes == Owes.NOTHING:
-            return
-        if subscription.owes != Owes.STATE and now.ms < subscription.not_before:
-            if not subscription.is_timed:
-                subscription.is_timed = True
-                self._timers.at(subscription.not_before, self._when_due, subscription)
-            return
-        subscription.is_busy = True
-        way = way_of(subscription.saved.dialog(subscription.id))
-        if subscription.flow is not None:
-            way = structs.replace(way, hop=way_back(way.hop, subscription.flow))
-        subscription.way = way
-        self._client.send(subscription.way.hop, self, subscription)
+        self.remove(subscription)
 
     # -- NOTIFY -----------------------------------------------------------------------------------------
 
-    def request(self, subject: Subscription, now: Now) -> Request | None:
-        """Return the NOTIFY a subscription is owed (SUB-6); None if what changed is none of its business."""
-        if subject not in self._subscriptions:
-            return None
-        saved = subject.saved
-        watched = subject.watched
-        since = subject.sent if subject.owes == Owes.CHANGE else None
-        home = saved.watcher if self.ims is None else self.ims.home(saved.watcher)
-        mint = self.mint if home == saved.aor else None
-        peer = self._peers.named(saved.peer)
-        identities = None if self.ims is None else self.ims.of(saved.aor).told
-        tail = watched.document(since, subject.told, peer, now.ms, mint=mint, identities=identities)
-        if not tail:
-            subject.is_busy = False
-            subject.owes = Owes.NOTHING
-            subject.sent = watched.reached(since)
-            self._told(subject)
-            return None
-        if not self._number(subject, now):
-            subject.is_busy = False
-            return None
-        if subject.owes == Owes.CHANGE and subject.owes_since_ms:
-            self.delays.add(now.ms - subject.owes_since_ms)
-        subject.owes_since_ms = 0
-        subject.sent = watched.reached(since)
-        subject.sent_empty = watched.record is None
-        subject.owes = Owes.NOTHING
-        subject.not_before = now.ms + self._interval_ms
-        if self.ims is not None and watched.record is None and subject.ending is None:
-            self._end(subject, "noresource")  # IMS-3: nobody is registered any more
-        way, subject.way = subject.way or way_of(saved.dialog(subject.id)), None
-        rows = notify_rows(subject, saved, way, now.ms)
-        body = REGINFO_HEAD + str(subject.version).encode() + tail
-        subject.version += 1
-        return Request("NOTIFY", way.uri, rows, body)
-
-    def _number(self, subscription: Subscription, now: Now) -> bool:
-        """Give the next NOTIFY its CSeq; False while no number may be used that a restart would use again."""
-        if subscription.ending is None:
-            if subscription.is_used_up:
-                self._end(subscription, "deactivated")  # the watcher comes back in a new dialog, which counts from 0
-            elif subscription.reserve():
-                self._save(subscription)
-            elif subscription.is_in_last_block and subscription.key in self._unsaved:
-                subscription.is_timed = True
-                self._timers.at(now.ms + STORE_WAIT_MS, self._when_due, subscription)
-                return False
-        subscription.cseq += 1
-        return True
-
-    def _save(self, subscription: Subscription, **changed: str) -> None:
+    def save(self, subscription: Subscription, **changed: str) -> None:
+        """Have what a restart needs kept, with these fields changed."""
         subscription.octets = encode(structs.replace(subscription.saved, reserved=subscription.reserved, **changed))
-        self._unsaved.put(subscription.key, subscription.octets)
+        self.unsaved.put(subscription.key, subscription.octets)
 
-    def answered(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
-        """Take the answer to a NOTIFY, or its end without one (SUB-9)."""
-        if status < 200 or subject not in self._subscriptions:
-            return
-        self.notifies["terminated" if subject.ending else "active", status] += 1
-        subject.is_busy = False
-        if subject.ending is not None and subject.owes == Owes.NOTHING:
-            self._remove(subject)  # SUB-10, whatever the answer
-        elif status < 300:
-            if response is not None:
-                self._retarget(subject, response)
-            self._told(subject)
-            self._advance(subject, now)
-        elif status in ENDS_SUBSCRIPTION or status == REQUEST_TIMEOUT:
+    def way_to(self, subscription: Subscription) -> Way:
+        """Return how the next NOTIFY gets there."""
+        way = way_of(subscription.saved.dialog(subscription.id))
+        return way if subscription.flow is None else structs.replace(way, hop=way_back(way.hop, subscription.flow))
+
+    def failed(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
+        """Take the end of a NOTIFY that was not accepted (SUB-9)."""
+        if status in ENDS_SUBSCRIPTION or status == REQUEST_TIMEOUT:
             self._give_up(subject, str(status))
         elif status == SERVICE_UNAVAILABLE and response is None and self._is_out_of_reach(subject):
             self._give_up(subject, "unreachable")
         else:
-            subject.owes = max(subject.owes, Owes.RETRY)
+            subject.owes = max(subject.owes, OWES_RETRY)
             wait_ms = retry_after_ms(response) or round(1000 * back_off_s(subject.failures, self._chance()))
             subject.failures += 1
             subject.not_before = now.ms + wait_ms
             subject.sent = None
-            self._advance(subject, now)
+            self.advance(subject, now)
 
     def _is_out_of_reach(self, subject: Subscription) -> bool:
         """Tell whether no later NOTIFY will get through either, after one that could not be sent."""
@@ -445,35 +339,19 @@ class Notifier:
         hop = way_of(subject.saved.dialog(subject.id)).hop
         return subject.flow is None and hop.transport in WEBSOCKETS
 
-    def renumbered(self, subject: Subscription, cseq: int) -> None:
-        """Count on from the CSeq that the outstanding NOTIFY has now."""
-        subject.cseq = cseq
-
-    def _told(self, subscription: Subscription) -> None:
-        subscription.failures = 0
-        assert subscription.sent is not None
-        subscription.told = subscription.sent
-        subscription.told_empty = subscription.sent_empty
-        if subscription.ending is None:
-            self._moved[subscription] = None
-        if subscription.sent >= subscription.watched.revision and subscription.owes == Owes.NOTHING:
-            self._backlog.caught_up(subscription.watched, subscription)
-
-    def _retarget(self, subscription: Subscription, response: SipMessage) -> None:
+    def retarget(self, subscription: Subscription, response: SipMessage) -> None:
         """Follow the Contact of the answer to a NOTIFY (DLG-6); one that leads nowhere is ignored."""
-        if response.contact_count != 1:
-            return
         target = response.contacts[0].uri
         if target != subscription.saved.target:
             with suppress(SipParseError):
                 next_hop(target)
-                self._save(subscription, target=target)
+                self.save(subscription, target=target)
 
     # -- what survives ----------------------------------------------------------------------------------
 
     def take_told(self, limit: int) -> list[StateItem]:
         """Return what was told and not taken yet, of so many subscriptions at most."""
-        moved = (self._moved.popitem()[0] for _ in range(min(limit, len(self._moved))))
+        moved = (self.moved.popitem()[0] for _ in range(min(limit, len(self.moved))))
         return [(subscription.told_key, subscription.told_octets()) for subscription in moved]
 
     def restore(self, items: Iterable[StateItem], now: Now) -> None:
@@ -483,7 +361,7 @@ class Notifier:
         """
         for key, octets in items:
             assert octets is not None
-            id = key[len(STATE) :].decode()
+            id = key[len(SUBSCRIPTION_STATE) :].decode()
             if key.startswith(TOLD):
                 known = self._subscriptions.get(id)
                 if known is not None:
@@ -519,9 +397,9 @@ class Notifier:
                 told, told_empty = subscription.sent, subscription.sent_empty
             if told_empty if record is None else told == watched.revision:
                 continue
-            self._backlog.begin(watched, seq)
+            self.begin(watched, seq)
             if is_outstanding:
-                subscription.owes = max(subscription.owes, Owes.RETRY)  # the full state, once it is answered
+                subscription.owes = max(subscription.owes, OWES_RETRY)  # the full state, once it is answered
             else:
                 subscription.sent = None
-            self._tell_change(subscription, now)
+            self.tell_change(subscription, now)

@@ -2,8 +2,9 @@
 
 from msgspec import structs
 
+from reginfo.fast import NUMBER_BLOCK
 from reginfo.model import Now
-from reginfo.roles.notifier.subscription import BLOCK, Saved, Subscription, encode
+from reginfo.roles.notifier.subscription import Saved, Subscription, encode
 from reginfo.sip.dialog import dialog_of, refreshed, way_of
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.routing import own_contact
@@ -52,7 +53,7 @@ def plan_of(
             watcher=work.sender.identity,
             peer=peer,
             expires_at=expires_at,
-            reserved=BLOCK,
+            reserved=NUMBER_BLOCK,
         )
     way_of(dialog)
     return Plan(id, saved, granted, record)

@@ -4,9 +4,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final
 
-from reginfo.fast import Flow
+from reginfo.fast import Flow, Watched
 from reginfo.roles.notifier.subscription import Subscription
-from reginfo.roles.notifier.watched import Watched
 from reginfo.sip.routing import kept_for_requests
 
 WEBSOCKETS: Final = frozenset({"ws", "wss"})
@@ -28,9 +27,6 @@ class Subscriptions:
 
     def __iter__(self) -> Iterator[Subscription]:
         return iter(self._by_id.values())
-
-    def __contains__(self, subscription: Subscription) -> bool:
-        return subscription.id in self._by_id
 
     def get(self, id: str) -> Subscription | None:
         """Return the subscription with an id."""
@@ -58,6 +54,7 @@ class Subscriptions:
     def add(self, subscription: Subscription, watcher: str) -> None:
         """Take in a subscription that has begun."""
         self._by_id[subscription.id] = subscription
+        subscription.is_held = True
         subscription.watched.add(subscription)
         self._per_watcher[watcher] += 1
 
@@ -65,6 +62,7 @@ class Subscriptions:
         """Let go of a subscription; False if that has been done."""
         if self._by_id.pop(subscription.id, None) is None:
             return False
+        subscription.is_held = False
         watcher = subscription.saved.watcher
         self._per_watcher[watcher] -= 1
         if not self._per_watcher[watcher]:
@@ -108,7 +106,7 @@ class Subscriptions:
         while self._cut:
             subscription = self._cut.popleft()
             flow = subscription.flow
-            if subscription not in self or flow is None or subscription in self._by_connection.get(flow.connection, ()):
+            if not subscription.is_held or flow is None or subscription in self._by_connection.get(flow.connection, ()):
                 continue  # it has ended, or its watcher has come by another one since
             if flow.transport in WEBSOCKETS:
                 return subscription

@@ -18,9 +18,11 @@ from reginfo.fast import (
     Flow,
     Reginfo,
     ReginfoDelta,
+    Request,
     SipMessage,
     SipParseError,
     SubscriptionState,
+    Unsaved,
     apply_reginfo,
     canonical_aor,
     parse_reginfo,
@@ -31,7 +33,6 @@ from reginfo.roles.subscriber.subscribe import subscribe_rows
 from reginfo.roles.subscriber.subscription import STATE, State, Subscription, TooManyFollowed
 from reginfo.sip.client import Client
 from reginfo.sip.dialog import Dialog, dialog_of, refreshed, target_of, way_of
-from reginfo.sip.exchange import Request
 from reginfo.sip.outage import Outage
 from reginfo.sip.peers import Peer, Peers
 from reginfo.sip.routing import Hop, next_hop, parse_hop
@@ -44,7 +45,6 @@ from reginfo.sip.subscription import (
 )
 from reginfo.sip.timers import Timers
 from reginfo.sip.transaction import REQUEST_TIMEOUT, SERVICE_UNAVAILABLE, retry_after_ms
-from reginfo.sip.unsaved import Unsaved
 
 logger = logging.getLogger(__name__)
 

@@ -2,35 +2,42 @@
 
 from collections.abc import Iterable
 
-from reginfo.model import StateItem
+cimport cython
 
 
-class Unsaved:
+@cython.final
+@cython.auto_pickle(False)
+cdef class Unsaved:
     """The newest value of every key that the store does not have; all roles of an engine share one."""
 
-    def __init__(self) -> None:
-        self._items: dict[bytes, bytes | None] = {}
+    def __cinit__(self) -> None:
+        self.items = {}
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Have a value kept, or the key forgotten."""
-        self._items[key] = value
+        self.keep(key, value)
+
+    cdef int keep(self, bytes key, bytes value) except -1:
+        self.items[key] = value
+        return 0
 
     def __bool__(self) -> bool:
         """Tell whether there is anything."""
-        return bool(self._items)
+        return bool(self.items)
 
     def __contains__(self, key: bytes) -> bool:
         """Tell whether what was put last under a key is not durable yet."""
-        return key in self._items
+        return key in self.items
 
-    def take(self) -> list[StateItem]:
+    def take(self) -> list[tuple[bytes, bytes | None]]:
         """Return everything, to be committed or put back."""
-        if not self._items:
+        cdef dict items = self.items
+        if not items:
             return []
-        items, self._items = self._items, {}
+        self.items = {}
         return list(items.items())
 
-    def put_back(self, items: Iterable[StateItem]) -> None:
+    def put_back(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take back what could not be committed; what was put since is newer."""
         for key, value in items:
-            self._items.setdefault(key, value)
+            self.items.setdefault(key, value)
