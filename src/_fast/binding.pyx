@@ -1128,9 +1128,11 @@ cdef int tally_row(const uint8_t* row, int64_t* events, int64_t* plain, list oth
 
 
 cdef bint says_no_transport(const uint8_t* uri, Py_ssize_t n) noexcept nogil:
-    # Of a sip URI that cannot have the parameter, whatever the rest of it is.
+    # Of a sip URI that cannot have the parameter, also not in escapes, whatever the rest of it is.
     cdef Py_ssize_t i
     if n < 4 or memcmp(uri, b"sip:", 4) != 0:
+        return False
+    if memchr(uri, c"%", n) != NULL:
         return False
     for i in range(4, n - 8):
         if uri[i] | 0x20 == c"t" and is_word(&uri[i], <const uint8_t*>b"transport", 9):

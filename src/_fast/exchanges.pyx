@@ -235,7 +235,7 @@ cdef class Exchanges:
         at_any_size: cython.bint,
         attempt: object,
     ) -> None:
-        """Send a request to the first of these places; it has a branch of its own at each (TX-9)."""
+        """Send a request to the first of these places, ValueError without one; its branch is its own at each (TX-9)."""
         self.begin_at(request, sender, subject, destination, places, now_ms, at_any_size, attempt)
 
     cdef int begin_at(
@@ -249,11 +249,13 @@ cdef class Exchanges:
         bint at_any_size,
         object attempt,
     ) except -1:
-        cdef Place place = places[0]
-        cdef Place twin = None
+        cdef Place place, twin
         cdef bytes rows = request.rows
         cdef str branch = "z9hG4bK" + self.token()
         cdef Exchange exchange
+        if not places:
+            raise ValueError("no place to send to")
+        place, twin = places[0], None
         if self.authorizations.known:
             rows, attempt = self.authorizations.authorize(destination.hop, request, attempt)
         else:

@@ -217,10 +217,12 @@ cdef class Notifications:
     def fan_out(self, limit: cython.int, now: object) -> int:
         """Have limit subscriptions at most look at what changed; return how many more could have."""
         cdef Watched watched
+        cdef Notified subscription
         while limit > 0 and self.dirty:
             watched = next(iter(self.dirty))
             for subscription in watched.fan:
-                self.look(subscription, now)
+                if subscription.is_held:    # it may have ended since the change
+                    self.look(subscription, now)
                 limit -= 1
                 if limit <= 0:
                     return 0

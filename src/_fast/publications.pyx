@@ -93,7 +93,7 @@ cdef class Publication(Untold):
         self.failures = 0
         self.granted = expires
         self.expires_at = now_ms + expires * 1000
-        if self.has_body:
+        if self.has_body and self.sent > self.told:     # a muted change since then is as if known
             self.told, self.told_empty = self.sent, self.sent_empty
         self.refresh_at = NEVER if self.told_empty else now_ms + refresh_delay(expires)
         return 0

@@ -49,7 +49,7 @@ cdef class TimerQueue:
         cdef int64_t now_ms = now.ms
         cdef list due = []
         cdef Py_ssize_t i
-        while self.order and <int64_t>self.order[0] * SLOT <= now_ms:
+        while self.order and <int64_t>self.order[0] <= now_ms // SLOT:
             due += self.slots.pop(heappop(self.order))
         for i in range(0, len(due), 2):
             try:

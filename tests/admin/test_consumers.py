@@ -64,6 +64,8 @@ def gauges(metrics: ContactCounts) -> tuple[int, int]:
         ("sips:a@df7jal23ls0d.invalid;transport=ws", "wss"),
         ("sip:a@192.0.2.7;transport=sctp", "other"),
         ("sip:a@192.0.2.7;transport=%22%0a", "other"),
+        ("sip:a@192.0.2.7;transport=%74cp", "tcp"),
+        ("sip:a@192.0.2.7;%74ransport=tcp", "tcp"),
         ("tel:+15550100", "other"),
     ],
 )
@@ -79,6 +81,17 @@ def test_contacts_are_counted_by_the_transport_they_ask_for(uri: str, transport:
     journal.remove(USERS[0], uri)
     read.read(journal.changes[1:])
     assert read.contacts == 0
+
+
+def test_a_contact_written_in_another_way_is_the_same_one() -> None:
+    """RFC 3261 section 19.1.4: an escape is what it stands for, and the newest spelling is kept."""
+    journal = Journal()
+    for uri in ("sip:a@192.0.2.7;transport=tcp", "sip:a@192.0.2.7;transport=%74cp", "sip:a@192.0.2.7;%74ransport=tcp"):
+        journal.add(USERS[0], uri)
+    journal.remove(USERS[0], "sip:a@192.0.2.7;transport=tcp")
+    counts = ContactCounts()
+    counts.read(journal.changes)
+    assert set(counts.by_transport.values()) == {0}
 
 
 STEPS = st.lists(

@@ -69,7 +69,10 @@ def test_nothing_is_counted_of_no_changes() -> None:
     assert tally_contacts([]) == ([0] * len(ContactEvent), 0, 0, [])
 
 
-@pytest.mark.parametrize("uri", ["sip:a@192.0.2.7;transport", "sip:a@192.0.2.7;xtransport=1", "sip:atransport"])
+@pytest.mark.parametrize(
+    "uri",
+    ["sip:a@192.0.2.7;%74ransport=tcp", "sip:a@192.0.2.7;transport", "sip:a@192.0.2.7;xtransport=1", "sip:atransport"],
+)
 def test_whatever_might_say_a_transport_is_looked_at(uri: str) -> None:
     draft = Draft(AORS[0], None, NOW_MS)
     draft.add(Binding(uri=uri, call_id="1@host", cseq=1, expires_at=NOW_MS + 60_000))

@@ -119,6 +119,26 @@ def test_a_crowd_is_told_in_pieces(scene: Scene) -> None:
     assert (sum(told), max(told)) == (5, 2)
 
 
+def test_who_leaves_while_a_change_is_on_its_way_holds_nobody_up(scene: Scene) -> None:
+    """SUB-10: the change has been told to all when it was told to those who are left."""
+    house = scene.house
+    second = Watcher(("192.0.2.61", 5060), SERVER, ALICE)
+    scene.net.add(second)
+    scene.subscribe()
+    second.subscribe(600)
+    scene.net.run(60)
+    scene.register(A)
+    scene.net.run(60)
+    house.command(Command(ALICE, lambda draft, now_ms: draft.add(Binding(uri=B, expires_at=now_ms + 1000)), "operator"))
+    finish(house.telling.read())
+    [leaving, *_] = house.roles.notifier.of_aor(ALICE)
+    house.roles.notifier.remove(leaving)
+    scene.net.run(60)
+    assert house.roles.notifier.settled(10**6) == 10**6
+    [watched] = {one.watched for one in house.roles.notifier}
+    assert (watched.behind, watched.record) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "row"),
     [

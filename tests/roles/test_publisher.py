@@ -389,6 +389,23 @@ def test_a_muted_change_is_not_published(scene: Scene) -> None:
     assert scene.compositor.told() == {A, B}
 
 
+def test_a_change_muted_while_another_is_published_is_as_if_known(scene: Scene) -> None:
+    """reginfo_disable_publish: nobody waits for it, and it is not told after a restart either."""
+    scene.compositor.status = 0
+    scene.register(A)
+    scene.house.engine.hook = lambda request, flow: scene.house.engine.mute()
+    scene.register(B)
+    scene.compositor.status = 200
+    scene.net.run(5)
+    assert scene.compositor.told() == {A}
+    assert scene.house.roles.publisher.settled(10**6) == 10**6
+    told = len(scene.compositor.publishes)
+    scene.house.save()
+    scene.house.crash()
+    scene.net.run(5)
+    assert len(scene.compositor.publishes) == told
+
+
 def test_what_a_peer_said_is_not_published_to_anybody() -> None:
     """RIC-7: no transit."""
     scene = Scene(peers=(PeerSection(name="east", uri="sip:192.0.2.80:5080"),))

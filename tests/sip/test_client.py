@@ -9,6 +9,7 @@ import pytest
 
 from reginfo.config import Listener, NotifierSection
 from reginfo.fast import (
+    Destination,
     Exchange,
     Flow,
     Request,
@@ -434,5 +435,7 @@ def test_a_request_that_is_over_is_not_repeated() -> None:
     assert exchange.is_over
     with pytest.raises(ValueError, match="over"):
         world.client.repeat(exchange)
+    with pytest.raises(ValueError, match="place"):
+        world.client.begin(Request("PUBLISH", "sip:a@b", b""), world, None, Destination(HOP), (), world.ms, False, None)
     with pytest.raises(ValueError, match="over"):
         world.client.leave_window(exchange)

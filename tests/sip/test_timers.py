@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reginfo.fast import NEVER_MS
 from reginfo.model import Now
 from reginfo.sip.timers import Timers
 
@@ -38,6 +39,13 @@ def test_one_that_is_due_again_at_once_waits_for_the_next_run() -> None:
     timers.run(Now(1_000, 1.0))
     timers.run(Now(1_100, 1.1))
     assert called == [1_000, 1_100]
+
+
+def test_what_is_never_due_is_not_called() -> None:
+    timers = Timers()
+    timers.at(NEVER_MS, lambda subject, now: pytest.fail("never"), None)
+    timers.run(Now(1_000, 1.0))
+    assert timers.next_due_ms is not None
 
 
 @given(

@@ -6,6 +6,7 @@ feed goes on, and the gauges equal the table.
 
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -77,7 +78,8 @@ class ContactCounts:
 def _transport(contact: str) -> str:
     """Return the transport that a Contact asks for (RFC 3263 section 4.1); equal URIs ask for the same one."""
     uri = parse_uri(contact)
-    asked = next((value or "" for name, value in uri.parameters if name.lower() == "transport"), "").lower()
+    parameters = ((unquote(name).lower(), unquote(value or "").lower()) for name, value in uri.parameters)
+    asked = next((value for name, value in parameters if name == "transport"), "")
     if uri.scheme == "sips":
         asked = _SECURE.get(asked, asked)
     elif uri.scheme == "sip":
