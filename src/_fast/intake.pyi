@@ -63,7 +63,11 @@ class Intake:
         identity: tuple[tuple[str, str], ...] = (),
     ) -> None: ...
     def listen(
-        self, subscriptions: Mapping[str, _Subscribed], max_body: int, arm: Callable[[_Subscribed], None]
+        self,
+        subscriptions: Mapping[str, _Subscribed],
+        max_body: int,
+        arm: Callable[[_Subscribed], None],
+        begin: Callable[[SipMessage, Flow], None],
     ) -> None: ...
     def take(
         self,

@@ -129,6 +129,7 @@ cdef class Intake:
     cdef Py_ssize_t max_body            # octets of a document
     cdef dict subscriptions             # Call-ID -> Subscribed
     cdef object arm                     # called with a Subscribed that has to be looked at earlier than it would be
+    cdef object begin                   # called with the first NOTIFY of a dialog, and its flow
     cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
     cdef readonly Counters heard        # plain NOTIFYs by transport
@@ -153,15 +154,21 @@ cdef class Intake:
         self.follow(screen, max_message, authenticator)
 
     def listen(
-        self, subscriptions: dict[str, Subscribed], max_body: cython.Py_ssize_t, arm: Callable[[Subscribed], None]
+        self,
+        subscriptions: dict[str, Subscribed],
+        max_body: cython.Py_ssize_t,
+        arm: Callable[[Subscribed], None],
+        begin: Callable[[SipMessage, Flow], None],
     ) -> None:
         """Hear the NOTIFYs of subscriptions, by Call-ID, with documents of at most max_body octets.
 
-        arm(subscription) is called for one whose next_due is before its timer_at.
+        arm(subscription) is called for one whose next_due is before its timer_at, begin(request, flow) for a NOTIFY
+        whose subscription is in no dialog: it may enter one.
         """
         self.subscriptions = subscriptions
         self.max_body = max_body
         self.arm = arm
+        self.begin = begin
 
     def follow(
         self,
@@ -422,15 +429,17 @@ cdef class Intake:
     cdef bint hear(
         self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, WorkQueues works
     ) except -1:
-        # Whether a NOTIFY was heard and queued: one that nothing is said against, and like the last one.
+        # Whether a NOTIFY was heard and queued: one that nothing is said against, like the last one if there is one.
         cdef Subscribed subscription = self.subscriptions.get(request.call_id)
         cdef Hearing work
         cdef Reginfo document
         cdef int64_t seconds
-        if subscription is None:
+        if subscription is None or self.screen.verdict(request) != GO_ON_:
             return False
+        if subscription.remote_tag is None:
+            self.begin(request, flow)
         seconds = subscription.told_seconds(request, flow)
-        if seconds < 0 or self.screen.verdict(request) != GO_ON_:
+        if seconds < 0:
             return False
         document = subscription.hear(request, seconds, now_ms, self.max_body)
         if document is None:

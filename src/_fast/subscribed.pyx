@@ -104,11 +104,13 @@ cdef class Subscribed:
         return self.stale()
 
     @property
-    def next_due(self) -> int:
-        """The instant of the first timer.
+    def timer_n_due(self) -> int:
+        """When timer N is due; not while a SUBSCRIBE is under way, which may be to the next server by then (DNS-5)."""
+        return self.running_timer_n()
 
-        Timer N is not while a SUBSCRIBE is under way, which may be to the next server by then (DNS-5).
-        """
+    @property
+    def next_due(self) -> int:
+        """The instant of the first timer."""
         return self.first_due()
 
     def believed_until(self, now_ms: int64_t) -> int:
@@ -122,8 +124,10 @@ cdef class Subscribed:
         return NEVER if self.ended_at == NEVER else self.ended_at + self.stale_grace_ms
 
     cdef int64_t first_due(self) noexcept:
-        cdef int64_t due = min(self.expires_at, self.refresh_at, self.retry_at, self.stale())
-        return due if self.is_busy else min(due, self.timer_n)
+        return min(self.expires_at, self.refresh_at, self.retry_at, self.stale(), self.running_timer_n())
+
+    cdef int64_t running_timer_n(self) noexcept:
+        return NEVER if self.is_busy else self.timer_n
 
     cdef int64_t told_seconds(self, SipMessage request, Flow flow) except -2:
         # For how long a NOTIFY like the last one says that the subscription goes on, else NOT_LIKE_THE_LAST.

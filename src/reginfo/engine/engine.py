@@ -131,7 +131,8 @@ class Engine:
         self._answers.follow(config.server_header, granted_headers(config))
         authenticator = self._authentication.authenticator
         self._intake.follow(admission.screen, admission.max_message, authenticator, self._answers.identity)
-        self._intake.listen(self.roles.subscriber.dialogs, admission.max_body, self.roles.subscriber.arm)
+        subscriber = self.roles.subscriber
+        self._intake.listen(subscriber.dialogs, admission.max_body, subscriber.arm, subscriber.begin_dialog)
         gruus = self._gruus if config.registrar.gruu else None
         self._ims = ImplicitSets(config.ims) if config.ims.enabled else None
         self._methods.ims = self.roles.notifier.ims = self._ims

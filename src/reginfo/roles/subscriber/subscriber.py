@@ -7,6 +7,7 @@ NOTIFY  -> receive -> Heard (a document, and what it means to the tables of the 
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -382,6 +383,14 @@ class Subscriber:
             self.arm(subscription)
         return outcome
 
+    def begin_dialog(self, request: SipMessage, flow: Flow) -> None:
+        """Be in the dialog that a NOTIFY begins, if nothing is said against it (SUB-14): then it can be heard like one
+        that follows another."""
+        subscription = self.dialogs.get(request.call_id)
+        with suppress(SipParseError):  # in a header that nobody has read before
+            if subscription is not None and refuse(request, flow, subscription, self._peers) is None:
+                self._enter(subscription, None, request, flow)
+
     def _enter(self, subscription: Subscription, dialog: Dialog | None, request: SipMessage, flow: Flow) -> bool:
         """Be in the dialog that a NOTIFY belongs to; False if no request could be sent in it (SUB-14, DLG-3)."""
         if dialog is None or target_of(request, dialog) != dialog.target:
@@ -392,6 +401,8 @@ class Subscriber:
                 return False
             if dialog is None:
                 subscription.view.restart()
+                if subscription.state is State.PENDING:
+                    subscription.state = State.ACTIVE
             subscription.dialog = dialog = entered
         host = None if flow.connection else flow.host
         subscription.enter(dialog.remote_tag, dialog.target, request.cseq, host)
@@ -435,8 +446,6 @@ class Subscriber:
                 self._renew(subscription, *renewal_after(state), now)
             return
         subscription.ended_at = NEVER_MS
-        if subscription.state is State.PENDING:
-            subscription.state = State.ACTIVE
         if state.expires is not None and subscription.state is State.ACTIVE:
             subscription.lasts(state.expires, now.ms)
         elif subscription.state is State.ACTIVE and subscription.expires_at == NEVER_MS:

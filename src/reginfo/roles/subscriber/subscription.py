@@ -13,7 +13,7 @@
 from enum import Enum
 from typing import Final
 
-from reginfo.fast import NEVER_MS, Subscribed
+from reginfo.fast import Subscribed
 from reginfo.sip.dialog import Dialog
 from reginfo.sip.peers import Peer
 from reginfo.sip.routing import Hop
@@ -96,11 +96,6 @@ class Subscription(Subscribed):
     def has_lived(self) -> bool:
         """Whether there ever was a dialog."""
         return self.view.version is not None or bool(self.view.registrations)
-
-    @property
-    def timer_n_due(self) -> int:
-        """When timer N is due; not while a SUBSCRIBE is under way, which may be to the next server by then (DNS-5)."""
-        return NEVER_MS if self.is_busy else self.timer_n
 
     def speaks_for(self, aor: str) -> bool:
         """Tell whether this server may say anything about an AoR: one that is not configured, of the one asked for."""
