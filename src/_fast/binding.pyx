@@ -1162,19 +1162,21 @@ def kept_items(
     numbers that the journal has; the last number.
 
     The key of a record is row and the AoR, that of a journal record is journal and its number in 8 octets, the highest
-    first.  Without refreshes the journal leaves out changes that do nothing else.
+    first.  Without refreshes the journal leaves out changes that do nothing else.  Journal records come last, one after
+    the other: a store that keeps its keys in order need not look for the place of the next one.
     """
     cdef Change change
     cdef uint64_t seq = after
     cdef list items = []
+    cdef list records = []
     cdef list journalled = []
     for change in changes:
         seq += 1
         items.append((row + change.aor.encode(), change.record or None))
         if refreshes or not change.only_refreshes:
-            items.append((journal_key_of(journal, seq), change.to_octets()))
+            records.append((journal_key_of(journal, seq), change.to_octets()))
             journalled.append(seq)
-    return items, journalled, seq
+    return items + records, journalled, seq
 
 
 cdef bytes journal_key_of(bytes journal, uint64_t seq):
