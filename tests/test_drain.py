@@ -47,7 +47,7 @@ def eventually(folder: Path, group: str, name: str, value: int) -> None:
 
 
 def test_a_server_that_leaves_for_good_leaves_nothing_behind(tmp_path: Path) -> None:
-    """RFC 6665 sections 4.1.2.3 and 4.1.3, RFC 3903 section 4.5."""
+    """SUB-11, RFC 6665 sections 4.1.2.3 and 4.1.3, RFC 3903 section 4.5."""
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()

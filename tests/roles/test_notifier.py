@@ -35,7 +35,7 @@ class Scene:
         self.net.add(self.watcher)
         self._cseq = 0
 
-    def register(self, *rows: str, cseq: int | None = None) -> None:
+    def register(self, *rows: str, cseq: int | None = None, also: Sequence[tuple[str, str]] = ()) -> None:
         """Register as alice's phone; `A;expires=0` and the like are Contact values."""
         self._cseq += 1
         headers = [("Contact", f"<{row.partition(';')[0]}>{''.join(row.partition(';')[1:])}") for row in rows]
@@ -44,6 +44,7 @@ class Scene:
             "REGISTER",
             "sip:example.com",
             *headers,
+            *also,
             from_=f"<{ALICE}>;tag=p",
             to=f"<{ALICE}>",
             call_id="phone",
@@ -942,7 +943,7 @@ def test_whoever_leaves_the_others_are_told(scene: Scene) -> None:
 
 
 def test_watchers_of_a_server_that_leaves_are_told_the_state_and_to_come_back(scene: Scene) -> None:
-    """RFC 6665 section 4.1.3: deactivated; the last document is full (SUB-5)."""
+    """SUB-11, RFC 6665 section 4.1.3: deactivated; the last document is full (SUB-5)."""
     scene.register(f"{A};expires=600")
     scene.subscribe()
     house = scene.house
@@ -973,3 +974,22 @@ def test_the_delay_of_a_notify_counts_from_the_change_it_tells() -> None:
     scene.net.run(6.0)
     assert len(delays) == 2
     assert 4_900 <= delays.sum <= 5_000  # a timer is exact to a tick
+
+
+def test_a_flow_that_changes_its_uri_is_a_new_contact_to_watchers(scene: Scene) -> None:
+    """REV-9: the old URI is terminated in the document that has the new one, under another id."""
+    instance = ';+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>";reg-id=1'
+
+    def register(uri: str) -> None:
+        scene.register(f"{uri}{instance};expires=600", also=[("Supported", "outbound")])
+
+    register(A)
+    scene.subscribe()
+    register(B)
+    scene.net.run(6)
+    said = {one.uri: one for one in scene.watcher.documents[-1].registrations[0].contacts}
+    assert {uri: (one.state, one.event) for uri, one in said.items()} == {
+        A: ("terminated", "unregistered"),
+        B: ("active", "registered"),
+    }
+    assert said[A].id != said[B].id

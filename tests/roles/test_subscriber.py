@@ -135,9 +135,10 @@ def scene() -> Scene:
 
 
 def test_a_subscription_begins(scene: Scene) -> None:
-    """SUB-13, SUB-14"""
+    """SUB-13, SUB-14, SUB-21: it requires no option of anybody"""
     scene.follow()
     [subscribe] = scene.east.subscribes
+    assert subscribe.header("Require") is subscribe.header("Proxy-Require") is None
     assert subscribe.request_uri == subscribe.to.uri == ALICE
     assert subscribe.from_.uri == "sip:reginfo@127.0.0.1:5060"
     assert subscribe.contacts[0].uri == "sip:reginfo@127.0.0.1:5060"
@@ -872,7 +873,7 @@ def test_a_contact_without_a_time_ends_with_what_was_followed() -> None:
 
 
 def test_a_subscription_is_refreshed_also_if_nobody_has_said_how_long_it_lasts() -> None:
-    """SUB-15, RFC 6665 4.1.2.1: expires of Subscription-State may be absent, and the 200 be lost"""
+    """SUB-15, SUB-19, RFC 6665 4.1.2.1: expires of Subscription-State may be absent, and the 200 be lost"""
     scene = Scene(expires=600)
     scene.east.status = 0
     scene.follow()
@@ -906,3 +907,16 @@ def test_what_a_relay_follows_and_somebody_else_too_stays_when_nothing_is_bound(
     scene.follow()
     scene.net.run(1300)
     assert [one.state.value for one in subscriber] == ["active"]
+
+
+def test_a_server_of_rfc_3265_is_followed() -> None:
+    """SUB-19: 202 is 200, Subscription-State has no expires, and the dialog has the tag of the NOTIFY all the same"""
+    scene = Scene(expires=600)
+    scene.east.status, scene.east.headers = 202, (("Expires", "600"),)
+    scene.follow()
+    [subscribe] = scene.east.subscribes
+    scene.east.last, scene.east.tag = subscribe, "other"
+    assert scene.notify(body(A), "active") == 200
+    assert set(scene.rows()) == {A}
+    scene.net.run(590)
+    assert [one.to.tag for one in scene.east.subscribes] == [None, "other"]

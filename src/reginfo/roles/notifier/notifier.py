@@ -260,7 +260,7 @@ class Notifier(Notifications):
             self.tell_all(subscription, now)
 
     def leave(self, aor: str, record: bytes | None, now: Now) -> None:
-        """End all subscriptions to an AoR, whose record this is: there may be another server for them (deactivated)."""
+        """End all subscriptions to an AoR, whose record this is: there may be another server for them (SUB-11)."""
         watched = self._subscriptions.find(aor)
         if watched is not None:
             watched.see(record)
