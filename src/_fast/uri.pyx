@@ -6,7 +6,7 @@ every string here carries its length.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeASCII
+from cpython.unicode cimport PyUnicode_1BYTE_DATA, PyUnicode_DecodeASCII, PyUnicode_New
 from libc.stdint cimport uint16_t
 from libc.string cimport memcmp, memset
 
@@ -791,3 +791,47 @@ def canonical_aor(uri: str | bytes | Uri) -> str:
     if parts.kind == SCHEME_OTHER:
         _fail(b"URI: an address-of-record is a SIP or SIPS URI", 0)
     return aor_octets(&parts, base).decode("ascii")
+
+
+cdef str _lower_text(const unsigned char* base, Span span):
+    # ASCII, as the grammar is.
+    cdef str text = PyUnicode_New(span.length, 127)
+    cdef unsigned char* octets = <unsigned char*>PyUnicode_1BYTE_DATA(text)
+    cdef Py_ssize_t i
+    for i in range(span.length):
+        octets[i] = lower(base[span.start + i])
+    return text
+
+
+def target_of_uri(uri: str | bytes | Uri) -> tuple[bool, str, str, int]:
+    """Return what a SIP URI says of where a request goes: whether it is SIPS, transport, host, and port (RFC 3263 4).
+
+    The host is the value of maddr if there is one, in lower case, an IPv6 address without brackets; transport is the
+    value of the parameter in lower case, empty without one; the port is 0 if none is written.  SipParseError for what
+    is no URI, and with status 416 for a URI that is neither SIP nor SIPS.
+    """
+    cdef bytes octets = _octets(uri)
+    cdef const unsigned char* base = <const unsigned char*>PyBytes_AS_STRING(octets)
+    cdef SipUri parts
+    cdef Pair pair
+    cdef Span host
+    cdef Cursor cur
+    cdef str transport = ""
+    scan_uri(base, PyBytes_GET_SIZE(octets), &parts)
+    if parts.kind == SCHEME_OTHER:
+        raise SipParseError("URI: neither SIP nor SIPS", status=416)
+    host = parts.host.text
+    cur = cursor_of(base, parts.params)
+    while _next_parameter(&cur, &pair):
+        if not pair.valued:
+            continue
+        if pair.name.length == 9 and same_ignoring_case(base + pair.name.start, b"transport", 9):
+            transport = _lower_text(base, pair.value)
+        elif pair.name.length == 5 and same_ignoring_case(base + pair.name.start, b"maddr", 5):
+            host = pair.value
+    if host.length and base[host.start] == c"[":
+        host.start += 1
+        host.length -= 1
+    if host.length and base[host.start + host.length - 1] == c"]":
+        host.length -= 1
+    return parts.kind == SCHEME_SIPS, transport, _lower_text(base, host), max(0, parts.port)

@@ -78,17 +78,22 @@ def target_of(request: SipMessage, dialog: Dialog) -> str:
 
 
 def way_of(dialog: Dialog) -> Way:
-    """Return the way of the next request, loose or strict as the first route wants it (DLG-4, RFC 3261 12.2.1.1).
+    """Return the way of the next request in a dialog; SipParseError if no route leads there."""
+    return way_along(dialog.target, dialog.routes)
+
+
+def way_along(remote_target: str, routes: tuple[str, ...]) -> Way:
+    """Return the way to a remote target, loose or strict as the first route wants it (DLG-4, RFC 3261 12.2.1.1).
 
     SipParseError if no route leads there.
     """
-    target = request_uri(dialog.target)
-    if not dialog.routes:
+    target = request_uri(remote_target)
+    if not routes:
         return Way(target, (), next_hop(target))
-    first = dialog.routes[0][1 : dialog.routes[0].index(">")]
+    first = routes[0][1 : routes[0].index(">")]
     if any(name.lower() == "lr" for name, _ in parse_uri(first).parameters):
-        return Way(target, dialog.routes, next_hop(first))
-    return Way(request_uri(first), (*dialog.routes[1:], f"<{target}>"), next_hop(first))
+        return Way(target, routes, next_hop(first))
+    return Way(request_uri(first), (*routes[1:], f"<{target}>"), next_hop(first))
 
 
 _ROWS: Final = HeaderTemplate([("Max-Forwards", "70"), ("From", "<{}>;tag={}"), ("To", "<{}>{}"), ("Call-ID", "{}")])

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from reginfo.config.values import PORTS
-from reginfo.fast import Binding, Flow, SipMessage, SipParseError, parse_uri
+from reginfo.fast import Binding, Flow, SipMessage, SipParseError, target_of_uri
 
 # A value of a list header: commas within quotes and angle brackets do not split (MSG-6).
 _LISTED: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
@@ -80,18 +80,9 @@ def next_hop(uri: str) -> Hop:
 
     SipParseError for a URI that is neither SIP nor SIPS.
     """
-    parsed = parse_uri(uri)
-    if parsed.host is None:
-        raise SipParseError("uri: neither SIP nor SIPS", status=416)
-    parameters: dict[str, str | None] = {}
-    if parsed.parameters:
-        parameters = {name.lower(): value for name, value in parsed.parameters}
-    transport = (parameters.get("transport") or "").lower()
+    is_secure, transport, host, port = target_of_uri(uri)
     if transport and transport not in PORTS:
         raise SipParseError("uri: transport is not known")
-    is_secure = parsed.scheme.lower() == "sips"
-    host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]").lower()
-    port = parsed.port or 0
     is_found = not port and not is_literal(host)
     if not transport and is_found:
         return Hop("sips" if is_secure else "sip", host, 0)
@@ -116,6 +107,8 @@ def kept_for_requests(flow: Flow) -> bool:
 
 def request_uri(contact: str) -> str:
     """Return a Contact URI as a Request-URI: without method= and header fields (URI-8, RFC 3261 19.1.5)."""
+    if "?" not in contact and ";method=" not in contact.lower():
+        return contact
     head, at, tail = contact.rpartition("@")  # before the @ a ? or a ; belongs to the user (RFC 3261 section 25.1)
     bare, mark, _ = tail.partition("?")
     if not mark and ";method=" not in bare.lower():

@@ -44,7 +44,7 @@ from reginfo.roles.notifier.subscription import TOLD, Subscription, decode, enco
 from reginfo.roles.notifier.subscriptions import WEBSOCKETS, Subscriptions
 from reginfo.sip.authorization import MAX_CHALLENGES
 from reginfo.sip.client import Client
-from reginfo.sip.dialog import Way, way_of
+from reginfo.sip.dialog import Way, way_along
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.peers import Peers, Sender
 from reginfo.sip.routing import next_hop, way_back
@@ -315,7 +315,8 @@ class Notifier(Notifications):
 
     def way_to(self, subscription: Subscription) -> Way:
         """Return how the next NOTIFY gets there."""
-        way = way_of(subscription.saved.dialog(subscription.id))
+        saved = subscription.saved
+        way = way_along(saved.target, saved.routes)
         return way if subscription.flow is None else structs.replace(way, hop=way_back(way.hop, subscription.flow))
 
     def failed(self, subject: Subscription, status: int, response: SipMessage | None, now: Now) -> None:
@@ -336,8 +337,7 @@ class Notifier(Notifications):
         """Tell whether no later NOTIFY will get through either, after one that could not be sent."""
         if subject.failures + 1 >= MAX_UNREACHABLE:
             return True
-        hop = way_of(subject.saved.dialog(subject.id)).hop
-        return subject.flow is None and hop.transport in WEBSOCKETS
+        return subject.flow is None and self.way_to(subject).hop.transport in WEBSOCKETS
 
     def retarget(self, subscription: Subscription, response: SipMessage) -> None:
         """Follow the Contact of the answer to a NOTIFY (DLG-6); one that leads nowhere is ignored."""
