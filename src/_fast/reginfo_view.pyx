@@ -215,26 +215,48 @@ cdef bint all_active(tuple contacts) noexcept:
     return True
 
 
+cdef tuple only_key(dict known, ReginfoRegistration told):
+    # The key of what is known of a registration if nothing is known of any other, else None.  What has just been read
+    # from a document is not hashed for it.
+    cdef ReginfoRegistration registration
+    if len(known) == 1:
+        for key, value in known.items():
+            registration = value
+            return key if registration.id == told.id and registration.aor == told.aor else None
+    return None
+
+
 cdef bint is_next_about(ReginfoRegistration told, Reginfo document, ReginfoView view) except -1:
     cdef dict known = view._registrations
     return verdict_of(document, view) == APPLIED_ and (
-        not document.full or known is None or len(known) == 0 or (len(known) == 1 and (told.id, told.aor) in known)
+        not document.full or known is None or len(known) == 0 or only_key(known, told) is not None
     )
+
+
+cdef ReginfoRegistration checked(ReginfoRegistration registration):
+    if len(registration.contacts) > MAX_CONTACTS:
+        raise SipParseError("view: too many contacts", status=400)
+    return registration
 
 
 cdef int take_document(Reginfo document, ReginfoView view) except -1:
     cdef dict known = {} if view._registrations is None else view._registrations
-    cdef dict fresh = {}
+    cdef dict fresh
     cdef ReginfoRegistration told, registration
     cdef Py_ssize_t more = 0
+    if len(document.registrations) == 1:
+        told = document.registrations[0]
+        key = only_key(known, told)
+        if key is not None:
+            known[key] = checked(registration_after(known[key], told, document.full))
+            view._version = document.version
+            return 0
+    fresh = {}
     for told in document.registrations:
         key = (told.id, told.aor)
         registration = known.get(key)
         more += registration is None
-        registration = registration_after(registration, told, document.full)
-        if len(registration.contacts) > MAX_CONTACTS:
-            raise SipParseError("view: too many contacts", status=400)
-        fresh[key] = registration
+        fresh[key] = checked(registration_after(registration, told, document.full))
     if document.full or not known:
         known = fresh
     elif len(known) + more > MAX_REGISTRATIONS:
