@@ -1161,22 +1161,23 @@ def kept_items(
     """Return what a store writes of changes that are numbered behind after: keys with their values, None for none; the
     numbers that the journal has; the last number.
 
-    The key of a record is row and the AoR, that of a journal record is journal and its number in 8 octets, the highest
-    first.  Without refreshes the journal leaves out changes that do nothing else.  Journal records come last, one after
-    the other: a store that keeps its keys in order need not look for the place of the next one.
+    The key of a row is row and the AoR, that of a journal record is journal and its number in 8 octets, the highest
+    first.  Without refreshes the journal leaves out changes that do nothing else.  Journal records follow the rows, in
+    order: a store that keeps its keys sorted need not look for the place of the next one.
     """
     cdef Change change
     cdef uint64_t seq = after
-    cdef list items = []
-    cdef list records = []
+    cdef list rows = []
+    cdef list journal_records = []
     cdef list journalled = []
     for change in changes:
         seq += 1
-        items.append((row + change.aor.encode(), change.record or None))
+        rows.append((row + change.aor.encode(), change.record or None))
         if refreshes or not change.only_refreshes:
-            records.append((journal_key_of(journal, seq), change.to_octets()))
+            journal_records.append((journal_key_of(journal, seq), change.to_octets()))
             journalled.append(seq)
-    return items + records, journalled, seq
+    rows.extend(journal_records)
+    return rows, journalled, seq
 
 
 cdef bytes journal_key_of(bytes journal, uint64_t seq):

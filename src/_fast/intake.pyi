@@ -67,7 +67,7 @@ class Intake:
         subscriptions: Mapping[str, _Subscribed],
         max_body: int,
         arm: Callable[[_Subscribed], None],
-        begin: Callable[[SipMessage, Flow], None],
+        enter: Callable[[_Subscribed, SipMessage, Flow], None],
     ) -> None: ...
     def take(
         self,

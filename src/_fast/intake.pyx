@@ -3,8 +3,8 @@
 Retransmissions and what is malformed leave the road here.  Nearly all traffic of a registrar is REGISTERs that nothing
 can be said against: passed by the screen, for an AoR that is idle, and accepted in the end.  Those are queued and
 answered here, and decided in between, and so are NOTIFYs that are like the last one of their subscription but for the
-document; every other message is handed on in its place, parsed.  No decision is made here that is not made by the same
-objects on the general road.
+document, and the first one of a dialog that the subscriber has entered; every other message is handed on in its place,
+parsed.  No decision is made here that is not made by the same objects on the general road.
 """
 
 from collections.abc import Callable
@@ -129,7 +129,7 @@ cdef class Intake:
     cdef Py_ssize_t max_body            # octets of a document
     cdef dict subscriptions             # Call-ID -> Subscribed
     cdef object arm                     # called with a Subscribed that has to be looked at earlier than it would be
-    cdef object begin                   # called with the first NOTIFY of a dialog, and its flow
+    cdef object enter                   # called with a Subscribed in no dialog, a NOTIFY for it, and the flow of that
     cdef Proof unproven                 # what the credentials lack of a request that nothing else is said against
     cdef readonly Counters taken        # plain REGISTERs by transport
     cdef readonly Counters heard        # plain NOTIFYs by transport
@@ -158,17 +158,17 @@ cdef class Intake:
         subscriptions: dict[str, Subscribed],
         max_body: cython.Py_ssize_t,
         arm: Callable[[Subscribed], None],
-        begin: Callable[[SipMessage, Flow], None],
+        enter: Callable[[Subscribed, SipMessage, Flow], None],
     ) -> None:
         """Hear the NOTIFYs of subscriptions, by Call-ID, with documents of at most max_body octets.
 
-        arm(subscription) is called for one whose next_due is before its timer_at, begin(request, flow) for a NOTIFY
-        whose subscription is in no dialog: it may enter one.
+        arm(subscription) is called for one whose next_due is before its timer_at, enter(subscription, request, flow)
+        for a NOTIFY with a body over UDP for one that is in no dialog, and may be in one then.
         """
         self.subscriptions = subscriptions
         self.max_body = max_body
         self.arm = arm
-        self.begin = begin
+        self.enter = enter
 
     def follow(
         self,
@@ -430,14 +430,15 @@ cdef class Intake:
         self, SipMessage request, Flow flow, uint64_t fingerprint, int64_t now_ms, int now_us, WorkQueues works
     ) except -1:
         # Whether a NOTIFY was heard and queued: one that nothing is said against, like the last one if there is one.
+        # If not, nothing has changed, but for a dialog that may have been entered.
         cdef Subscribed subscription = self.subscriptions.get(request.call_id)
         cdef Hearing work
         cdef Reginfo document
         cdef int64_t seconds
         if subscription is None or self.screen.verdict(request) != GO_ON_:
             return False
-        if subscription.remote_tag is None:
-            self.begin(request, flow)
+        if subscription.remote_tag is None and flow.kind == UDP and request.body_span.length:
+            self.enter(subscription, request, flow)
         seconds = subscription.told_seconds(request, flow)
         if seconds < 0:
             return False

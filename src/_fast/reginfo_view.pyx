@@ -216,14 +216,13 @@ cdef bint all_active(tuple contacts) noexcept:
 
 
 cdef tuple only_key(dict known, ReginfoRegistration told):
-    # The key of what is known of a registration if nothing is known of any other, else None.  What has just been read
-    # from a document is not hashed for it.
-    cdef ReginfoRegistration registration
-    if len(known) == 1:
-        for key, value in known.items():
-            registration = value
-            return key if registration.id == told.id and registration.aor == told.aor else None
-    return None
+    # The key of a registration if it is the only one known, else None.  Compared, and not looked up: the texts of a
+    # document that has just been read have no hash yet.
+    cdef ReginfoRegistration only
+    if len(known) != 1:
+        return None
+    for key, only in known.items():
+        return key if only.id == told.id and only.aor == told.aor else None
 
 
 cdef bint is_next_about(ReginfoRegistration told, Reginfo document, ReginfoView view) except -1:
@@ -233,7 +232,7 @@ cdef bint is_next_about(ReginfoRegistration told, Reginfo document, ReginfoView 
     )
 
 
-cdef ReginfoRegistration checked(ReginfoRegistration registration):
+cdef ReginfoRegistration within_bounds(ReginfoRegistration registration):
     if len(registration.contacts) > MAX_CONTACTS:
         raise SipParseError("view: too many contacts", status=400)
     return registration
@@ -248,7 +247,9 @@ cdef int take_document(Reginfo document, ReginfoView view) except -1:
         told = document.registrations[0]
         key = only_key(known, told)
         if key is not None:
-            known[key] = checked(registration_after(known[key], told, document.full))
+            registration = within_bounds(registration_after(known[key], told, document.full))
+            registration.id, registration.aor = key     # the same, held once
+            known[key] = registration
             view._version = document.version
             return 0
     fresh = {}
@@ -256,7 +257,7 @@ cdef int take_document(Reginfo document, ReginfoView view) except -1:
         key = (told.id, told.aor)
         registration = known.get(key)
         more += registration is None
-        fresh[key] = checked(registration_after(registration, told, document.full))
+        fresh[key] = within_bounds(registration_after(registration, told, document.full))
     if document.full or not known:
         known = fresh
     elif len(known) + more > MAX_REGISTRATIONS:

@@ -43,7 +43,7 @@ cdef class Subscribed:
     cdef public int64_t timer_at    # when somebody looks what time has done to it
 
     cdef int64_t first_due(self) noexcept
-    cdef int64_t running_timer_n(self) noexcept
+    cdef int64_t timer_n_due_(self) noexcept
     cdef int64_t stale(self) noexcept
     cdef int64_t told_seconds(self, SipMessage request, Flow flow) except -2
     cdef Reginfo hear(self, SipMessage request, int64_t seconds, int64_t now_ms, Py_ssize_t max_octets)

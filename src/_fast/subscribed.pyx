@@ -106,7 +106,7 @@ cdef class Subscribed:
     @property
     def timer_n_due(self) -> int:
         """When timer N is due; not while a SUBSCRIBE is under way, which may be to the next server by then (DNS-5)."""
-        return self.running_timer_n()
+        return self.timer_n_due_()
 
     @property
     def next_due(self) -> int:
@@ -124,9 +124,9 @@ cdef class Subscribed:
         return NEVER if self.ended_at == NEVER else self.ended_at + self.stale_grace_ms
 
     cdef int64_t first_due(self) noexcept:
-        return min(self.expires_at, self.refresh_at, self.retry_at, self.stale(), self.running_timer_n())
+        return min(self.expires_at, self.refresh_at, self.retry_at, self.stale(), self.timer_n_due_())
 
-    cdef int64_t running_timer_n(self) noexcept:
+    cdef int64_t timer_n_due_(self) noexcept:
         return NEVER if self.is_busy else self.timer_n
 
     cdef int64_t told_seconds(self, SipMessage request, Flow flow) except -2:

@@ -6,7 +6,7 @@ every string here carries its length.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_1BYTE_DATA, PyUnicode_DecodeASCII, PyUnicode_New
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint16_t
 from libc.string cimport memcmp, memset
 
@@ -793,22 +793,16 @@ def canonical_aor(uri: str | bytes | Uri) -> str:
     return aor_octets(&parts, base).decode("ascii")
 
 
-cdef str _lower_text(const unsigned char* base, Span span):
-    # ASCII, as the grammar is.
-    cdef str text = PyUnicode_New(span.length, 127)
-    cdef unsigned char* octets = <unsigned char*>PyUnicode_1BYTE_DATA(text)
-    cdef Py_ssize_t i
-    for i in range(span.length):
-        octets[i] = lower(base[span.start + i])
-    return text
+cdef inline str _lower_text(const unsigned char* base, Span span):
+    return (base + span.start)[:span.length].decode("ascii").lower()    # as the grammar is
 
 
-def target_of_uri(uri: str | bytes | Uri) -> tuple[bool, str, str, int]:
+def hop_parts(uri: str) -> tuple[bool, str, str, int]:
     """Return what a SIP URI says of where a request goes: whether it is SIPS, transport, host, and port (RFC 3263 4).
 
-    The host is the value of maddr if there is one, in lower case, an IPv6 address without brackets; transport is the
-    value of the parameter in lower case, empty without one; the port is 0 if none is written.  SipParseError for what
-    is no URI, and with status 416 for a URI that is neither SIP nor SIPS.
+    The transport is the value of its parameter in lower case, empty without one; the host that of maddr if there is
+    one, in lower case, an IPv6 address without brackets; the port 0 if none is written.  SipParseError for what is no
+    URI, and with status 416 for a URI that is neither SIP nor SIPS.
     """
     cdef bytes octets = _octets(uri)
     cdef const unsigned char* base = <const unsigned char*>PyBytes_AS_STRING(octets)

@@ -111,7 +111,7 @@ from reginfo._fast.timer_queue import TimerQueue
 from reginfo._fast.transactions import LISTING, PENDING, Absorbed, Transactions
 from reginfo._fast.unsaved import Unsaved
 from reginfo._fast.untold import Untold
-from reginfo._fast.uri import Uri, canonical_aor, parse_uri, target_of_uri, uris_equal
+from reginfo._fast.uri import Uri, canonical_aor, hop_parts, parse_uri, uris_equal
 from reginfo._fast.works import ACCEPTED, Hearing, Outcome, Registering, Turn, WorkQueues, decide_works
 
 __all__ = [
@@ -238,6 +238,7 @@ __all__ = [
     "digest_userhash",
     "echo",
     "hold_changes",
+    "hop_parts",
     "kept_items",
     "learn_registration",
     "parse_message",
@@ -253,7 +254,6 @@ __all__ = [
     "salvage",
     "serialize_reginfo",
     "tally_contacts",
-    "target_of_uri",
     "uris_equal",
     "write_headers",
     "write_request",

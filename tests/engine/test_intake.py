@@ -27,6 +27,7 @@ from reginfo.fast import (
     write_response,
 )
 from reginfo.model import Now
+from reginfo.roles.subscriber.subscription import State
 from reginfo.sip.traffic import status_counters
 from tests.engine.test_order import STREAM
 from tests.harness import LOCAL, PHONE, House, contact, finish, request
@@ -294,20 +295,37 @@ AORS = ["sip:alice@example.com"] * 8 + ["SIP:alice@EXAMPLE.com", "sip:bob@exampl
 class Follower(House):
     """A server that follows alice at another one."""
 
-    def __init__(self, mode: Literal["follow", "mirror"] = "follow") -> None:
+    def __init__(self, mode: Literal["follow", "mirror"] = "follow", *, granted: bool = True) -> None:
         east = PeerSection(name="east", uri="sip:192.0.2.80:5080", mode=mode)
         super().__init__(peers=(east,), pua_reginfo=PuaReginfoSection(subscribe=("sip:alice@example.com",)))
         [self.subscribe] = [parse_message(octets) for octets, _ in self.pump()]
+        if granted:
+            self.grant()
+
+    def grant(self) -> None:
+        """Answer the last SUBSCRIBE."""
         answer = write_response(self.subscribe, 200, to_tag="n", headers=[("Expires", "600")])
         self.engine.receive([(answer, EAST)], self.now())
         self.settle()
 
+    def see(self, sent: Batch, *, granted: bool) -> None:
+        """Go on with the SUBSCRIBE that was sent last, if there is one."""
+        requests = [message for message in (parse_message(octets) for octets, _ in sent) if message.is_request]
+        if requests:
+            self.subscribe = requests[-1]
+            if granted:
+                self.grant()
+
     @property
     def followed(self) -> tuple[object, ...]:
         """Everything that a NOTIFY may move."""
-        [one] = self.roles.subscriber
-        moved = (one.state, one.expires_at, one.refresh_at, one.retry_at, one.timer_n, one.timer_at, one.ended_at)
-        return *moved, one.remote_cseq, one.refetched, one.dialog, one.view.version, one.view.registrations
+        return tuple(
+            (
+                *(one.state, one.expires_at, one.refresh_at, one.retry_at, one.timer_n, one.timer_at, one.ended_at),
+                *(one.remote_cseq, one.refetched, one.dialog, one.view.version, one.view.registrations),
+            )
+            for one in self.roles.subscriber
+        )
 
 
 @dataclass(frozen=True)
@@ -383,9 +401,10 @@ said = likely | st.builds(
     headers=st.lists(
         st.sampled_from(
             [
-                *(("Event", text) for text in ("reg;id=1", "REG", "presence", "reg;x=y")),
+                *(("Event", text) for text in ("reg;id=1", "REG", "presence", "reg;x=y", 'reg;id="')),
+                *(("Record-Route", text) for text in ("<sip:192.0.2.81;lr>", "<sip:192.0.2.81>", "<tel:+1>", "<")),
                 *(("Content-Type", text) for text in ("application/REGINFO+xml", "text/plain")),
-                *(("Contact", text) for text in ("<sip:192.0.2.80:5081>", "<sip:a>, <sip:b>")),
+                *(("Contact", text) for text in ("<sip:192.0.2.80:5081>", "<sip:a>, <sip:b>", "<tel:+1>")),
                 *(("Content-Encoding", text) for text in ("identity", "gzip")),
                 *(("Require", text) for text in ("foo",)),
             ]
@@ -399,16 +418,24 @@ said = likely | st.builds(
 )
 
 
-@given(st.sampled_from(["follow", "mirror"]), st.lists(st.lists(said, min_size=1, max_size=3), max_size=6))
-def test_both_roads_hear_the_same(mode: Literal["follow", "mirror"], batches: list[list[Said]]) -> None:
-    """SUB-17, RIC-2, RIC-5: the compiled road hears nothing that the general one would not, and nothing else in it."""
-    common, general = Follower(mode), Follower(mode)
+turns = st.tuples(
+    st.lists(said, min_size=1, max_size=3), st.booleans(), st.sampled_from(["", "", "", "follow", "unfollow"])
+)
+
+
+@given(st.sampled_from(["follow", "mirror"]), st.booleans(), st.lists(turns, max_size=6))
+def test_both_roads_hear_the_same(
+    mode: Literal["follow", "mirror"], granted: bool, batches: list[tuple[list[Said], bool, str]]
+) -> None:
+    """SUB-14, SUB-17, RIC-2, RIC-5: the compiled road hears nothing that the general one would not, and nothing else in
+    it, also in one dialog after the other."""
+    common, general = Follower(mode, granted=granted), Follower(mode, granted=granted)
     general.engine._intake = GeneralRoad(general)  # type: ignore[assignment]
     bound = request("REGISTER", contact("sip:1@192.0.2.9"), branch="z9hG4bKlocal")
     for house in (common, general):
         house.send(bound)
     cseq, version = 1, 0
-    for batch in batches:
+    for batch, is_granted, then in batches:
         notifies = []
         for one in batch:
             notifies.append((one.octets(common.subscribe, cseq + one.cseq, version + one.version), one.flow))
@@ -418,19 +445,28 @@ def test_both_roads_hear_the_same(mode: Literal["follow", "mirror"], batches: li
             house.settle()
             house.now_ms += 9_000
         assert everything(common) == everything(general)
-        assert common.pump() == general.pump()
+        for house in (common, general):
+            if then == "follow":
+                house.roles.subscriber.follow("sip:alice@example.com", 600, house.now())
+            elif then == "unfollow":
+                house.roles.subscriber.unfollow("sip:alice@example.com", house.now())
+        sent = common.pump()
+        assert sent == general.pump()
         assert common.followed == general.followed
+        for house in (common, general):
+            house.see(sent, granted=is_granted)
     assert common.engine.pending == general.engine.pending == 0
 
 
 def test_a_notify_like_the_last_one_is_heard_on_the_common_road() -> None:
-    """SUB-17: so is the first one of a dialog, once that is entered; not one that says more than a document about the
-    AoR, nor a first one that nobody expects."""
+    """SUB-14, SUB-17: so is the first one of a dialog, once that is entered; not one that says more than a document
+    about the AoR, nor a first one from where the peer is not: that enters no dialog."""
     house = Follower()
+    [subscription] = house.roles.subscriber
     heard = house.engine._intake.heard
     for number, one in enumerate(
         [
-            Said(flow=PHONE),  # where the peer is not
+            Said(flow=PHONE),
             Said(),  # the first one
             Said(),
             Said(full=False),
@@ -445,6 +481,7 @@ def test_a_notify_like_the_last_one_is_heard_on_the_common_road() -> None:
         house.engine.receive([(octets, one.flow)], house.now())
         house.settle()
         assert heard.totals()["udp"] - before == (number in (1, 2, 3, 7)), number
+        assert (subscription.dialog is None) == (subscription.state is State.PENDING) == (number == 0)
     assert house.engine.statistics()["requests"]["NOTIFY"] == 8
 
 

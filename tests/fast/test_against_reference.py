@@ -278,26 +278,15 @@ def test_canonical_aor_is_idempotent_and_as_the_reference(text: str) -> None:
         assert aor.isprintable()
 
 
-def target(text: str) -> tuple[bool, str, str, int]:
-    """target_of_uri() from the parts of the URI."""
-    parsed = uri.parse_uri(text)
-    if parsed.host is None:
-        raise SipParseError("URI: neither SIP nor SIPS", status=416)
-    parameters = {name.lower(): value for name, value in parsed.parameters}
-    host = (parameters.get("maddr") or parsed.host).removeprefix("[").removesuffix("]")
-    transport = parameters.get("transport") or ""
-    return parsed.scheme.lower() == "sips", transport.lower(), host.lower(), parsed.port or 0
-
-
 @given(strategies.uris)
 @example("SIPS:a@H;Transport=TCP;MADDR=[::F]:9")
 @example("sip:[2001:DB8::1]:5070;maddr")
 @example("sip:h;maddr=[;transport")
 @example("sip:h;maddr=]")
 @example("tel:+1")
-def test_target_is_what_the_parts_say(text: str) -> None:
+def test_hop_parts_are_as_the_reference(text: str) -> None:
     """DNS-1, DNS-2"""
-    assert outcome(lambda: uri.target_of_uri(text)) == outcome(lambda: target(text))
+    assert outcome(lambda: uri.hop_parts(text)) == outcome(lambda: reference_uri.hop_parts(text.encode()))
 
 
 @given(strategies.uri_pairs())

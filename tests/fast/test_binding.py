@@ -21,6 +21,7 @@ from reginfo.fast import (
     SipParseError,
     beyond_refreshes,
     bound_flows,
+    kept_items,
     parse_message,
     piece_end,
     record_revision,
@@ -783,6 +784,23 @@ def test_a_sequence_number_is_given_once() -> None:
     change.seq = 7
     with pytest.raises(ValueError, match="once"):
         change.seq = 8
+
+
+@pytest.mark.parametrize("refreshes", [True, False])
+def test_a_store_is_given_the_rows_and_then_the_journal(refreshes: bool) -> None:
+    """Each in order; the journal has no refreshes unless somebody wants them."""
+    bind = Draft(AOR, None, NOW)
+    bind.bind(register(f"<{PHONE}>"), 0, 60, 60, "", NOW)
+    first = finished(bind)
+    again = Draft(AOR, first.record, NOW)
+    again.bind(register(f"<{PHONE}>", cseq=2), 0, 60, 60, "", NOW)
+    changes = [first, finished(again), example_change(gone=True)]
+    items, journalled, seq = kept_items(changes, 5, b"r", b"j", refreshes)
+    assert (journalled, seq) == ([6, 7, 8] if refreshes else [6, 8], 8)
+    assert items == [
+        *((b"r" + AOR.encode(), change.record or None) for change in changes),
+        *((b"j" + number.to_bytes(8, "big"), changes[number - 6].to_octets()) for number in journalled),
+    ]
 
 
 def test_changes_are_made_by_drafts() -> None:

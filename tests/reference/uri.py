@@ -264,3 +264,13 @@ def canonical_aor(data: bytes) -> str:
         text += "".join(chr(octet) if octet in _KEPT else f"%{octet:02X}" for octet in user) + "@"
     text += host_text(host)
     return text + (f":{port}" if port is not None else "")
+
+
+def hop_parts(data: bytes) -> tuple[bool, str, str, int]:
+    """Return whether a URI is SIPS, the transport it names, maddr or host, and the port, 0 for none."""
+    uri = parse(data)
+    if not uri.is_sip or uri.host is None:
+        raise Refused("neither SIP nor SIPS", 416)
+    named = {name.lower(): value for name, value in uri.parameters}
+    host = (named.get("maddr") or uri.host).removeprefix("[").removesuffix("]")
+    return uri.scheme.lower() == "sips", (named.get("transport") or "").lower(), host.lower(), uri.port or 0

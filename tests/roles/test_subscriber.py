@@ -9,6 +9,7 @@ from reginfo.config import NotifierSection, PeerSection, PuaReginfoSection
 from reginfo.engine import KEEP
 from reginfo.fast import Flow, SipMessage, write_response
 from reginfo.model import Outcome
+from reginfo.roles.subscriber.subscription import State
 from tests.harness import House
 from tests.network import Network, Peer, cut
 from tests.scenes import ALICE, OTHER, SERVER, A, B, Phone, watch
@@ -61,7 +62,6 @@ class Notifier(Peer):
             granted = self.granted if self.granted is not None else request.expires
             headers = (("Expires", str(granted)), ("Contact", f"<sip:{host}:{port}>"), *headers)
             if self.first is not None:
-                self.last = request
                 state = f"active;expires={granted}" if request.expires else "terminated;reason=timeout"
                 self.notify(self.first, state)
         return write_response(request, self.status, to_tag=self.tag, headers=headers)
@@ -135,10 +135,9 @@ def scene() -> Scene:
 
 
 def test_a_subscription_begins(scene: Scene) -> None:
-    """SUB-13, SUB-14, SUB-21: it requires no option of anybody"""
+    """SUB-13, SUB-14"""
     scene.follow()
     [subscribe] = scene.east.subscribes
-    assert subscribe.header("Require") is subscribe.header("Proxy-Require") is None
     assert subscribe.request_uri == subscribe.to.uri == ALICE
     assert subscribe.from_.uri == "sip:reginfo@127.0.0.1:5060"
     assert subscribe.contacts[0].uri == "sip:reginfo@127.0.0.1:5060"
@@ -324,6 +323,34 @@ def test_a_notify_that_is_none_of_ours_changes_nothing(
     document = body(f'{A} expires="100"', version=1)
     assert scene.notify(document, "active;expires=600", *headers, **parts) == status
     assert scene.rows() == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "document", "status", "enters"),
+    [
+        ((("Event", 'reg;id="'),), body(A), 400, False),
+        ((("Subscription-State", ";"),), body(A), 400, False),
+        ((("Contact", "<tel:+1>"),), body(A), 400, False),
+        ((("Contact", "<sip:a@h>, <sip:b@h>"),), body(A), 400, False),
+        ((("Record-Route", "<tel:+1>"),), body(A), 400, False),
+        ((("Record-Route", "<"),), body(A), 400, False),
+        ((("Event", "presence"),), body(A), 489, False),
+        ((), b"<reginfo", 400, True),
+        ((), b"", 200, True),
+        ((("Record-Route", "<sip:192.0.2.81;lr>"),), body(A), 200, True),
+    ],
+)
+def test_the_first_notify_begins_the_dialog_if_nothing_is_said_against_it(
+    scene: Scene, headers: tuple[tuple[str, str], ...], document: bytes, status: int, enters: bool
+) -> None:
+    """SUB-14, SUB-17: whatever it was, a good one is heard afterwards."""
+    scene.east.first = None
+    scene.follow()
+    [subscription] = scene.house.roles.subscriber
+    assert scene.notify(document, "active;expires=600", *headers) == status
+    assert (subscription.dialog is not None) == (subscription.state is State.ACTIVE) == enters
+    assert scene.notify(body(A, B, version=1), "active;expires=600") == 200
+    assert set(scene.rows()) == {A, B}
 
 
 def test_a_notify_outside_a_dialog_is_481_before_its_body_is_looked_at(scene: Scene) -> None:
@@ -914,8 +941,7 @@ def test_a_server_of_rfc_3265_is_followed() -> None:
     scene = Scene(expires=600)
     scene.east.status, scene.east.headers = 202, (("Expires", "600"),)
     scene.follow()
-    [subscribe] = scene.east.subscribes
-    scene.east.last, scene.east.tag = subscribe, "other"
+    scene.east.tag = "other"
     assert scene.notify(body(A), "active") == 200
     assert set(scene.rows()) == {A}
     scene.net.run(590)

@@ -44,9 +44,22 @@ def test_the_journal_gives_up_whole_steps_that_every_consumer_has_done() -> None
 def test_the_journal_never_exceeds_its_bound_whoever_waits() -> None:
     extent = JournalExtent(1, range(1, 9), bound=8, step=2)
     assert not extent.cut(done=0)
-    extent.append(9)
+    extent.extend([9])
     assert extent.cut(done=0)
     assert (extent.first, extent.count) == (3, 7)
+
+
+@pytest.mark.parametrize("pieces", [(13,), (1,) * 13, (4, 4, 4, 1), (3, 0, 5, 5), (7, 6)])
+def test_the_journal_is_cut_at_the_same_places_in_whatever_pieces_it_grew(pieces: tuple[int, ...]) -> None:
+    extent = JournalExtent(1, [], bound=100, step=4)
+    seq = 0
+    for piece in pieces:
+        extent.extend(range(seq + 1, seq + piece + 1))
+        seq += piece
+    for done in range(14):
+        extent.cut(done)
+        assert extent.first == 1 + done // 4 * 4
+        assert extent.count == 14 - extent.first
 
 
 def test_a_journal_with_omitted_refreshes_is_cut_at_the_records_it_has() -> None:

@@ -132,7 +132,7 @@ class Engine:
         authenticator = self._authentication.authenticator
         self._intake.follow(admission.screen, admission.max_message, authenticator, self._answers.identity)
         subscriber = self.roles.subscriber
-        self._intake.listen(subscriber.dialogs, admission.max_body, subscriber.arm, subscriber.begin_dialog)
+        self._intake.listen(subscriber.dialogs, admission.max_body, subscriber.arm, subscriber.enter_dialog)
         gruus = self._gruus if config.registrar.gruu else None
         self._ims = ImplicitSets(config.ims) if config.ims.enabled else None
         self._methods.ims = self.roles.notifier.ims = self._ims

@@ -69,16 +69,16 @@ def route_value(route: NameAddr) -> str:
 
 def refreshed(dialog: Dialog, request: SipMessage) -> Dialog:
     """Return the dialog after a request of the other side; its Contact is the new target (DLG-6)."""
-    return replace(dialog, target=target_of(request, dialog), remote_cseq=request.cseq)
+    return replace(dialog, target=target_of(request, dialog.target), remote_cseq=request.cseq)
 
 
-def target_of(request: SipMessage, dialog: Dialog) -> str:
-    """Return where the other side is after a request of it: at its Contact, or where it was if it has none."""
-    return request.contacts[0].uri if request.contact_count and not request.contact_star else dialog.target
+def target_of(request: SipMessage, before: str) -> str:
+    """Return where the other side is after a request of it: at its Contact, or where it was before if it has none."""
+    return request.contacts[0].uri if request.contact_count and not request.contact_star else before
 
 
 def way_of(dialog: Dialog) -> Way:
-    """Return the way of the next request in a dialog; SipParseError if no route leads there."""
+    """Return the way of the next request in a dialog (DLG-4); SipParseError if no route leads there."""
     return way_along(dialog.target, dialog.routes)
 
 

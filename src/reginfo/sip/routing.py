@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from reginfo.config.values import PORTS
-from reginfo.fast import Binding, Flow, SipMessage, SipParseError, target_of_uri
+from reginfo.fast import Binding, Flow, SipMessage, SipParseError, hop_parts
 
 # A value of a list header: commas within quotes and angle brackets do not split (MSG-6).
 _LISTED: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,"<])+')
@@ -78,11 +78,11 @@ class ContactTarget(NamedTuple):
 def next_hop(uri: str) -> Hop:
     """Return where a request goes whose first Route, or else whose Request-URI, is this one (DNS-1 to DNS-3).
 
-    SipParseError for a URI that is neither SIP nor SIPS.
+    SipParseError for a URI that is neither SIP nor SIPS, or names a transport that is not known.
     """
-    is_secure, transport, host, port = target_of_uri(uri)
+    is_secure, transport, host, port = hop_parts(uri)
     if transport and transport not in PORTS:
-        raise SipParseError("uri: transport is not known")
+        raise SipParseError("URI: transport is not known")
     is_found = not port and not is_literal(host)
     if not transport and is_found:
         return Hop("sips" if is_secure else "sip", host, 0)
@@ -107,7 +107,7 @@ def kept_for_requests(flow: Flow) -> bool:
 
 def request_uri(contact: str) -> str:
     """Return a Contact URI as a Request-URI: without method= and header fields (URI-8, RFC 3261 19.1.5)."""
-    if "?" not in contact and ";method=" not in contact.lower():
+    if "?" not in contact and ";method=" not in contact.lower():  # nearly none has
         return contact
     head, at, tail = contact.rpartition("@")  # before the @ a ? or a ; belongs to the user (RFC 3261 section 25.1)
     bare, mark, _ = tail.partition("?")

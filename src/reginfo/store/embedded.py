@@ -183,8 +183,7 @@ class EmbeddedStore(TableStore):
         if seq == self._written:
             return
         _put(batch, items)
-        for one in journalled:
-            self._extent.append(one)
+        self._extent.extend(journalled)
         if self._refreshes_from is not None and len(journalled) < seq - self._written:
             self._refreshes_from = None
             batch.delete(_REFRESHES_FROM)

@@ -1,7 +1,8 @@
 """How far back the feed reaches: the ring in memory, and the extent of the journal on disk."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from reginfo.fast import Change, hold_changes
 
@@ -56,13 +57,14 @@ class JournalExtent:
         self._bound = bound
         self._step = step
         self._marks: deque[int] = deque()
-        for seq in seqs:
-            self.append(seq)
+        ahead = iter(seqs)
+        while some := list(islice(ahead, step)):
+            self.extend(some)
 
-    def append(self, seq: int) -> None:
-        if self.count % self._step == 0:
-            self._marks.append(seq)
-        self.count += 1
+    def extend(self, seqs: Sequence[int]) -> None:
+        """Take in the numbers of records that are added, in order."""
+        self._marks.extend(seqs[-self.count % self._step :: self._step])
+        self.count += len(seqs)
 
     def cut(self, done: int) -> bool:
         """Give up whole steps that all consumers have done or that exceed the bound; tell if any."""

@@ -5,7 +5,7 @@ from msgspec import structs
 from reginfo.fast import NUMBER_BLOCK
 from reginfo.model import Now
 from reginfo.roles.notifier.subscription import Saved, Subscription, encode
-from reginfo.sip.dialog import dialog_of, refreshed, way_of
+from reginfo.sip.dialog import dialog_of, target_of, way_along
 from reginfo.sip.incoming import Incoming
 from reginfo.sip.routing import own_contact
 
@@ -34,8 +34,8 @@ def plan_of(
     expires_at = now.ms + granted * 1000
     if known is not None and request.to.tag is not None:
         before = known.saved
-        dialog = refreshed(before.dialog(id), request)
-        saved = structs.replace(before, target=dialog.target, remote_cseq=dialog.remote_cseq, expires_at=expires_at)
+        target = target_of(request, before.target)
+        saved = structs.replace(before, target=target, remote_cseq=request.cseq, expires_at=expires_at)
     else:
         dialog = dialog_of(request, id)
         secure = request.request_uri[:5].lower() == "sips:" or dialog.is_secure
@@ -55,5 +55,5 @@ def plan_of(
             expires_at=expires_at,
             reserved=NUMBER_BLOCK,
         )
-    way_of(dialog)
+    way_along(saved.target, saved.routes)
     return Plan(id, saved, granted, record)

@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from reginfo.fast import Notified
-from reginfo.sip.dialog import Dialog
 
 TOLD: Final = b"t/"
 "Prefix of the key of what a subscription was told last; its id follows."
@@ -31,18 +30,6 @@ class Saved(msgspec.Struct, array_like=True, frozen=True):
     expires_at: int
     reserved: int
     "Numbers below it may have been used."
-
-    def dialog(self, local_tag: str) -> Dialog:
-        return Dialog(  # by position: there is one for every NOTIFY
-            self.call_id,
-            self.local_uri,
-            local_tag,
-            self.remote_uri,
-            self.remote_tag,
-            self.target,
-            self.routes,
-            self.remote_cseq,
-        )
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -383,17 +383,15 @@ class Subscriber:
             self.arm(subscription)
         return outcome
 
-    def begin_dialog(self, request: SipMessage, flow: Flow) -> None:
-        """Be in the dialog that a NOTIFY begins, if nothing is said against it (SUB-14): then it can be heard like one
-        that follows another."""
-        subscription = self.dialogs.get(request.call_id)
-        with suppress(SipParseError):  # in a header that nobody has read before
-            if subscription is not None and refuse(request, flow, subscription, self._peers) is None:
-                self._enter(subscription, None, request, flow)
+    def enter_dialog(self, subscription: Subscription, request: SipMessage, flow: Flow) -> None:
+        """Enter the dialog that a NOTIFY outside of one begins, if nothing is said against it (SUB-14)."""
+        with suppress(SipParseError):  # receive() reads that header again, and it is answered 400
+            if refuse(request, flow, subscription, self._peers) is None:
+                self._enter(subscription, subscription.dialog, request, flow)
 
     def _enter(self, subscription: Subscription, dialog: Dialog | None, request: SipMessage, flow: Flow) -> bool:
         """Be in the dialog that a NOTIFY belongs to; False if no request could be sent in it (SUB-14, DLG-3)."""
-        if dialog is None or target_of(request, dialog) != dialog.target:
+        if dialog is None or target_of(request, dialog.target) != dialog.target:
             try:
                 entered = dialog_of(request, subscription.tag) if dialog is None else refreshed(dialog, request)
                 way_of(entered)
@@ -401,8 +399,7 @@ class Subscriber:
                 return False
             if dialog is None:
                 subscription.view.restart()
-                if subscription.state is State.PENDING:
-                    subscription.state = State.ACTIVE
+                subscription.state = State.ACTIVE
             subscription.dialog = dialog = entered
         host = None if flow.connection else flow.host
         subscription.enter(dialog.remote_tag, dialog.target, request.cseq, host)

@@ -1,6 +1,6 @@
 """One subscription as its subscriber keeps it.
 
-           SUBSCRIBE / timer N          NOTIFY: active, pending
+           SUBSCRIBE / timer N             first NOTIFY
 +-------+ ---------------------> +---------+ ------------> +--------+ --+ refresh, NOTIFY
 | WAITS |                        | PENDING |               | ACTIVE | <-+
 +-------+ <--------------------- +---------+ <---+         +--------+
@@ -8,6 +8,8 @@
     |                                            | deactivated  | terminated, timer N,
     +--------------------------------------------+--------------+ 404, 481 ... (SUB-16)
                    back-off, retry-after                (RFC 6665 section 4.1.2)
+
+From ACTIVE an unfollowed one is ENDING: it is gone with the NOTIFY that says terminated, or when that does not come.
 """
 
 from enum import Enum
